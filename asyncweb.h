@@ -898,8 +898,18 @@ typedef struct aw__buf {
     char *p;
     size_t n, cap;
     aw__mem *mem;
+    aw__arena *arena;           /* if set, the bytes live there instead */
     bool failed;
 } aw__buf;
+
+static char *aw__buf_resize(aw__buf *b, size_t cap)
+{
+    char *p;
+    if (!b->arena) return (char *)aw__mem_resize(b->mem, b->p, b->cap, cap);
+    p = (char *)aw__arena_get(b->arena, cap);
+    if (p && b->n) memcpy(p, b->p, b->n);
+    return p;
+}
 
 /* Room for n more bytes behind p + n, or NULL (and `failed`). */
 static char *aw__buf_room(aw__buf *b, size_t n)
@@ -909,8 +919,7 @@ static char *aw__buf_room(aw__buf *b, size_t n)
     if (b->failed) return NULL;
     if (b->cap - b->n >= n) return b->p + b->n;
     while (want - b->n < n && want <= SIZE_MAX / 4) want *= 2;
-    p = want - b->n < n ? NULL
-        : (char *)aw__mem_resize(b->mem, b->p, b->cap, want);
+    p = want - b->n < n ? NULL : aw__buf_resize(b, want);
     if (!p) {
         b->failed = true;
         return NULL;

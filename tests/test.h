@@ -54,6 +54,7 @@ static struct {
     const test_case *all[TEST_MAX];
     const char *volatile running;   /* read by the signal handler */
     struct sigaction before[32];    /* what each signal did without it */
+    volatile sig_atomic_t crashed;
     char note[200], again[60];
     int count, failures;            /* failures: of the running test */
     bool quiet, verbose;
@@ -86,7 +87,8 @@ static struct {
             stmt; \
             _exit(0); \
         } \
-        test_aborted(__FILE__, __LINE__, #stmt, test_child_, test_pipe_, text); \
+        test_aborted(__FILE__, __LINE__, #stmt, test_child_, test_pipe_, \
+                     text); \
     } while (0)
 
 /* In the order of the file, whatever the compiler makes of constructors, so
@@ -189,11 +191,13 @@ static void test_crashed(int sig)
 {
     const char *said[] = {NULL, ": crashed; ", test_.again};
     said[0] = test_.running ? test_.running : "no test";
+    sigaction(sig, &test_.before[sig], NULL);
+    if (test_.crashed) return;      /* a sanitizer's abort() after its report */
+    test_.crashed = 1;
     if (sig == SIGALRM) said[1] = ": timed out; ";
     for (int i = 0; i < 3; i++)
         if (write(2, said[i], strlen(said[i])) < 0) _exit(2);
     if (sig == SIGALRM) _exit(2);
-    sigaction(sig, &test_.before[sig], NULL);
 }
 
 static void test_catch(int sig)

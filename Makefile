@@ -1,0 +1,72 @@
+# asyncweb.h needs no build. This file runs its examples and its tests.
+
+CC = cc
+CFLAGS = -std=c99 -g -O1 -Wall -Wextra -Wpedantic
+SANITIZE = address,undefined
+PORT = 5000
+
+# Programs of each compiler, with and without sanitizers, live side by side.
+out := build/$(notdir $(firstword $(CC)))$(if $(SANITIZE),-sanitized)
+sanitize := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
+programs := $(patsubst tests/%.c,$(out)/%,$(wildcard tests/*.c))
+scripts := $(wildcard tests/examples.sh tests/readme.sh tests/misuse.sh)
+examples := $(patsubst examples/%.c,build/%,$(wildcard examples/*.c))
+
+# In parallel even when make was called without -j.
+cores := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+parallel = $(MAKE) --no-print-directory \
+    $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(cores))
+
+help:
+	@echo 'make run        build examples/article.c and serve it on port $(PORT)'
+	@echo 'make examples   build the examples into build/'
+	@echo 'make test       the tests, sanitized (SANITIZE= for a plain build)'
+	@echo 'make valgrind   the tests under valgrind'
+	@echo 'make matrix     compile with every compiler, standard and option'
+	@echo 'make house      check the form of asyncweb.h'
+	@echo 'make clean      remove build/'
+
+run: build/article
+	./build/article $(PORT)
+
+examples:
+	+@$(parallel) $(examples)
+
+test:
+	+@$(parallel) programs
+	@bash tests/run.sh $(scripts) $(programs)
+
+# A child of CHECK_ABORTS ends without freeing anything, and may.
+valgrind: export WRAP = valgrind -q --leak-check=full --error-exitcode=9 \
+    --child-silent-after-fork=yes
+valgrind:
+	+@$(parallel) SANITIZE= programs
+	@bash tests/run.sh $(patsubst tests/%.c,build/$(notdir $(firstword $(CC)))/%,\
+	    $(wildcard tests/*.c))
+
+matrix:
+	@bash tests/matrix.sh
+
+house:
+	@bash tests/house.sh
+
+clean:
+	rm -rf build
+
+programs: $(programs)
+
+build/%: examples/%.c asyncweb.h
+	@mkdir -p build
+	$(CC) -O2 -Wall -I. $< -o $@
+
+$(out)/%: tests/%.c tests/test.h asyncweb.h $(out)/flags
+	$(CC) $(CFLAGS) $$(cat $(out)/flags) $< -o $@ $(LDLIBS)
+
+$(out)/flags:
+	@mkdir -p $(out)
+	@echo 'int main(void) { return 0; }' >$(out)/try.c
+	@if $(CC) $(sanitize) $(out)/try.c -o $(out)/try 2>/dev/null; then \
+	    echo '$(sanitize)'; else \
+	    echo 'notice: $(CC) has no sanitizers here, going without' >&2; fi >$@
+
+.PHONY: help run examples test valgrind matrix house clean programs
