@@ -585,6 +585,123 @@ int aw_post(aw_loop *loop, void (*fn)(aw_loop *, void *), void *arg);
 
 /* One log line per task and frame: function, file:line, what it waits for. */
 void aw_loop_dump(aw_loop *loop);
+/* >>json  JSON: reading, lookup, writing --------------------------------- */
+
+#ifndef ASYNCWEB_NO_JSON
+
+/* How deep arrays and objects may nest, read or written: 1 to 1000. */
+#ifndef ASYNCWEB_JSON_DEPTH
+#define ASYNCWEB_JSON_DEPTH 64
+#endif
+
+/* A value of a parsed document: read-only, owned by whoever parsed it. Every
+   function below takes NULL, and a value of another type, for "not there":
+   chains of lookups need no checks. */
+typedef struct aw_value aw_value;
+
+enum {
+    AW_JSON_NONE,       /* no value: NULL */
+    AW_JSON_NULL,
+    AW_JSON_BOOL,
+    AW_JSON_INT,        /* a number without fraction or exponent in int64_t */
+    AW_JSON_DOUBLE,     /* every other number: the nearest double */
+    AW_JSON_STRING,
+    AW_JSON_ARRAY,
+    AW_JSON_OBJECT
+};
+
+/* One of AW_JSON_... */
+int aw_json_type(const aw_value *v);
+
+/* The value at a path of names and indexes, or NULL: "user.name", "items.0.id".
+   "" is v itself. A name that contains a dot needs aw_json_member(). */
+const aw_value *aw_json_get(const aw_value *v, const char *path);
+
+/* The member of exactly this name, or NULL. Of several the last one counts.
+   Takes time in proportion to the number of members. */
+const aw_value *aw_json_member(const aw_value *v, const char *name);
+
+/* The item of an array, or the member of an object, by its number from 0, in
+   the order of the text; NULL past the end. Constant time. */
+const aw_value *aw_json_at(const aw_value *v, size_t index);
+
+/* Items of an array, members of an object, bytes of a string; else 0. */
+size_t aw_json_len(const aw_value *v);
+
+/* A string's text: UTF-8, NUL-terminated, owned by the document. It may hold
+   NULs of its own (\u0000): aw_json_len() counts them. Else def. */
+const char *aw_json_str(const aw_value *v, const char *def);
+
+/* A number that is a whole one in the range of int64_t (3.0 and 3e2 count),
+   else def. */
+int64_t aw_json_int(const aw_value *v, int64_t def);
+
+/* A number, an integer rounded to the nearest double; else def. */
+double aw_json_double(const aw_value *v, double def);
+
+/* true or false; for all that is not a JSON boolean, def. */
+bool aw_json_bool(const aw_value *v, bool def);
+
+/* The first item or member, and the one behind it; NULL at the end:
+   for (v = aw_json_first(list); v; v = aw_json_next(v)) ... */
+const aw_value *aw_json_first(const aw_value *v);
+const aw_value *aw_json_next(const aw_value *v);
+
+/* The name of an object's member; NULL for every other value. */
+const char *aw_json_key(const aw_value *v);
+
+/* Writes JSON, and cannot write anything else. Give a name inside an object,
+   NULL inside an array and for the one value at the top. The first mistake
+   sticks and shows when the text is sent: AW_EINVAL for a name missing or
+   out of place, a second value at the top, an end too many or too few, or
+   nesting beyond ASYNCWEB_JSON_DEPTH; AW_ENOMEM. Calls after it do nothing,
+   nor do calls with a NULL writer. Names are not checked for duplicates. */
+typedef struct aw_json_writer aw_json_writer;
+
+/* Begin an object or an array; aw_put_end() closes the innermost one. */
+void aw_put_object(aw_json_writer *w, const char *name);
+void aw_put_array(aw_json_writer *w, const char *name);
+void aw_put_end(aw_json_writer *w);
+
+void aw_put_null(aw_json_writer *w, const char *name);
+void aw_put_bool(aw_json_writer *w, const char *name, bool value);
+void aw_put_int(aw_json_writer *w, const char *name, int64_t i);
+
+/* The shortest text that reads back as the same double: 0.1, 3.0, 1e+30. NaN
+   and the infinities, which JSON has not, become null. */
+void aw_put_double(aw_json_writer *w, const char *name, double d);
+
+/* A string, n bytes of one, or null for NULL. What is not UTF-8 in it becomes
+   U+FFFD. */
+void aw_put_str(aw_json_writer *w, const char *name, const char *s);
+void aw_put_strn(aw_json_writer *w, const char *name, const char *p, size_t n);
+
+/* A copy of a parsed value with all that is in it; null for NULL. */
+void aw_put_value(aw_json_writer *w, const char *name, const aw_value *v);
+
+/* A member of an answer in one line; made by the functions below. Borrows the
+   name, the string and the value. */
+typedef struct aw_field {
+    const char *name;
+    int type;                   /* AW_JSON_...; AW_JSON_NONE: as.value */
+    union aw__field_as {
+        bool b;
+        int64_t i;
+        double d;
+        const char *s;
+        const aw_value *value;
+    } as;
+} aw_field;
+
+aw_field aw_null(const char *name);
+aw_field aw_bool(const char *name, bool b);
+aw_field aw_int(const char *name, int64_t i);
+aw_field aw_double(const char *name, double d);
+aw_field aw_str(const char *name, const char *s);       /* NULL: null */
+aw_field aw_val(const char *name, const aw_value *v);   /* NULL: null */
+
+#endif /* ASYNCWEB_NO_JSON */
+
 /* >>short  Short names of the verbs ---------------------------------------- */
 
 #ifndef ASYNCWEB_NO_SHORT_NAMES
@@ -647,6 +764,25 @@ void aw_loop_dump(aw_loop *loop);
 #endif
 #if defined(__linux__)
 #include <sys/eventfd.h>
+#endif
+
+/* Sixteen bytes at a time where the compiler has them without a flag; with
+   ASYNCWEB_NO_SIMD, or elsewhere, plain C does the same work. */
+#if !defined(ASYNCWEB_NO_SIMD) && defined(__GNUC__) && !defined(__TINYC__)
+#if defined(__SSE2__)
+#define AW__SSE2 1
+#include <emmintrin.h>
+#elif defined(__aarch64__) && defined(__ARM_NEON) && !defined(__AARCH64EB__)
+#define AW__NEON 1
+#include <arm_neon.h>
+#endif
+#endif
+
+/* For the few functions whose call would cost more than their work. */
+#if defined(__GNUC__) || defined(__clang__)
+#define AW__INLINE inline __attribute__((always_inline))
+#else
+#define AW__INLINE inline
 #endif
 
 #ifdef __cplusplus
@@ -986,7 +1122,400 @@ static void aw__list_move(aw__link *to, aw__link *from)
     aw__list_init(from);
 }
 
-/* >>floor1 utf8 ----------------------------------------------------------- */
+/* >>floor1 utf8  Unicode's encoding, checked ----------------------------- */
+
+/* The length of the valid sequence at p (n >= 1), or minus the length of the
+   broken one: what a reader replaces by a single U+FFFD (Unicode 3.9, table
+   3-7 and "maximal subpart"). */
+static int aw__utf8_step(const char *p, size_t n)
+{
+    const unsigned char *u = (const unsigned char *)p;
+    unsigned char low = 0x80, high = 0xBF;
+    int length = u[0] < 0xE0 ? 2 : u[0] < 0xF0 ? 3 : 4;
+    int i;
+    if (u[0] < 0x80) return 1;
+    if (u[0] < 0xC2 || u[0] > 0xF4) return -1;
+    if (u[0] == 0xE0) low = 0xA0;       /* below: overlong */
+    if (u[0] == 0xED) high = 0x9F;      /* above: surrogates */
+    if (u[0] == 0xF0) low = 0x90;       /* below: overlong */
+    if (u[0] == 0xF4) high = 0x8F;      /* above: past U+10FFFF */
+    for (i = 1; i < length; i++) {
+        if ((size_t)i == n || u[i] < low || u[i] > high) return -i;
+        low = 0x80;
+        high = 0xBF;
+    }
+    return length;
+}
+
+/* How many bytes at the front are complete, valid UTF-8: n when all are. */
+static size_t aw__utf8_valid(const char *p, size_t n)
+{
+    size_t i = 0;
+    while (i < n) {
+        uint64_t eight = UINT64_MAX;
+        int step;
+        if (n - i >= 8) memcpy(&eight, p + i, 8);
+        if (!(eight & 0x8080808080808080u)) {
+            i += 8;
+            continue;
+        }
+        step = aw__utf8_step(p + i, n - i);
+        if (step < 0) break;
+        i += (size_t)step;
+    }
+    return i;
+}
+
+#ifndef ASYNCWEB_NO_JSON
+
+/* >>floor1 decimal  Exact decimal to double and back --------------------- */
+
+/* Both directions compute with integers only, on the IEEE 754 bits of the
+   double: no rounding mode, x87 register or locale can bend a result. Numbers
+   of up to 19 digits and a small power of ten fit 128 bits; aw__big does the
+   rest, and everything where the compiler has no such type. */
+
+enum {
+    /* A midpoint of two doubles has at most 768 digits: any digit beyond
+       these only says "and a little more". */
+    AW__DEC_DIGITS = 800,
+    /* 801 digits against 5^1131, with 96 bits to shift them into place. */
+    AW__BIG_LIMBS = 88
+};
+
+#define AW__DEC_INFINITY ((uint64_t)0x7FF << 52)
+
+/* A natural number, least limb first; the limb at n - 1 is not 0. */
+typedef struct aw__big {
+    int n;
+    uint32_t limb[AW__BIG_LIMBS];
+} aw__big;
+
+/* How many bits x needs. */
+static int aw__dec_bits(uint64_t x)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    return x ? 64 - __builtin_clzll(x) : 0;
+#else
+    int n = 0;
+    for (; x; x >>= 1) n++;
+    return n;
+#endif
+}
+
+static void aw__big_set(aw__big *b, uint64_t x)
+{
+    b->limb[0] = (uint32_t)x;
+    b->limb[1] = (uint32_t)(x >> 32);
+    b->n = b->limb[1] ? 2 : b->limb[0] ? 1 : 0;
+}
+
+static int aw__big_bits(const aw__big *b)
+{
+    return b->n ? b->n * 32 - 32 + aw__dec_bits(b->limb[b->n - 1]) : 0;
+}
+
+/* b = b * factor + plus */
+static void aw__big_multiply(aw__big *b, uint32_t factor, uint32_t plus)
+{
+    uint64_t carry = plus;
+    int i;
+    for (i = 0; i < b->n; i++) {
+        carry += (uint64_t)b->limb[i] * factor;
+        b->limb[i] = (uint32_t)carry;
+        carry >>= 32;
+    }
+    if (carry) b->limb[b->n++] = (uint32_t)carry;
+}
+
+/* b = b * 5^exponent */
+static void aw__big_multiply5(aw__big *b, int exponent)
+{
+    for (; exponent >= 13; exponent -= 13) aw__big_multiply(b, 1220703125, 0);
+    for (; exponent > 0; exponent--) aw__big_multiply(b, 5, 0);
+}
+
+/* b = b * 2^bits */
+static void aw__big_shift(aw__big *b, int bits)
+{
+    int limbs = bits / 32, i;
+    aw__big_multiply(b, (uint32_t)1 << bits % 32, 0);
+    if (!limbs || !b->n) return;
+    for (i = b->n; i-- > 0;) b->limb[i + limbs] = b->limb[i];
+    for (i = 0; i < limbs; i++) b->limb[i] = 0;
+    b->n += limbs;
+}
+
+static bool aw__big_less(const aw__big *a, const aw__big *b)
+{
+    int i = a->n - 1;
+    if (a->n != b->n) return a->n < b->n;
+    while (i > 0 && a->limb[i] == b->limb[i]) i--;
+    return i >= 0 && a->limb[i] < b->limb[i];
+}
+
+/* a = a - b * factor, which is not negative. */
+static void aw__big_subtract(aw__big *a, const aw__big *b, uint32_t factor)
+{
+    uint64_t carry = 0;
+    int i;
+    for (i = 0; i < a->n; i++) {
+        uint32_t low;
+        if (i < b->n) carry += (uint64_t)b->limb[i] * factor;
+        low = (uint32_t)carry;
+        carry = (carry >> 32) + (a->limb[i] < low);
+        a->limb[i] -= low;
+    }
+    while (a->n && !a->limb[a->n - 1]) a->n--;
+}
+
+/* floor(a / b), and a becomes the remainder. Asks for a / b < 2^32 and for
+   the highest bit of b's highest limb: then the quotient of the highest limbs
+   is at most 3 too small, and never too large. */
+static uint32_t aw__big_digit(aw__big *a, const aw__big *b)
+{
+    int top = b->n - 1;
+    uint64_t high = 0;
+    uint32_t q;
+    if (a->n > top) high = a->limb[top];
+    if (a->n > top + 1) high |= (uint64_t)a->limb[top + 1] << 32;
+    q = (uint32_t)(high / ((uint64_t)b->limb[top] + 1));
+    aw__big_subtract(a, b, q);
+    for (; !aw__big_less(a, b); q++) aw__big_subtract(a, b, 1);
+    return q;
+}
+
+/* floor(a / b) < 2^64; *more: the division leaves a rest. Destroys both. */
+static uint64_t aw__big_divide(aw__big *a, aw__big *b, bool *more)
+{
+    int up = 32 - aw__dec_bits(b->limb[b->n - 1]);
+    uint64_t q;
+    aw__big_shift(a, up);
+    aw__big_shift(b, up + 32);
+    q = (uint64_t)aw__big_digit(a, b) << 32;
+    aw__big_shift(a, 32);
+    q |= aw__big_digit(a, b);
+    *more = a->n != 0;
+    return q;
+}
+
+/* The bits of the double nearest to m * 2^e, ties to even (m != 0; `more`: and
+   a little more than that); AW__DEC_INFINITY when it is too large. */
+static uint64_t aw__dec_round(uint64_t m, int e, bool more)
+{
+    uint64_t half, kept, rest;
+    int drop = 64 - 53;
+    int up = 64 - aw__dec_bits(m);
+    m <<= up;
+    e += 63 - up;                       /* now m / 2^63 is in [1, 2) */
+    if (e > 1023) return AW__DEC_INFINITY;
+    if (e < -1022) drop += -1022 - e;   /* subnormal: fewer bits */
+    if (drop > 64) return 0;
+    half = (uint64_t)1 << (drop - 1);
+    kept = drop < 64 ? m >> drop : 0;
+    rest = m & (half | (half - 1));
+    if (rest > half || (rest == half && (more || (kept & 1)))) kept++;
+    /* The leading bit of m, and a carry out of it, add to the exponent. */
+    if (drop == 11) kept += (uint64_t)(e + 1022) << 52;
+    return kept;
+}
+
+#ifdef __SIZEOF_INT128__
+
+__extension__ typedef unsigned __int128 aw__u128;
+
+/* 5^27 is the largest power of five below 2^64. */
+enum { AW__DEC_EXACT = 27 };
+
+static const uint64_t aw__dec_power5[AW__DEC_EXACT + 1] = {
+    1, 5, 25, 125, 625, 3125, 15625, 78125, 390625, 1953125, 9765625, 48828125,
+    244140625, 1220703125, 6103515625, 30517578125, 152587890625, 762939453125,
+    3814697265625, 19073486328125, 95367431640625, 476837158203125,
+    2384185791015625, 11920928955078125, 59604644775390625, 298023223876953125,
+    1490116119384765625, 7450580596923828125
+};
+
+/* The bits of the double nearest to w / 10^places (w != 0, up to
+   AW__DEC_EXACT places): a quotient of at least 63 bits, the rest known. */
+static uint64_t aw__dec_nearest_small(uint64_t w, int places)
+{
+    uint64_t five = aw__dec_power5[places], q;
+    int up = 127 - aw__dec_bits(w), down = 64 - aw__dec_bits(five);
+    aw__u128 wide = (aw__u128)w << up;
+    five <<= down;
+    q = (uint64_t)(wide / five);
+    return aw__dec_round(q, down - up - places, (uint64_t)wide != q * five);
+}
+
+#endif
+
+/* The bits of the double nearest to num * 10^e10 (num != 0). Destroys num. */
+static uint64_t aw__dec_nearest_big(aw__big *num, int e10)
+{
+    aw__big den;
+    uint64_t q;
+    bool more;
+    int up;
+    aw__big_set(&den, 1);
+    aw__big_multiply5(e10 < 0 ? &den : num, e10 < 0 ? -e10 : e10);
+    up = aw__big_bits(&den) + 63 - aw__big_bits(num);
+    aw__big_shift(up < 0 ? &den : num, up < 0 ? -up : up);
+    q = aw__big_divide(num, &den, &more);       /* is in (2^62, 2^64) */
+    return aw__dec_round(q, e10 - up, more);
+}
+
+/* The bits of the double nearest to w * 10^e10, ties to even. */
+static uint64_t aw__dec_nearest(uint64_t w, int64_t e10)
+{
+    aw__big num;
+    if (!w || e10 < -345) return 0;     /* below half of 4.9e-324 */
+    if (e10 > 309) return AW__DEC_INFINITY;
+#ifdef __SIZEOF_INT128__
+    if (e10 <= 0 && e10 >= -AW__DEC_EXACT)
+        return aw__dec_nearest_small(w, (int)-e10);
+#endif
+    aw__big_set(&num, w);
+    return aw__dec_nearest_big(&num, (int)e10);
+}
+
+/* The same for digits of any length, a point somewhere among them ignored. */
+static uint64_t aw__dec_nearest_text(const char *p, const char *end,
+                                     int64_t e10)
+{
+    aw__big num;
+    int digits = 0;
+    bool more = false;
+    aw__big_set(&num, 0);
+    for (; p < end; p++) {
+        if (*p == '.' || (!digits && *p == '0')) continue;
+        if (digits < AW__DEC_DIGITS) {
+            aw__big_multiply(&num, 10, (uint32_t)(*p - '0'));
+            digits++;
+        } else {
+            more = more || *p != '0';
+            e10++;
+        }
+    }
+    if (!digits || e10 + digits < -330) return 0;
+    if (e10 + digits > 310) return AW__DEC_INFINITY;
+    if (!more) return aw__dec_nearest_big(&num, (int)e10);
+    aw__big_multiply(&num, 10, 1);
+    return aw__dec_nearest_big(&num, (int)e10 - 1);
+}
+
+/* floor(m * 2^e2 * 10^e10) for a result in [10^17, 10^19); *more: not exact. */
+static uint64_t aw__dec_scale(uint64_t m, int e2, int e10, bool *more)
+{
+    aw__big num, den;
+    int up = e2 + e10;
+#ifdef __SIZEOF_INT128__
+    if (e10 >= 0 && e10 <= AW__DEC_EXACT) {
+        aw__u128 wide = (aw__u128)m * aw__dec_power5[e10];
+        aw__u128 whole = up < 0 ? wide >> -up : wide << up;
+        *more = up < 0 && (whole << -up) != wide;
+        return (uint64_t)whole;
+    }
+#endif
+    aw__big_set(&num, m);
+    aw__big_set(&den, 1);
+    aw__big_multiply5(e10 < 0 ? &den : &num, e10 < 0 ? -e10 : e10);
+    aw__big_shift(up < 0 ? &den : &num, up < 0 ? -up : up);
+    return aw__big_divide(&num, &den, more);
+}
+
+/* The multiple of unit nearest to w that reads back as the double `bits`, then
+   the one on the other side of w; 0 if neither does. (At a power of two the
+   doubles below lie closer: the farther one can be right.) */
+static uint64_t aw__dec_try(uint64_t w, bool more, uint64_t unit, int e10,
+                            uint64_t bits)
+{
+    uint64_t below = w / unit * unit, above = below + unit;
+    uint64_t rest = w - below, half = unit / 2;
+    bool odd = w / unit % 2 != 0;
+    bool up = rest > half || (rest == half && (more || odd));
+    uint64_t near = up ? above : below, far = up ? below : above;
+    if (aw__dec_nearest(near, -e10) == bits) return near;
+    if (aw__dec_nearest(far, -e10) == bits) return far;
+    return 0;
+}
+
+/* The shortest digits that read back as the positive double `bits`, of these
+   the closest: the double is *digits * 10^result. The reader is the judge of
+   what reads back, so the two cannot disagree. */
+static int aw__dec_shortest(uint64_t bits, uint64_t *digits)
+{
+    uint64_t m = bits & (((uint64_t)1 << 52) - 1), unit, w, found;
+    int e2 = (int)(bits >> 52), log2, e10;
+    bool normal = e2 != 0, more;
+    if (normal) m |= (uint64_t)1 << 52;
+    e2 = (normal ? e2 : 1) - 1075;
+    log2 = e2 + aw__dec_bits(m) - 1;
+    /* 0.30103 is log10(2): this is at most 1 below the decimal exponent. */
+    e10 = 17 - (log2 * 30103 / 100000 - (log2 < 0));
+    w = aw__dec_scale(m, e2, e10, &more);
+    /* No two decimals of 15 digits are the same normal double: what works
+       with 15 is the shortest once its zeros are gone. 17 always do. */
+    unit = w < 1000000000000000000u ? 1000 : 10000;
+    if (!normal) unit *= 100000000000000u;
+    for (;; unit /= 10) {
+        found = aw__dec_try(w, more, unit, e10, bits);
+        if (found) break;
+    }
+    e10 = -e10;
+    if (found % 100000000 == 0) {       /* most often: 8 of them at once */
+        found /= 100000000;
+        e10 += 8;
+    }
+    for (; found % 10 == 0; found /= 10) e10++;
+    *digits = found;
+    return e10;
+}
+
+/* Writes w in decimal, without NUL; how many digits it took. */
+static int aw__dec_digits(char *to, uint64_t w)
+{
+    char back[20];
+    int n = 0, i;
+    do {
+        back[n++] = (char)('0' + w % 10);
+        w /= 10;
+    } while (w);
+    for (i = 0; i < n; i++) to[i] = back[n - 1 - i];
+    return n;
+}
+
+/* Writes a finite double as Python does: the shortest text that reads back as
+   the same, always with a point or an exponent. At most 24 bytes, no NUL. */
+static int aw__dec_write(char *to, double d)
+{
+    char digit[20];
+    uint64_t bits, w = 0;
+    int at = 0, i = 0, n, point;        /* the point is behind so many digits */
+    memcpy(&bits, &d, 8);
+    if (bits >> 63) to[at++] = '-';
+    bits &= ~((uint64_t)1 << 63);
+    point = bits ? aw__dec_shortest(bits, &w) : 0;
+    n = aw__dec_digits(digit, w);
+    point += n;
+    if (point > 16 || point < -3) {
+        to[at++] = digit[i++];
+        if (n > 1) to[at++] = '.';
+        while (i < n) to[at++] = digit[i++];
+        to[at++] = 'e';
+        to[at++] = point > 0 ? '+' : '-';
+        point = point > 0 ? point - 1 : 1 - point;
+        if (point < 10) to[at++] = '0';
+        return at + aw__dec_digits(to + at, (uint64_t)point);
+    }
+    if (point <= 0) to[at++] = '0';
+    for (; i < point; i++) to[at++] = i < n ? digit[i] : '0';
+    to[at++] = '.';
+    for (; point < 0; point++) to[at++] = '0';
+    if (i >= n) to[at++] = '0';
+    while (i < n) to[at++] = digit[i++];
+    return at;
+}
+#endif /* ASYNCWEB_NO_JSON */
 
 /* >>floor1 strerror -------------------------------------------------------- */
 
@@ -999,6 +1528,2239 @@ const char *aw_strerror(int error)
         case AW_OK: return "no error";
         default: return "unknown error";
     }
+}
+
+/* >>floor1 base64  RFC 4648 section 4 ------------------------------------- */
+
+/* Writes 4 characters for each 3 bytes begun, no NUL; returns their number. */
+static size_t aw__base64_encode(char *to, const void *from, size_t n)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+        "abcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *p = (const unsigned char *)from;
+    size_t at = 0, i;
+    for (i = 0; i < n; i += 3) {
+        uint32_t w = (uint32_t)p[i] << 16;
+        if (n - i > 1) w |= (uint32_t)p[i + 1] << 8;
+        if (n - i > 2) w |= p[i + 2];
+        to[at++] = digits[w >> 18];
+        to[at++] = digits[w >> 12 & 63];
+        to[at++] = n - i > 1 ? digits[w >> 6 & 63] : '=';
+        to[at++] = n - i > 2 ? digits[w & 63] : '=';
+    }
+    return at;
+}
+
+/* The value 0..63 of a base64 digit, or -1. */
+static int aw__base64_digit(char c)
+{
+    if (c >= 'A' && c <= 'Z') return c - 'A';
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+    if (c >= '0' && c <= '9') return c - '0' + 52;
+    if (c == '+') return 62;
+    return c == '/' ? 63 : -1;
+}
+
+/* Decodes into `to` (3 bytes for each 4 characters; it may be `from`) and
+   stores how many bytes came out. Strict: whole groups, padded, no white
+   space, and unused bits must be zero, so that a text has one spelling only
+   (RFC 4648 3.5). AW_OK or AW_EBADMSG. */
+static int aw__base64_decode(void *to, const char *from, size_t n, size_t *out)
+{
+    unsigned char *o = (unsigned char *)to;
+    size_t i, k, pad = 0, at = 0;
+    *out = 0;
+    if (n % 4) return AW_EBADMSG;
+    while (pad < 2 && pad < n && from[n - 1 - pad] == '=') pad++;
+    for (i = 0; i < n; i += 4) {
+        size_t bytes = i + 4 == n ? 3 - pad : 3;
+        uint32_t w = 0;
+        for (k = 0; k < 4; k++) {
+            int digit = k <= bytes ? aw__base64_digit(from[i + k]) : 0;
+            if (digit < 0) return AW_EBADMSG;
+            w = w << 6 | (uint32_t)digit;
+        }
+        for (k = 0; k < bytes; k++, w <<= 8)
+            o[at++] = (unsigned char)(w >> 16);
+        if (w & 0xffffff) return AW_EBADMSG;
+    }
+    *out = at;
+    return AW_OK;
+}
+
+#ifndef ASYNCWEB_NO_JSON
+/* >>floor2 json  Reader, lookup, writer (RFC 8259) ----------------------- */
+
+#if ASYNCWEB_JSON_DEPTH < 1 || ASYNCWEB_JSON_DEPTH > 1000
+#error "asyncweb.h: ASYNCWEB_JSON_DEPTH must be from 1 to 1000"
+#endif
+#define AW__JSON_DEPTH ASYNCWEB_JSON_DEPTH
+
+/* Names have 28 bits for their length; no part is longer than the text. */
+#define AW__JSON_MAX (((size_t)1 << 28) - 1)
+
+/* 24 bytes on 64-bit machines. Siblings lie one behind the other: the next
+   one is v + 1, and looking one up by its number takes no walk. */
+struct aw_value {
+    const char *key;            /* NULL but for the member of an object */
+    union aw__json_as {
+        bool b;
+        int64_t i;
+        double d;
+        const char *s;
+        const aw_value *items;
+        size_t outer;           /* while open: the container around it */
+    } as;
+    uint32_t n;                 /* bytes or items */
+    unsigned key_n : 28;
+    unsigned type : 3;
+    unsigned last : 1;          /* no sibling behind it */
+};
+
+/* Zero when none of eight bytes ends a plain run inside a string: a quote, a
+   backslash, a control character, a byte above ASCII. Otherwise the lowest
+   bit set is exact: a borrow runs upwards only. */
+static inline uint64_t aw__json_marks(uint64_t eight)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    return ((eight - ones * 0x20) | ((eight ^ ones * '"') - ones) |
+            ((eight ^ ones * '\\') - ones) | eight) & ones * 0x80;
+}
+
+/* Copies the plain run at the front of p and returns its length. May write
+   more than that, but no more than n bytes. */
+static inline size_t aw__json_copy(char *to, const char *p, size_t n)
+{
+    size_t i = 0;
+    for (; n - i >= 8; i += 8) {
+        uint64_t eight, marks;
+        memcpy(&eight, p + i, 8);
+        memcpy(to + i, &eight, 8);
+        marks = aw__json_marks(eight);
+        if (!marks) continue;
+#if defined(__GNUC__) && defined(__BYTE_ORDER__) && \
+    __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+        return i + (size_t)__builtin_ctzll(marks) / 8;
+#else
+        break;
+#endif
+    }
+    for (; i < n; i++) {
+        unsigned char c = (unsigned char)p[i];
+        if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\') break;
+        to[i] = p[i];
+    }
+    return i;
+}
+
+/* Not recursive: an open container lies on the stack of nodes below the items
+   it has so far, and they move to the arena together when it closes. */
+typedef struct aw__json_reader {
+    const char *p, *end;        /* what is left of the text */
+    char *room;                 /* for strings: never longer than in the text */
+    aw__arena *arena;
+    aw__buf stack;              /* of aw_value */
+    size_t open;                /* the innermost open container's place */
+    int depth;                  /* how many are open */
+} aw__json_reader;
+
+static inline aw_value *aw__json_node(aw__json_reader *r, size_t i)
+{
+    return (aw_value *)(void *)r->stack.p + i;
+}
+
+/* The next byte that is not white space (RFC 8259 section 2), or -1. */
+static inline int aw__json_peek(aw__json_reader *r)
+{
+    const char *p = r->p, *end = r->end;
+    while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+        p++;
+    r->p = p;
+    return p < end ? (unsigned char)*p : -1;
+}
+
+/* Four hexadecimal digits, or -1. */
+static int aw__json_hex(const char *p)
+{
+    int value = 0, i;
+    for (i = 0; i < 4; i++) {
+        char c = p[i];
+        int digit;
+        if (c >= '0' && c <= '9') digit = c - '0';
+        else if (c >= 'a' && c <= 'f') digit = c - 'a' + 10;
+        else if (c >= 'A' && c <= 'F') digit = c - 'A' + 10;
+        else return -1;
+        value = value * 16 + digit;
+    }
+    return value;
+}
+
+/* UTF-8 of a code point; its length. */
+static size_t aw__json_encode(char *to, uint32_t c)
+{
+    size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4, i;
+    static const unsigned char lead[5] = {0, 0, 0xC0, 0xE0, 0xF0};
+    for (i = n; i-- > 1; c >>= 6) to[i] = (char)(0x80 | (c & 0x3F));
+    to[0] = (char)(lead[n] | c);
+    return n;
+}
+
+/* \uXXXX, or two of them for one character beyond U+FFFF (RFC 8259 section 7);
+   *to moves behind it. How many bytes of the text it took; 0: malformed. */
+static size_t aw__json_unicode(const char *p, size_t n, char **to)
+{
+    int high = n >= 6 ? aw__json_hex(p + 2) : -1;
+    int low;
+    if (high < 0) return 0;
+    if (high < 0xD800 || high > 0xDFFF) {
+        *to += aw__json_encode(*to, (uint32_t)high);
+        return 6;
+    }
+    /* Section 8.2: what half a pair means is anybody's guess; refused. */
+    if (high > 0xDBFF || n < 12 || p[6] != '\\' || p[7] != 'u') return 0;
+    low = aw__json_hex(p + 8);
+    if (low < 0xDC00 || low > 0xDFFF) return 0;
+    high = 0x10000 + (high - 0xD800) * 0x400 + (low - 0xDC00);
+    *to += aw__json_encode(*to, (uint32_t)high);
+    return 12;
+}
+
+/* The escape at p; as aw__json_unicode(). */
+static size_t aw__json_escape(const char *p, size_t n, char **to)
+{
+    char c;
+    if (n < 2) return 0;
+    switch (p[1]) {
+        case '"': case '\\': case '/': c = p[1]; break;
+        case 'b': c = '\b'; break;
+        case 'f': c = '\f'; break;
+        case 'n': c = '\n'; break;
+        case 'r': c = '\r'; break;
+        case 't': c = '\t'; break;
+        case 'u': return aw__json_unicode(p, n, to);
+        default: return 0;
+    }
+    *(*to)++ = c;
+    return 2;
+}
+
+/* What stops a plain run and is not the end: an escape or a character beyond
+   ASCII. As aw__json_unicode(). */
+static size_t aw__json_special(const char *p, size_t n, char **to)
+{
+    int step;
+    if (*p == '\\') return aw__json_escape(p, n, to);
+    if ((unsigned char)*p < 0x20) return 0;     /* section 7: escape these */
+    step = aw__utf8_step(p, n);
+    if (step < 0) return 0;                     /* section 8.1 */
+    memcpy(*to, p, (size_t)step);
+    *to += step;
+    return (size_t)step;
+}
+
+/* A string behind its opening quote: the text in r->room, its length in *n;
+   NULL: malformed at r->p. The room is as large as the whole text, and what
+   was decoded never longer than what was read: no check of it is needed. */
+static const char *aw__json_string(aw__json_reader *r, size_t *n)
+{
+    const char *p = r->p;
+    char *text = r->room, *to = text;
+    for (;;) {
+        size_t run = aw__json_copy(to, p, (size_t)(r->end - p));
+        p += run;
+        to += run;
+        if (p < r->end && *p == '"') break;
+        run = p < r->end ? aw__json_special(p, (size_t)(r->end - p), &to) : 0;
+        if (!run) {
+            r->p = p;
+            return NULL;
+        }
+        p += run;
+    }
+    *to = 0;                    /* where the text has the closing quote */
+    r->p = p + 1;
+    r->room = to + 1;
+    *n = (size_t)(to - text);
+    return text;
+}
+
+/* "name" : of a member. */
+static int aw__json_name(aw__json_reader *r, aw_value *v)
+{
+    size_t n;
+    if (aw__json_peek(r) != '"') return AW_EBADMSG;
+    r->p++;
+    v->key = aw__json_string(r, &n);
+    if (!v->key) return AW_EBADMSG;
+    v->key_n = n & AW__JSON_MAX;
+    if (aw__json_peek(r) != ':') return AW_EBADMSG;
+    r->p++;
+    return 0;
+}
+
+/* Adds the digits at p to *w, which wraps around after 19 of them. */
+static inline const char *aw__json_digits(const char *p, const char *end,
+                                          uint64_t *w)
+{
+    uint64_t value = *w;
+    for (; p < end && *p >= '0' && *p <= '9'; p++)
+        value = value * 10 + (uint64_t)(*p - '0');
+    *w = value;
+    return p;
+}
+
+/* The exponent behind the 'e'; NULL: malformed at r->p. Stops counting where
+   no text is long enough to make up for it. */
+static const char *aw__json_exponent(aw__json_reader *r, const char *p,
+                                     int64_t *exponent)
+{
+    bool minus = p < r->end && *p == '-';
+    const char *from;
+    if (p < r->end && (*p == '-' || *p == '+')) p++;
+    for (from = p; p < r->end && *p >= '0' && *p <= '9'; p++) {
+        if (*exponent < (int64_t)AW__JSON_MAX * 2)
+            *exponent = *exponent * 10 + (*p - '0');
+    }
+    if (minus) *exponent = -*exponent;
+    r->p = p;
+    return p > from ? p : NULL;
+}
+
+/* The number at r->p (RFC 8259 section 6). */
+static int aw__json_number(aw__json_reader *r, aw_value *v)
+{
+    const char *p = r->p, *from = p, *end = r->end, *digits, *until;
+    bool minus = *p == '-', whole = true;
+    uint64_t w = 0, bits;
+    int64_t e10 = 0;
+    size_t n;
+    digits = p += minus;
+    p = aw__json_digits(p, end, &w);
+    n = (size_t)(p - digits);
+    r->p = p;
+    if (!n) return AW_EBADMSG;
+    if (*digits == '0' && n > 1) {
+        r->p = digits + 1;              /* no leading zeros */
+        return AW_EBADMSG;
+    }
+    until = p;
+    if (p < end && *p == '.') {
+        const char *fraction = ++p;
+        r->p = until = p = aw__json_digits(p, end, &w);
+        whole = false;
+        if (p == fraction) return AW_EBADMSG;
+        e10 = fraction - p;
+        n += (size_t)(p - fraction);
+    }
+    if (p < end && (*p == 'e' || *p == 'E')) {
+        int64_t exponent = 0;
+        p = aw__json_exponent(r, p + 1, &exponent);
+        if (!p) return AW_EBADMSG;
+        e10 += exponent;
+        whole = false;
+    }
+    /* 19 digits fit a uint64_t; two's complement has one more below zero. */
+    if (whole && n <= 19 && w <= (uint64_t)INT64_MAX + minus) {
+        v->type = AW_JSON_INT;
+        v->as.i = (int64_t)(minus ? 0 - w : w);
+        return 0;
+    }
+    bits = n <= 19 ? aw__dec_nearest(w, e10)
+                   : aw__dec_nearest_text(digits, until, e10);
+    if (bits >= AW__DEC_INFINITY) {
+        r->p = from;                    /* JSON has no infinity to fall to */
+        return AW_EBADMSG;
+    }
+    bits |= (uint64_t)minus << 63;
+    v->type = AW_JSON_DOUBLE;
+    memcpy(&v->as.d, &bits, 8);
+    return 0;
+}
+
+/* true, false or null. */
+static int aw__json_word(aw__json_reader *r, const char *word, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i++, r->p++)
+        if (r->p == r->end || *r->p != word[i]) return AW_EBADMSG;
+    return 0;
+}
+
+/* What is read so far is complete, or another item must follow. */
+enum { AW__JSON_DONE = 0, AW__JSON_MORE = 1 };
+
+/* Behind a bracket: an empty container is complete, another one stays open. */
+static int aw__json_open(aw__json_reader *r, aw_value *v, int type)
+{
+    bool object = type == AW_JSON_OBJECT;
+    if (r->depth == AW__JSON_DEPTH) return AW_ETOOBIG;
+    v->type = object ? AW_JSON_OBJECT : AW_JSON_ARRAY;
+    r->p++;
+    if (aw__json_peek(r) == (object ? '}' : ']')) {
+        r->p++;
+        v->as.items = NULL;
+        return AW__JSON_DONE;
+    }
+    v->as.outer = r->open;
+    r->open = (size_t)(v - aw__json_node(r, 0));
+    r->depth++;
+    return AW__JSON_MORE;
+}
+
+/* A value, or the beginning of one that contains others. */
+static int aw__json_value(aw__json_reader *r, aw_value *v)
+{
+    size_t n;
+    switch (aw__json_peek(r)) {
+        case '{': return aw__json_open(r, v, AW_JSON_OBJECT);
+        case '[': return aw__json_open(r, v, AW_JSON_ARRAY);
+        case '"':
+            r->p++;
+            v->type = AW_JSON_STRING;
+            v->as.s = aw__json_string(r, &n);
+            if (!v->as.s) return AW_EBADMSG;
+            v->n = (uint32_t)n;
+            return AW__JSON_DONE;
+        case 't':
+            v->type = AW_JSON_BOOL;
+            v->as.b = true;
+            return aw__json_word(r, "true", 4);
+        case 'f':
+            v->type = AW_JSON_BOOL;
+            v->as.b = false;
+            return aw__json_word(r, "false", 5);
+        case 'n':
+            v->type = AW_JSON_NULL;
+            return aw__json_word(r, "null", 4);
+        case -1:
+            return AW_EBADMSG;
+        default:
+            return aw__json_number(r, v);
+    }
+}
+
+/* One item with its name, on top of the stack. */
+static inline int aw__json_item(aw__json_reader *r)
+{
+    aw_value *v = (aw_value *)(void *)aw__buf_room(&r->stack, sizeof *v);
+    if (!v) return AW_ENOMEM;
+    r->stack.n += sizeof *v;
+    v->key = NULL;
+    v->n = v->key_n = v->last = 0;
+    if (r->depth && aw__json_node(r, r->open)->type == AW_JSON_OBJECT) {
+        int error = aw__json_name(r, v);
+        if (error) return error;
+    }
+    return aw__json_value(r, v);
+}
+
+/* The innermost container is complete: its items go to the arena. */
+static int aw__json_close(aw__json_reader *r)
+{
+    aw_value *v = aw__json_node(r, r->open);
+    size_t n = r->stack.n / sizeof *v - r->open - 1;
+    aw_value *items = (aw_value *)aw__arena_get(r->arena, n * sizeof *v);
+    if (!items) return AW_ENOMEM;
+    memcpy(items, v + 1, n * sizeof *v);
+    items[n - 1].last = 1;
+    r->stack.n -= n * sizeof *v;
+    r->open = v->as.outer;
+    v->as.items = items;
+    v->n = (uint32_t)n;
+    r->depth--;
+    r->p++;
+    return 0;
+}
+
+/* Behind a complete value: closes what ends here. */
+static int aw__json_behind(aw__json_reader *r)
+{
+    while (r->depth) {
+        bool object = aw__json_node(r, r->open)->type == AW_JSON_OBJECT;
+        int c = aw__json_peek(r), error;
+        if (c == ',') {
+            r->p++;
+            return AW__JSON_MORE;
+        }
+        if (c != (object ? '}' : ']')) return AW_EBADMSG;
+        error = aw__json_close(r);
+        if (error) return error;
+    }
+    if (aw__json_peek(r) >= 0) return AW_EBADMSG;
+    return AW__JSON_DONE;
+}
+
+/* The whole text; the tree's root is left on the stack. */
+static int aw__json_document(aw__json_reader *r)
+{
+    int got;
+    do {
+        got = aw__json_item(r);
+        if (got == AW__JSON_DONE) got = aw__json_behind(r);
+    } while (got == AW__JSON_MORE);
+    return got;
+}
+
+/* Reads a document of n bytes (RFC 8259, strictly: no byte order mark). The
+   tree lies in the arena and needs n bytes and 24 per value there; the text
+   may go. AW_EBADMSG: not JSON, or a number no double can hold; *error_at is
+   the offset where it went wrong (n: it ended too early). AW_ETOOBIG: nested
+   deeper than AW__JSON_DEPTH, or above 256 MiB. AW_ENOMEM. */
+static int aw__json_parse(aw__arena *arena, const char *text, size_t n,
+                          const aw_value **out, size_t *error_at)
+{
+    aw__json_reader r;
+    aw_value *root = NULL;
+    int error = AW_ENOMEM;
+    *out = NULL;
+    *error_at = 0;
+    if (n > AW__JSON_MAX) return AW_ETOOBIG;
+    memset(&r, 0, sizeof r);
+    r.p = text;
+    r.end = text + n;
+    r.arena = arena;
+    r.stack.mem = arena->mem;
+    r.room = (char *)aw__arena_get(arena, n + 1);
+    if (r.room) error = aw__json_document(&r);
+    if (!error) {
+        root = (aw_value *)aw__arena_get(arena, sizeof *root);
+        if (!root) error = AW_ENOMEM;
+    }
+    if (!error) {
+        *root = *aw__json_node(&r, 0);
+        root->last = 1;
+        *out = root;
+    }
+    *error_at = error ? (size_t)(r.p - text) : 0;
+    aw__buf_free(&r.stack);
+    return error;
+}
+
+/* Lookup. */
+
+int aw_json_type(const aw_value *v)
+{
+    return v ? (int)v->type : AW_JSON_NONE;
+}
+
+size_t aw_json_len(const aw_value *v)
+{
+    return v ? v->n : 0;
+}
+
+const aw_value *aw_json_first(const aw_value *v)
+{
+    int type = aw_json_type(v);
+    if (type != AW_JSON_ARRAY && type != AW_JSON_OBJECT) return NULL;
+    return v->as.items;
+}
+
+const aw_value *aw_json_next(const aw_value *v)
+{
+    return v && !v->last ? v + 1 : NULL;
+}
+
+const char *aw_json_key(const aw_value *v)
+{
+    return v ? v->key : NULL;
+}
+
+const aw_value *aw_json_at(const aw_value *v, size_t index)
+{
+    const aw_value *items = aw_json_first(v);
+    return items && index < v->n ? items + index : NULL;
+}
+
+/* From the back: of duplicate names the last one counts. */
+static const aw_value *aw__json_find(const aw_value *v, const char *key,
+                                     size_t n)
+{
+    uint32_t i;
+    if (aw_json_type(v) != AW_JSON_OBJECT) return NULL;
+    for (i = v->n; i-- > 0;) {
+        const aw_value *item = v->as.items + i;
+        if (item->key_n == n && !memcmp(item->key, key, n)) return item;
+    }
+    return NULL;
+}
+
+const aw_value *aw_json_member(const aw_value *v, const char *name)
+{
+    return name ? aw__json_find(v, name, strlen(name)) : NULL;
+}
+
+/* A step of a path into an array: digits only. */
+static const aw_value *aw__json_index(const aw_value *v, const char *p,
+                                      size_t n)
+{
+    size_t index = 0, i;
+    if (!n || n > 9) return NULL;       /* above 256 Mi there are no items */
+    for (i = 0; i < n; i++) {
+        if (p[i] < '0' || p[i] > '9') return NULL;
+        index = index * 10 + (size_t)(p[i] - '0');
+    }
+    return aw_json_at(v, index);
+}
+
+const aw_value *aw_json_get(const aw_value *v, const char *path)
+{
+    if (!path) return NULL;
+    if (!*path) return v;
+    while (v) {
+        const char *dot = strchr(path, '.');
+        size_t n = dot ? (size_t)(dot - path) : strlen(path);
+        v = aw_json_type(v) == AW_JSON_ARRAY ? aw__json_index(v, path, n)
+                                             : aw__json_find(v, path, n);
+        if (!dot) break;
+        path = dot + 1;
+    }
+    return v;
+}
+
+const char *aw_json_str(const aw_value *v, const char *def)
+{
+    return aw_json_type(v) == AW_JSON_STRING ? v->as.s : def;
+}
+
+int64_t aw_json_int(const aw_value *v, int64_t def)
+{
+    double d;
+    if (aw_json_type(v) == AW_JSON_INT) return v->as.i;
+    if (aw_json_type(v) != AW_JSON_DOUBLE) return def;
+    d = v->as.d;
+    /* 2^63, unlike INT64_MAX, is a double; converting more is undefined. */
+    if (!(d >= -9223372036854775808.0 && d < 9223372036854775808.0)) return def;
+    return (double)(int64_t)d == d ? (int64_t)d : def;
+}
+
+double aw_json_double(const aw_value *v, double def)
+{
+    if (aw_json_type(v) == AW_JSON_INT) return (double)v->as.i;
+    return aw_json_type(v) == AW_JSON_DOUBLE ? v->as.d : def;
+}
+
+bool aw_json_bool(const aw_value *v, bool def)
+{
+    return aw_json_type(v) == AW_JSON_BOOL ? v->as.b : def;
+}
+
+/* The writer. */
+
+struct aw_json_writer {
+    struct aw_req *req;         /* the framework's, who sends the text */
+    aw__buf *out;
+    int error;                  /* sticky */
+    int depth;                  /* how many containers are open */
+    bool any;                   /* the innermost one has a value already */
+    bool object[AW__JSON_DEPTH];
+};
+
+static void aw__json_writer_init(aw_json_writer *w, aw__buf *out,
+                                 struct aw_req *req)
+{
+    memset(w, 0, sizeof *w);
+    w->out = out;
+    w->req = req;
+}
+
+/* 0 when the text in the buffer is one complete document; AW_EINVAL, AW_ENOMEM.
+   With an error the buffer holds no JSON. */
+static int aw__json_finish(aw_json_writer *w)
+{
+    if (!w) return AW_ENOMEM;
+    if (w->error) return w->error;
+    if (w->out->failed) return AW_ENOMEM;
+    return w->depth || !w->any ? AW_EINVAL : 0;
+}
+
+/* Section 7: a quote, a backslash and the control characters. */
+static void aw__json_put_escape(aw__buf *b, char c)
+{
+    static const char hex[] = "0123456789abcdef";
+    static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
+    const char *short_form = c ? strchr(from, c) : NULL;
+    char text[6] = {'\\', 'u', '0', '0', '0', '0'};
+    if (short_form) {
+        text[1] = to[short_form - from];
+        aw__buf_add(b, text, 2);
+        return;
+    }
+    text[4] = hex[c >> 4 & 15];
+    text[5] = hex[c & 15];
+    aw__buf_add(b, text, 6);
+}
+
+/* Appends n bytes as a JSON string, with its quotes. */
+static void aw__json_quote(aw__buf *b, const char *p, size_t n)
+{
+    aw__buf_add(b, "\"", 1);
+    while (n) {
+        char *to = aw__buf_room(b, n);
+        size_t run = to ? aw__json_copy(to, p, n) : n;
+        if (!to) return;
+        b->n += run;
+        p += run;
+        n -= run;
+        if (!n) break;
+        run = 1;
+        if ((unsigned char)*p < 0x80) {
+            aw__json_put_escape(b, *p);
+        } else {
+            int step = aw__utf8_step(p, n);
+            run = (size_t)(step < 0 ? -step : step);
+            if (step < 0) aw__buf_add(b, "\xEF\xBF\xBD", 3);
+            else aw__buf_add(b, p, run);
+        }
+        p += run;
+        n -= run;
+    }
+    aw__buf_add(b, "\"", 1);
+}
+
+static void aw__json_add_bool(aw__buf *b, bool value)
+{
+    aw__buf_add(b, value ? "true" : "false", value ? 4 : 5);
+}
+
+static void aw__json_add_int(aw__buf *b, int64_t i)
+{
+    char text[21];
+    int n = 0;
+    if (i < 0) text[n++] = '-';
+    /* Unsigned, where the negation of INT64_MIN is defined. */
+    n += aw__dec_digits(text + n, i < 0 ? 0 - (uint64_t)i : (uint64_t)i);
+    aw__buf_add(b, text, (size_t)n);
+}
+
+static void aw__json_add_double(aw__buf *b, double d)
+{
+    char text[32];
+    bool finite = d - d == 0;           /* else NaN - NaN, or inf - inf */
+    int n = finite ? aw__dec_write(text, d) : 4;
+    aw__buf_add(b, finite ? text : "null", (size_t)n);
+}
+
+/* What stands before every value: a comma, a name. The buffer the value goes
+   to, or NULL: it has no place here. */
+static aw__buf *aw__json_begin(aw_json_writer *w, const char *name, size_t n)
+{
+    bool object;
+    if (!w || w->error) return NULL;
+    object = w->depth && w->object[w->depth - 1];
+    if (object != (name != NULL) || (!w->depth && w->any)) {
+        w->error = AW_EINVAL;
+        return NULL;
+    }
+    if (w->any) aw__buf_add(w->out, ",", 1);
+    w->any = true;
+    if (name) {
+        aw__json_quote(w->out, name, n);
+        aw__buf_add(w->out, ":", 1);
+    }
+    return w->out;
+}
+
+/* The same with a name from the application. */
+static aw__buf *aw__json_named(aw_json_writer *w, const char *name)
+{
+    return aw__json_begin(w, name, name ? strlen(name) : 0);
+}
+
+/* Behind aw__json_begin(): the value is a container. */
+static void aw__json_nest(aw_json_writer *w, bool object)
+{
+    if (w->depth == AW__JSON_DEPTH) {
+        w->error = AW_EINVAL;
+        return;
+    }
+    aw__buf_add(w->out, object ? "{" : "[", 1);
+    w->object[w->depth++] = object;
+    w->any = false;
+}
+
+void aw_put_object(aw_json_writer *w, const char *name)
+{
+    if (aw__json_named(w, name)) aw__json_nest(w, true);
+}
+
+void aw_put_array(aw_json_writer *w, const char *name)
+{
+    if (aw__json_named(w, name)) aw__json_nest(w, false);
+}
+
+void aw_put_end(aw_json_writer *w)
+{
+    if (!w || w->error) return;
+    if (!w->depth) {
+        w->error = AW_EINVAL;
+        return;
+    }
+    aw__buf_add(w->out, w->object[--w->depth] ? "}" : "]", 1);
+    w->any = true;
+}
+
+void aw_put_null(aw_json_writer *w, const char *name)
+{
+    aw__buf *b = aw__json_named(w, name);
+    if (b) aw__buf_add(b, "null", 4);
+}
+
+void aw_put_bool(aw_json_writer *w, const char *name, bool value)
+{
+    aw__buf *b = aw__json_named(w, name);
+    if (b) aw__json_add_bool(b, value);
+}
+
+void aw_put_int(aw_json_writer *w, const char *name, int64_t i)
+{
+    aw__buf *b = aw__json_named(w, name);
+    if (b) aw__json_add_int(b, i);
+}
+
+void aw_put_double(aw_json_writer *w, const char *name, double d)
+{
+    aw__buf *b = aw__json_named(w, name);
+    if (b) aw__json_add_double(b, d);
+}
+
+void aw_put_strn(aw_json_writer *w, const char *name, const char *p, size_t n)
+{
+    aw__buf *b = aw__json_named(w, name);
+    if (b && p) aw__json_quote(b, p, n);
+    if (b && !p) aw__buf_add(b, "null", 4);
+}
+
+void aw_put_str(aw_json_writer *w, const char *name, const char *s)
+{
+    aw_put_strn(w, name, s, s ? strlen(s) : 0);
+}
+
+/* Recursion: no deeper than AW__JSON_DEPTH, for the reader made v. */
+static void aw__json_put_tree(aw_json_writer *w, const char *name, size_t n,
+                              const aw_value *v)
+{
+    aw__buf *b = aw__json_begin(w, name, n);
+    const aw_value *item;
+    if (!b) return;
+    switch (aw_json_type(v)) {
+        case AW_JSON_BOOL: aw__json_add_bool(b, v->as.b); return;
+        case AW_JSON_INT: aw__json_add_int(b, v->as.i); return;
+        case AW_JSON_DOUBLE: aw__json_add_double(b, v->as.d); return;
+        case AW_JSON_STRING: aw__json_quote(b, v->as.s, v->n); return;
+        case AW_JSON_ARRAY: case AW_JSON_OBJECT: break;
+        default: aw__buf_add(b, "null", 4); return;
+    }
+    aw__json_nest(w, v->type == AW_JSON_OBJECT);
+    for (item = aw_json_first(v); item; item = aw_json_next(item))
+        aw__json_put_tree(w, item->key, item->key_n, item);
+    aw_put_end(w);
+}
+
+void aw_put_value(aw_json_writer *w, const char *name, const aw_value *v)
+{
+    aw__json_put_tree(w, name, name ? strlen(name) : 0, v);
+}
+
+/* Fields. */
+
+static aw_field aw__json_field(const char *name, int type)
+{
+    aw_field f;
+    memset(&f, 0, sizeof f);
+    f.name = name;
+    f.type = type;
+    return f;
+}
+
+aw_field aw_null(const char *name)
+{
+    return aw__json_field(name, AW_JSON_NULL);
+}
+
+aw_field aw_bool(const char *name, bool b)
+{
+    aw_field f = aw__json_field(name, AW_JSON_BOOL);
+    f.as.b = b;
+    return f;
+}
+
+aw_field aw_int(const char *name, int64_t i)
+{
+    aw_field f = aw__json_field(name, AW_JSON_INT);
+    f.as.i = i;
+    return f;
+}
+
+aw_field aw_double(const char *name, double d)
+{
+    aw_field f = aw__json_field(name, AW_JSON_DOUBLE);
+    f.as.d = d;
+    return f;
+}
+
+aw_field aw_str(const char *name, const char *s)
+{
+    aw_field f = aw__json_field(name, AW_JSON_STRING);
+    f.as.s = s;
+    return f;
+}
+
+aw_field aw_val(const char *name, const aw_value *v)
+{
+    aw_field f = aw__json_field(name, AW_JSON_NONE);
+    f.as.value = v;
+    return f;
+}
+
+static void aw__put_field(aw_json_writer *w, const aw_field *f)
+{
+    switch (f->type) {
+        case AW_JSON_BOOL: aw_put_bool(w, f->name, f->as.b); break;
+        case AW_JSON_INT: aw_put_int(w, f->name, f->as.i); break;
+        case AW_JSON_DOUBLE: aw_put_double(w, f->name, f->as.d); break;
+        case AW_JSON_STRING: aw_put_str(w, f->name, f->as.s); break;
+        default: aw_put_value(w, f->name, f->as.value);
+    }
+}
+
+#endif /* ASYNCWEB_NO_JSON */
+
+/* >>floor2 http words  Character classes, lists, reason phrases ---------- */
+
+/* Which bytes may stand where; aw__http_class answers with one bit each. */
+enum {
+    AW__C_TOKEN = 1,    /* tchar: methods, field names (RFC 9110 5.6.2) */
+    AW__C_VALUE = 2,    /* field values: HTAB, SP, VCHAR, obs-text (5.5) */
+    AW__C_PATH = 4,     /* raw in the path of a request target, see below */
+    AW__C_QUERY = 8,    /* raw in its query */
+    AW__C_HOST = 16,    /* a host name, see aw__http_host() */
+    AW__C_HEX = 32,
+    AW__C_PLAIN = 64    /* AW__C_PATH without % and dot: nothing to decode */
+};
+
+/* Path and query take what RFC 3986 allows and besides only what the WHATWG
+   URL serializer leaves as it is, because browsers send it: [ ] ^ | in a path,
+   and \ ` { } too in a query. Refused with 400: " < > # (no client of good
+   will sends them), controls, DEL and everything above it. (nginx refuses
+   controls, space and DEL only and takes # as the start of a fragment.) */
+static const uint8_t aw__http_class[256] = {
+     0,  0,  0,  0,  0,  0,  0,  0,  0,  2,  0,  0,  0,  0,  0,  0,
+     0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+/* SP   !   "   #   $   %   &   '   (   )   *   +   ,   -   .   / */
+     2, 79,  2,  3, 79, 15, 79, 79, 78, 78, 79, 79, 78, 95, 31, 78,
+/*  0   1   2   3   4   5   6   7   8   9   :   ;   <   =   >   ? */
+   127,127,127,127,127,127,127,127,127,127, 78, 78,  2, 78,  2, 10,
+/*  @   A   B   C   D   E   F   G   H   I   J   K   L   M   N   O */
+    78,127,127,127,127,127,127, 95, 95, 95, 95, 95, 95, 95, 95, 95,
+/*  P   Q   R   S   T   U   V   W   X   Y   Z   [   \   ]   ^   _ */
+    95, 95, 95, 95, 95, 95, 95, 95, 95, 95, 95, 78, 10, 78, 79, 95,
+/*  `   a   b   c   d   e   f   g   h   i   j   k   l   m   n   o */
+    11,127,127,127,127,127,127, 95, 95, 95, 95, 95, 95, 95, 95, 95,
+/*  p   q   r   s   t   u   v   w   x   y   z   {   |   }   ~  DEL */
+    95, 95, 95, 95, 95, 95, 95, 95, 95, 95, 95, 10, 79, 10, 95,  0,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2
+};
+
+static bool aw__http_is(char c, int class_bits)
+{
+    return (aw__http_class[(unsigned char)c] & class_bits) != 0;
+}
+
+static bool aw__is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* The first byte from p on that is not of the class, or end. */
+static const char *aw__http_span(const char *p, const char *end, int class_bit)
+{
+    while (p < end && aw__http_is(*p, class_bit)) p++;
+    return p;
+}
+
+static bool aw__is_token(const char *p, size_t n)
+{
+    return n && aw__http_span(p, p + n, AW__C_TOKEN) == p + n;
+}
+
+/* 0..15, or -1. */
+static int aw__hex_digit(char c)
+{
+    if (aw__is_digit(c)) return c - '0';
+    if (!aw__http_is(c, AW__C_HEX)) return -1;
+    return (c | 0x20) - 'a' + 10;
+}
+
+static char aw__ascii_lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
+
+/* Equal but for the case of ASCII letters; `text` in any case. */
+static bool aw__slice_ieq(aw_slice s, const char *text)
+{
+    size_t i;
+    for (i = 0; i < s.n && text[i]; i++)
+        if (aw__ascii_lower(s.p[i]) != aw__ascii_lower(text[i])) return false;
+    return i == s.n && !text[i];
+}
+
+static aw_slice aw__slice(const char *p, size_t n)
+{
+    aw_slice s;
+    s.p = p;
+    s.n = n;
+    return s;
+}
+
+static aw_slice aw__slice_trim(aw_slice s)
+{
+    while (s.n && (*s.p == ' ' || *s.p == '\t')) s.p++, s.n--;
+    while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t')) s.n--;
+    return s;
+}
+
+/* Takes the next element off a comma-separated list, trimmed; empty ones do
+   not count (RFC 9110 5.6.1.2). For lists without quoted strings. */
+static bool aw__http_list(aw_slice *list, aw_slice *item)
+{
+    do {
+        const char *comma;
+        if (!list->n) return false;
+        comma = (const char *)memchr(list->p, ',', list->n);
+        *item = aw__slice(list->p,
+                          comma ? (size_t)(comma - list->p) : list->n);
+        list->p += item->n + (comma != NULL);
+        list->n -= item->n + (comma != NULL);
+        *item = aw__slice_trim(*item);
+    } while (!item->n);
+    return true;
+}
+
+/* The reason phrase of a status (RFC 9110 15, RFC 6585, RFC 8470, RFC 7725);
+   empty for a status without one, as RFC 9112 4 allows. Never NULL. */
+static const char *aw__http_reason(int status)
+{
+    switch (status) {
+        case 100: return "Continue";
+        case 101: return "Switching Protocols";
+        case 103: return "Early Hints";
+        case 200: return "OK";
+        case 201: return "Created";
+        case 202: return "Accepted";
+        case 203: return "Non-Authoritative Information";
+        case 204: return "No Content";
+        case 205: return "Reset Content";
+        case 206: return "Partial Content";
+        case 300: return "Multiple Choices";
+        case 301: return "Moved Permanently";
+        case 302: return "Found";
+        case 303: return "See Other";
+        case 304: return "Not Modified";
+        case 305: return "Use Proxy";
+        case 307: return "Temporary Redirect";
+        case 308: return "Permanent Redirect";
+        case 400: return "Bad Request";
+        case 401: return "Unauthorized";
+        case 402: return "Payment Required";
+        case 403: return "Forbidden";
+        case 404: return "Not Found";
+        case 405: return "Method Not Allowed";
+        case 406: return "Not Acceptable";
+        case 407: return "Proxy Authentication Required";
+        case 408: return "Request Timeout";
+        case 409: return "Conflict";
+        case 410: return "Gone";
+        case 411: return "Length Required";
+        case 412: return "Precondition Failed";
+        case 413: return "Content Too Large";
+        case 414: return "URI Too Long";
+        case 415: return "Unsupported Media Type";
+        case 416: return "Range Not Satisfiable";
+        case 417: return "Expectation Failed";
+        case 418: return "I'm a teapot";
+        case 421: return "Misdirected Request";
+        case 422: return "Unprocessable Content";
+        case 425: return "Too Early";
+        case 426: return "Upgrade Required";
+        case 428: return "Precondition Required";
+        case 429: return "Too Many Requests";
+        case 431: return "Request Header Fields Too Large";
+        case 451: return "Unavailable For Legal Reasons";
+        case 500: return "Internal Server Error";
+        case 501: return "Not Implemented";
+        case 502: return "Bad Gateway";
+        case 503: return "Service Unavailable";
+        case 504: return "Gateway Timeout";
+        case 505: return "HTTP Version Not Supported";
+        case 507: return "Insufficient Storage";
+        case 511: return "Network Authentication Required";
+        default: return "";
+    }
+}
+
+/* >>floor2 head  Request and response heads (RFC 9112) ------------------- */
+
+/* One pass in place, strict: wherever two readers could disagree about where
+   a message ends (request smuggling), the message is refused.
+
+   The scanners look at 16 bytes at a time and may look at bytes that have not
+   arrived: up to 64 bytes behind the input must be readable, whatever they
+   hold. What keeps those bytes out of every result is one rule: a verdict
+   counts only if all bytes it rests on lie before `end`; any other verdict
+   becomes AW_EAGAIN. So the fast path needs no bound check for each byte. */
+
+enum { AW__HEAD_SLACK = 64 };   /* readable bytes behind every head */
+
+enum {
+    AW__GET, AW__HEAD, AW__POST, AW__PUT, AW__DELETE, AW__PATCH, AW__OPTIONS,
+    AW__CONNECT, AW__TRACE, AW__OTHER
+};
+
+/* The fields the header itself acts upon. */
+enum {
+    AW__F_HOST, AW__F_EXPECT, AW__F_UPGRADE, AW__F_CONNECTION, AW__F_LENGTH,
+    AW__F_TRANSFER, AW__F_COUNT
+};
+
+enum { AW__NO_FIELD = 0xffff };
+
+/* One field line: offsets into the head, of at most 65,535 bytes. */
+typedef struct aw__field {
+    uint16_t name, name_len, value, value_len;
+} aw__field;
+
+typedef struct aw__head {
+    aw__field *fields;              /* the caller's array... */
+    uint16_t max_fields;            /* ...and its length */
+    uint16_t count;                 /* fields used */
+    uint16_t known[AW__F_COUNT];    /* index of the first, or AW__NO_FIELD */
+    int64_t content_length;         /* -1 none */
+    uint16_t path, path_len;        /* of the target, from the path on; "*";
+                                       empty for http://host and in CONNECT */
+    uint16_t host, host_len;        /* authority of the target, else Host */
+    uint8_t options;                /* AW__O_... that were seen */
+    bool chunked, keep_alive, expect_100, upgrade;
+    uint8_t verb, minor;            /* AW__GET...; 0 or 1 of HTTP/1.x */
+    uint16_t method, method_len;
+    uint16_t target, target_len;    /* the request target as it was sent */
+    uint16_t status;                /* of a response */
+    uint16_t reason, reason_len;
+} aw__head;
+
+typedef struct aw__head_limits {
+    size_t max_line;                /* request line without its CRLF */
+    size_t max_head;                /* the whole head; 65,535 at most */
+} aw__head_limits;
+
+enum { AW__O_CLOSE = 1, AW__O_KEEP = 2, AW__O_UPGRADE = 4, AW__O_CONTINUE = 8 };
+
+/* The vector operations that are needed, and no more. Comparisons are
+   signed: a byte >= 0x80 is less than every ASCII character. */
+#if defined(AW__SSE2)
+
+typedef __m128i aw__v16;
+typedef unsigned aw__v16_mask;
+#define AW__V16(c) _mm_set1_epi8((char)(c))
+#define AW__V16_LOAD(p) _mm_loadu_si128((const __m128i *)(const void *)(p))
+#define AW__V16_ADD(a, b) _mm_add_epi8(a, b)
+#define AW__V16_AND(a, b) _mm_and_si128(a, b)
+#define AW__V16_OR(a, b) _mm_or_si128(a, b)
+#define AW__V16_WITHOUT(a, b) _mm_andnot_si128(b, a)
+#define AW__V16_EQ(a, b) _mm_cmpeq_epi8(a, b)
+#define AW__V16_GT(a, b) _mm_cmpgt_epi8(a, b)
+#define AW__V16_ALL 0xffffu
+#define AW__V16_MASK(v) ((unsigned)_mm_movemask_epi8(v))
+#define AW__V16_FIRST(mask) ((unsigned)__builtin_ctz(mask))
+
+#elif defined(AW__NEON)
+
+typedef uint8x16_t aw__v16;
+typedef uint64_t aw__v16_mask;
+#define AW__V16(c) vdupq_n_u8((uint8_t)(c))
+#define AW__V16_LOAD(p) vld1q_u8((const uint8_t *)(const void *)(p))
+#define AW__V16_ADD(a, b) vaddq_u8(a, b)
+#define AW__V16_AND(a, b) vandq_u8(a, b)
+#define AW__V16_OR(a, b) vorrq_u8(a, b)
+#define AW__V16_WITHOUT(a, b) vbicq_u8(a, b)
+#define AW__V16_EQ(a, b) vceqq_u8(a, b)
+#define AW__V16_GT(a, b) \
+    vcgtq_s8(vreinterpretq_s8_u8(a), vreinterpretq_s8_u8(b))
+/* NEON has no movemask: narrowing by 4 bits leaves a nibble for each lane. */
+#define AW__V16_ALL UINT64_MAX
+#define AW__V16_MASK(v) vget_lane_u64(vreinterpret_u64_u8( \
+    vshrn_n_u16(vreinterpretq_u16_u8(v), 4)), 0)
+#define AW__V16_FIRST(mask) ((unsigned)__builtin_ctzll(mask) >> 2)
+
+#endif
+
+/* Three skippers: over bytes that are certainly in the class, up to the first
+   that may not be; the table decides about that one. They may run past end,
+   by less than 16 bytes. */
+#if defined(AW__SSE2) || defined(AW__NEON)
+
+/* Returns from the skipper at the first lane that is not fine, or goes on. */
+#define AW__V16_STEP(p, fine) do { \
+    const aw__v16_mask stop_ = AW__V16_MASK(fine) ^ AW__V16_ALL; \
+    if (stop_) return (p) + AW__V16_FIRST(stop_); \
+    (p) += 16; \
+} while (0)
+
+/* Letters, digits, - and dot: most of every field name and host. */
+static AW__INLINE const char *aw__http_skip_name(const char *p,
+                                                 const char *end)
+{
+    do {
+        aw__v16 x = AW__V16_LOAD(p), letter, digit;
+        letter = AW__V16_ADD(AW__V16_OR(x, AW__V16(0x20)), AW__V16(0x7f - 'z'));
+        letter = AW__V16_GT(letter, AW__V16(0x7f - 26));
+        digit = AW__V16_ADD(x, AW__V16(0x7f - '9'));    /* from '-' to '9' */
+        digit = AW__V16_GT(digit, AW__V16(0x7f - '9' + '-' - 1));
+        digit = AW__V16_WITHOUT(digit, AW__V16_EQ(x, AW__V16('/')));
+        AW__V16_STEP(p, AW__V16_OR(letter, digit));
+    } while (p < end);
+    return p;
+}
+
+/* All of a target but controls, space, non-ASCII and ! " # < > \ ^ ` { | } ~
+   (adding 5 turns '{' and what is above it negative, or less than '$' + 5). */
+static AW__INLINE const char *aw__http_skip_target(const char *p,
+                                                   const char *end)
+{
+    do {
+        aw__v16 x = AW__V16_LOAD(p), fine, pair;
+        fine = AW__V16_GT(AW__V16_ADD(x, AW__V16(5)), AW__V16('#' + 5));
+        pair = AW__V16_AND(x, AW__V16(0x9d));   /* < > \ ^ become 0x1c */
+        fine = AW__V16_WITHOUT(fine, AW__V16_EQ(pair, AW__V16(0x1c)));
+        fine = AW__V16_WITHOUT(fine, AW__V16_EQ(x, AW__V16('`')));
+        AW__V16_STEP(p, fine);
+    } while (p < end);
+    return p;
+}
+
+/* Printable ASCII and space (adding 1 turns DEL and what is above it
+   negative, but 0xff into 0). */
+static AW__INLINE const char *aw__http_skip_value(const char *p,
+                                                  const char *end)
+{
+    do {
+        aw__v16 x = AW__V16_LOAD(p);
+        AW__V16_STEP(p, AW__V16_GT(AW__V16_ADD(x, AW__V16(1)), AW__V16(' ')));
+    } while (p < end);
+    return p;
+}
+
+#else
+
+static const char *aw__http_skip_name(const char *p, const char *end)
+{
+    return aw__http_span(p, end, AW__C_HOST);
+}
+
+static const char *aw__http_skip_target(const char *p, const char *end)
+{
+    (void)end;
+    return p;
+}
+
+/* Eight bytes of printable ASCII at once. A borrow or carry comes only out of
+   a byte that stops the loop anyway, so byte order does not matter. */
+static const char *aw__http_skip_value(const char *p, const char *end)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    for (; p < end; p += 8) {
+        uint64_t w;
+        memcpy(&w, p, 8);
+        if ((w | (w - ones * ' ') | (w + ones)) & ones * 0x80) break;
+    }
+    return p;
+}
+
+#endif
+
+/* What it means that *q fits nowhere: an error, unless q is not there yet. A
+   CR is judged together with the byte after it. */
+static AW__NOINLINE int aw__http_stop(const char *q, const char *end)
+{
+    if (*q == '\r') q++;
+    return q >= end ? AW_EAGAIN : AW_HTTP(400);
+}
+
+static bool aw__http_below(char c, char limit)
+{
+    return (unsigned char)c < (unsigned char)limit;
+}
+
+/* The rare bytes of a value, HTAB and obs-text, stop the skipper. */
+static AW__NOINLINE const char *aw__http_value_slow(const char *p,
+                                                    const char *end)
+{
+    while (p < end && aw__http_is(*p, AW__C_VALUE))
+        p = aw__http_skip_value(p + 1, end);
+    return p;
+}
+
+/* The name is of letters and '-', in lower case, and has 4 at least. A field
+   name or value holds no control character, hence no CR that `| 0x20` would
+   make a '-'. */
+static AW__INLINE bool aw__http_eq(const char *p, const char *name, size_t n)
+{
+    uint32_t a, b;
+    size_t i = 0;
+    for (;;) {
+        memcpy(&a, p + i, 4);
+        memcpy(&b, name + i, 4);
+        if ((a | 0x20202020u) != b) return false;
+        if (i + 4 == n) return true;
+        i = i + 8 <= n ? i + 4 : n - 4;
+    }
+}
+
+/* The end of a uri-host, or p if there is none; p..q is known to be fine. Of
+   reg-name (RFC 3986 3.2.2) only unreserved characters: no DNS name needs
+   more, "a,b" is two Host fields that a proxy has joined, and %61 is read
+   differently by different readers. */
+static const char *aw__http_host_end(const char *p, const char *q,
+                                     const char *end)
+{
+    if (*p != '[') return aw__http_span(q, end, AW__C_HOST);
+    for (q = p + 1; q < end; q++)
+        if (!aw__http_is(*q, AW__C_HEX) && *q != ':' && *q != '.') break;
+    return q < end && *q == ']' && q - p > 2 ? q + 1 : p;
+}
+
+/* A port of 1 to 5 digits, 0..65535, that fills p..end; else -1. */
+static int aw__http_port(const char *p, const char *end)
+{
+    int port = 0;
+    if (p == end || end - p > 5) return -1;
+    for (; p < end; p++) {
+        if (!aw__is_digit(*p)) return -1;
+        port = port * 10 + (*p - '0');
+    }
+    return port <= 65535 ? port : -1;
+}
+
+/* uri-host [ ":" port ] (RFC 9110 7.2); no userinfo, no empty host;
+   p..q as above. */
+static bool aw__http_host(const char *p, const char *q, const char *end)
+{
+    if (q == p || *q != ':') q = aw__http_host_end(p, q, end);
+    if (q == p) return false;
+    return q == end || (*q == ':' && aw__http_port(q + 1, end) >= 0);
+}
+
+/* Content-Length is digits and nothing else (RFC 9110 8.6): a list, a sign
+   or a number past INT64_MAX is an attack or a broken peer. */
+static int aw__http_length(const char *p, size_t n, int64_t *out)
+{
+    int64_t v = 0;
+    size_t i;
+    if (!n) return AW_HTTP(400);
+    for (i = 0; i < n; i++) {
+        int digit = p[i] - '0';
+        if (!aw__is_digit(p[i])) return AW_HTTP(400);
+        if (v > (INT64_MAX - digit) / 10) return AW_HTTP(400);
+        v = v * 10 + digit;
+    }
+    *out = v;
+    return AW_OK;
+}
+
+/* Transfer-Encoding must be `chunked` alone. RFC 9112 6.1 asks for 501 when a
+   coding is unknown, 6.3 for 400 when chunked is not the last one. */
+static int aw__http_transfer(aw_slice value)
+{
+    bool chunked = false, other = false;
+    aw_slice item;
+    if (value.n == 7 && aw__http_eq(value.p, "chunked", 7)) return AW_OK;
+    while (aw__http_list(&value, &item)) {
+        if (chunked || !aw__is_token(item.p, item.n)) return AW_HTTP(400);
+        if (aw__slice_ieq(item, "chunked")) chunked = true;
+        else other = true;
+    }
+    return AW_HTTP(other ? 501 : 400);
+}
+
+/* The options of one Connection field (RFC 9110 7.6.1), or AW_HTTP(400). */
+static int aw__http_connection(aw_slice value)
+{
+    int options = 0;
+    aw_slice item;
+    if (value.n == 10 && aw__http_eq(value.p, "keep-alive", 10))
+        return AW__O_KEEP;
+    while (aw__http_list(&value, &item)) {
+        if (!aw__is_token(item.p, item.n)) return AW_HTTP(400);
+        if (aw__slice_ieq(item, "close")) options |= AW__O_CLOSE;
+        if (aw__slice_ieq(item, "keep-alive")) options |= AW__O_KEEP;
+        if (aw__slice_ieq(item, "upgrade")) options |= AW__O_UPGRADE;
+    }
+    return options;
+}
+
+static const char aw__http_names[AW__F_COUNT][18] = {
+    "host", "expect", "upgrade", "connection", "content-length",
+    "transfer-encoding"
+};
+
+/* By length of name: the initial of the one known name, and which it is. */
+static const char aw__http_initial[] = "\0\0\0\0h\0eu\0\0c\0\0\0c\0\0t";
+static const uint8_t aw__http_known[] = {
+    0, 0, 0, 0, AW__F_HOST, 0, AW__F_EXPECT, AW__F_UPGRADE, 0, 0,
+    AW__F_CONNECTION, 0, 0, 0, AW__F_LENGTH, 0, 0, AW__F_TRANSFER
+};
+
+/* Looks at a Host. There is one, and well-formed (RFC 9112 3.2). */
+static int aw__http_note_host(aw__head *h, const char *base,
+                              const aw__field *f)
+{
+    const char *p = base + f->value, *end = p + f->value_len, *q;
+    if (h->known[AW__F_HOST] != AW__NO_FIELD) return AW_HTTP(400);
+    h->known[AW__F_HOST] = (uint16_t)(f - h->fields);
+    if (!h->host_len) {             /* 3.2.2: the authority of a target wins */
+        h->host = f->value;
+        h->host_len = f->value_len;
+    }
+    q = aw__http_skip_name(p, end);
+    if (q >= end) return AW_OK;
+    return aw__http_host(p, q, end) ? AW_OK : AW_HTTP(400);
+}
+
+/* Looks at another known field. */
+static AW__NOINLINE int aw__http_note_more(aw__head *h, const char *base,
+                                           const aw__field *f, int known)
+{
+    const bool again = h->known[known] != AW__NO_FIELD;
+    const aw_slice value = aw__slice(base + f->value, f->value_len);
+    int r;
+    if (!again) h->known[known] = (uint16_t)(f - h->fields);
+    switch (known) {
+        case AW__F_LENGTH:          /* RFC 9110 8.6: even the same twice */
+            if (again) return AW_HTTP(400);
+            return aw__http_length(value.p, value.n, &h->content_length);
+        case AW__F_TRANSFER:
+            h->chunked = true;
+            return again ? AW_HTTP(400) : aw__http_transfer(value);
+        case AW__F_CONNECTION:
+            r = aw__http_connection(value);
+            if (r > 0) h->options |= (uint8_t)r;
+            return r;
+        case AW__F_EXPECT:          /* other expectations: RFC 9110 10.1.1 */
+            if (aw__slice_ieq(value, "100-continue"))
+                h->options |= AW__O_CONTINUE;
+            return AW_OK;
+        default: return AW_OK;
+    }
+}
+
+/* Looks at a field whose length and initial promise a known one. */
+static AW__NOINLINE int aw__http_note(aw__head *h, const char *base,
+                                      const aw__field *f)
+{
+    const char *name = base + f->name;
+    const size_t n = f->name_len;
+    if (n == 4)
+        return aw__http_eq(name, "host", 4) ? aw__http_note_host(h, base, f)
+                                            : AW_OK;
+    if (!aw__http_eq(name, aw__http_names[aw__http_known[n]], n)) return AW_OK;
+    return aw__http_note_more(h, base, f, aw__http_known[n]);
+}
+
+/* The field lines from p to the end of the head (RFC 9112 5). Returns the
+   length of the head, counted from base, AW_EAGAIN, AW_HTTP(400), (431) or
+   (501). No obs-fold, no space before a colon: a name begins its line and its
+   colon follows at once (5.1, 5.2). */
+static int aw__http_fields(aw__head *h, const char *base, const char *p,
+                           const char *end)
+{
+    aw__field *f = h->fields, *const full = f + h->max_fields;
+    for (; *p != '\r'; f++) {
+        const char *q = aw__http_skip_name(p, end), *v = q + 2;
+        size_t n;
+        if (AW__UNLIKELY(f == full)) return p < end ? AW_HTTP(431) : AW_EAGAIN;
+        f->name = (uint16_t)(p - base);
+        if (AW__UNLIKELY(memcmp(q, ": ", 2) != 0 || aw__http_below(*v, '!'))) {
+            q = aw__http_span(q, end, AW__C_TOKEN);
+            if (*q != ':') return aw__http_stop(q, end);
+            for (v = q + 1; v < end && (*v == ' ' || *v == '\t'); ) v++;
+        }
+        n = (size_t)(q - p);
+        if (!n) return aw__http_stop(q, end);
+        f->name_len = (uint16_t)n;
+        f->value = (uint16_t)(v - base);
+        q = aw__http_skip_value(v, end);
+        if (AW__UNLIKELY(memcmp(q, "\r\n", 2) != 0)) {
+            q = aw__http_value_slow(q, end);
+            if (memcmp(q, "\r\n", 2) != 0) return aw__http_stop(q, end);
+        }
+        if (q + 2 > end) return AW_EAGAIN;
+        f->value_len = (uint16_t)(q - v);
+        if (AW__UNLIKELY(aw__http_below(q[-1], '!')))
+            f->value_len = (uint16_t)aw__slice_trim(
+                aw__slice(v, (size_t)(q - v))).n;
+        if (n < sizeof aw__http_initial && (*p | 0x20) == aw__http_initial[n]) {
+            int r = aw__http_note(h, base, f);
+            if (r < 0) return r;
+        }
+        p = q + 2;
+    }
+    if (p[1] != '\n') return aw__http_stop(p, end);
+    if (p + 2 > end) return AW_EAGAIN;
+    h->count = (uint16_t)(f - h->fields);
+    return (int)(p + 2 - base);
+}
+
+/* What frames the message and the connection, once all fields are known. */
+static int aw__http_framing(aw__head *h)
+{
+    h->keep_alive = h->minor > 0;                           /* 9112 9.3 */
+    h->expect_100 = h->upgrade = false;
+    if (AW__LIKELY(!h->options && !h->chunked)) return AW_OK;
+    /* RFC 9112 6.1: both at once, or chunked in HTTP/1.0, is how requests are
+       smuggled; 6.3 lets us refuse what others may repair. */
+    if (h->chunked && (h->content_length >= 0 || !h->minor))
+        return AW_HTTP(400);
+    if (h->options & AW__O_KEEP) h->keep_alive = true;
+    if (h->options & AW__O_CLOSE) h->keep_alive = false;
+    if (!h->minor) return AW_OK;    /* 1.0 has neither: 9110 10.1.1, 7.8 */
+    h->expect_100 = (h->options & AW__O_CONTINUE) != 0;
+    h->upgrade = (h->options & AW__O_UPGRADE) &&
+        h->known[AW__F_UPGRADE] != AW__NO_FIELD;
+    return AW_OK;
+}
+
+static void aw__head_clear(aw__head *h)
+{
+    memset(h->known, 0xff, sizeof h->known);
+    h->content_length = -1;
+    h->path = h->path_len = h->host = h->host_len = 0;
+    h->options = 0;
+    h->chunked = false;
+}
+
+/* Matches `pattern`, where # stands for a digit; returns the first byte that
+   does not match or is not there. */
+static const char *aw__http_match(const char *p, const char *end,
+                                  const char *pattern)
+{
+    for (; *pattern && p < end; p++, pattern++)
+        if (*pattern == '#' ? !aw__is_digit(*p) : *p != *pattern) break;
+    return p;
+}
+
+/* AW__GET... of a method; names are case-sensitive (RFC 9110 9.1). */
+static uint8_t aw__http_verb(const char *p, size_t n)
+{
+    static const char names[][8] = { "GET", "HEAD", "POST", "PUT", "DELETE",
+                                     "PATCH", "OPTIONS", "CONNECT", "TRACE" };
+    uint8_t verb = 0;
+    while (verb < AW__OTHER &&
+           (strlen(names[verb]) != n || memcmp(p, names[verb], n) != 0)) verb++;
+    return verb;
+}
+
+/* The end of a target that has bytes the skipper does not decide about. */
+static AW__NOINLINE const char *aw__http_target_slow(const char *p,
+                                                     const char *q,
+                                                     const char *end)
+{
+    if (q < end && !memchr(p, '?', (size_t)(q - p))) {
+        q = aw__http_span(q, end, AW__C_PATH);
+        if (q >= end || *q != '?') return q;
+    }
+    return aw__http_span(q, end, AW__C_QUERY);
+}
+
+/* The forms of RFC 9112 3.2 other than a path: sets path and host. */
+static AW__NOINLINE int aw__http_target_form(aw__head *h, const char *base)
+{
+    const char *p = base + h->target, *end = p + h->target_len, *q;
+    size_t scheme = 0;
+    if (h->verb == AW__CONNECT) {               /* 3.2.3: host:port only */
+        q = aw__http_host_end(p, p, end);
+        if (q == end || !aw__http_host(p, p, end)) return AW_HTTP(400);
+        h->host = h->target;
+        h->host_len = h->target_len;
+        return AW_OK;
+    }
+    if (h->target_len == 1 && *p == '*') {      /* 3.2.4 */
+        h->path = h->target;
+        h->path_len = 1;
+        return h->verb == AW__OPTIONS ? AW_OK : AW_HTTP(400);
+    }
+    if (h->target_len > 7 && aw__slice_ieq(aw__slice(p, 7), "http://"))
+        scheme = 7;
+    if (h->target_len > 8 && aw__slice_ieq(aw__slice(p, 8), "https://"))
+        scheme = 8;
+    if (!scheme) return AW_HTTP(400);
+    p += scheme;
+    for (q = p; q < end && *q != '/' && *q != '?'; q++) {}
+    if (!aw__http_host(p, p, q)) return AW_HTTP(400);
+    h->host = (uint16_t)(p - base);
+    h->host_len = (uint16_t)(q - p);
+    h->path = (uint16_t)(q - base);
+    h->path_len = (uint16_t)(end - q);
+    return AW_OK;
+}
+
+/* A version other than HTTP/1.1: 0, AW_EAGAIN, AW_HTTP(400) or (505). */
+static AW__NOINLINE int aw__http_old_version(const char *p, const char *end)
+{
+    const char *q = aw__http_match(p, end, "HTTP/#.#\r\n");
+    if (q - p < 10) return aw__http_stop(q, end);
+    return p[5] == '1' && p[7] == '0' ? 0 : AW_HTTP(505);
+}
+
+/* The request line (RFC 9112 3): its length with CRLF, or an error. */
+static int aw__http_request_line(aw__head *h, const char *base,
+                                 const char *end)
+{
+    const char *p = base, *q;
+    if (AW__UNLIKELY(*p == '\r')) {     /* 2.2: an empty line before it */
+        if (p[1] != '\n') return aw__http_stop(p, end);
+        p += 2;
+    }
+    q = p + 3;
+    h->verb = AW__GET;
+    if (AW__UNLIKELY(memcmp(p, "GET ", 4) != 0)) {
+        q = aw__http_span(p, end, AW__C_TOKEN);
+        if (q - p > 32) return AW_HTTP(501);
+        if (q >= end || *q != ' ' || q == p) return aw__http_stop(q, end);
+        h->verb = aw__http_verb(p, (size_t)(q - p));
+    }
+    h->method = (uint16_t)(p - base);
+    h->method_len = (uint16_t)(q - p);
+    p = q + 1;
+    q = aw__http_skip_target(p, end);
+    if (AW__UNLIKELY(*q != ' ')) {
+        q = aw__http_target_slow(p, q, end);
+        if (*q != ' ') return aw__http_stop(q, end);
+    }
+    if (q == p) return aw__http_stop(q, end);
+    h->target = (uint16_t)(p - base);
+    h->target_len = (uint16_t)(q - p);
+    h->minor = 1;
+    if (AW__UNLIKELY(memcmp(q, " HTTP/1.1\r\n", 11) != 0)) {
+        int r = aw__http_old_version(q + 1, end);
+        if (r < 0) return r;
+        h->minor = 0;
+    }
+    if (q + 11 > end) return AW_EAGAIN;
+    if (AW__UNLIKELY(*p != '/' || h->verb == AW__CONNECT)) {
+        int r = aw__http_target_form(h, base);
+        if (r < 0) return r;
+    } else {
+        h->path = h->target;
+        h->path_len = h->target_len;
+    }
+    return (int)(q + 11 - base);
+}
+
+/* Whether bytes seen..n can change the verdict AW_EAGAIN on 0..seen: the head
+   ends there, a line end is wrong, or a limit is reached. It is what makes a
+   head that trickles in linear: it is parsed for real a few times only. */
+static bool aw__http_head_news(const char *p, size_t n, size_t seen,
+                               const aw__head_limits *limits)
+{
+    size_t line = limits->max_line + 2, i = seen;
+    if (seen < line && n >= line) return true;
+    if (seen < limits->max_head && n >= limits->max_head) return true;
+    while (i < n) {
+        const char *lf = (const char *)memchr(p + i, '\n', n - i);
+        if (!lf) return false;
+        i = (size_t)(lf - p);
+        if (i == 0 || lf[-1] != '\r') return true;
+        if (i >= 2 && lf[-2] == '\n') return true;
+        i++;
+    }
+    return false;
+}
+
+/* Parses the request head at p[0..n): its length (> 0), AW_EAGAIN when it is
+   incomplete so far, AW_HTTP(400), (414), (431), (501) or (505). `seen` is
+   how many of these bytes an earlier call has answered with AW_EAGAIN, else
+   0. The caller has set h->fields and h->max_fields; slices count from p, and
+   AW__HEAD_SLACK bytes behind p + n are readable. */
+static int aw__http_head(const char *p, size_t n, size_t seen,
+                         const aw__head_limits *limits, aw__head *h)
+{
+    size_t head = limits->max_head, line = limits->max_line + 2;
+    int r;
+    if (line > head) line = head;
+    if (seen && !aw__http_head_news(p, n, seen, limits)) return AW_EAGAIN;
+    aw__head_clear(h);
+    /* A limit cuts the view: what would need bytes behind it is too large. */
+    r = aw__http_request_line(h, p, p + (n < line ? n : line));
+    if (r < 0) return r == AW_EAGAIN && n >= line ? AW_HTTP(414) : r;
+    r = aw__http_fields(h, p, p + r, p + (n < head ? n : head));
+    if (r < 0) return r == AW_EAGAIN && n >= head ? AW_HTTP(431) : r;
+    if (h->known[AW__F_HOST] == AW__NO_FIELD && h->minor)
+        return AW_HTTP(400);                            /* RFC 9112 3.2 */
+    return aw__http_framing(h) < 0 ? AW_HTTP(400) : r;
+}
+
+/* The index of the first field with that name at or after `from`, or -1. */
+static int aw__head_find(const char *base, const aw__head *h,
+                         const char *name, size_t from)
+{
+    size_t i, n = strlen(name);
+    for (i = from; i < h->count; i++) {
+        const aw__field *f = &h->fields[i];
+        if (f->name_len == n && aw__slice_ieq(aw__slice(base + f->name, n), name))
+            return (int)i;
+    }
+    return -1;
+}
+
+/* >>floor2 response head  The client's side ------------------------------ */
+
+/* The status line (RFC 9112 4): its length, AW_EAGAIN or AW_HTTP(400). */
+static int aw__http_status_line(aw__head *h, const char *base, const char *end)
+{
+    const char *p = aw__http_match(base, end, "HTTP/1.# ###"), *q;
+    if (p - base < 12) return aw__http_stop(p, end);
+    h->minor = (uint8_t)(base[7] - '0');
+    h->status = (uint16_t)((base[9] - '0') * 100 + (base[10] - '0') * 10 +
+                           (base[11] - '0'));
+    if (h->minor > 1 || h->status < 100) return AW_HTTP(400);
+    /* Some servers leave out the space before an empty reason. */
+    if (p < end && *p == ' ') p++;
+    else if (p < end && *p != '\r') return AW_HTTP(400);
+    q = aw__http_span(p, end, AW__C_VALUE);
+    if (q + 2 > end || q[0] != '\r' || q[1] != '\n')
+        return aw__http_stop(q, end);
+    h->reason = (uint16_t)(p - base);
+    h->reason_len = (uint16_t)(q - p);
+    return (int)(q + 2 - base);
+}
+
+/* Parses a response head like aw__http_head() a request's: its length, or
+   AW_EAGAIN, AW_EBADMSG, AW_ETOOBIG (past max_head, at most 65,535, or past
+   h->max_fields). What has neither length nor chunks ends with the connection
+   unless its status or method says it has no content (RFC 9112 6.3). */
+static int aw__http_response_head(const char *p, size_t n, size_t seen,
+                                  size_t max_head, aw__head *h)
+{
+    aw__head_limits limits;
+    const char *end = p + (n < max_head ? n : max_head);
+    int r;
+    limits.max_line = limits.max_head = max_head;
+    if (seen && !aw__http_head_news(p, n, seen, &limits)) return AW_EAGAIN;
+    aw__head_clear(h);
+    r = aw__http_status_line(h, p, end);
+    if (r > 0) r = aw__http_fields(h, p, p + r, end);
+    if (r > 0 && aw__http_framing(h) < 0) return AW_EBADMSG;
+    if (r == AW_EAGAIN && n < max_head) return AW_EAGAIN;
+    if (r == AW_EAGAIN || r == AW_HTTP(431)) return AW_ETOOBIG;
+    return r > 0 ? r : AW_EBADMSG;
+}
+
+/* >>floor2 chunked  Transfer coding (RFC 9112 7.1) ----------------------- */
+
+enum { AW__CHUNK_EXTENSIONS = 4096, AW__TRAILER_BYTES = 8192,
+       AW__TRAILER_FIELDS = 100 };
+
+/* What the next byte is. A chunk is: size, extension, LF, data, CR, LF. */
+typedef enum aw__chunk_state {
+    AW__CHUNK_SIZE, AW__CHUNK_EXTENSION, AW__CHUNK_SIZE_LF, AW__CHUNK_DATA,
+    AW__CHUNK_DATA_CR, AW__CHUNK_DATA_LF, AW__CHUNK_TRAILER,
+    AW__CHUNK_TRAILER_NAME, AW__CHUNK_TRAILER_VALUE, AW__CHUNK_TRAILER_LF,
+    AW__CHUNK_LAST_LF, AW__CHUNK_DONE
+} aw__chunk_state;
+
+/* All zero at the start of a body. */
+typedef struct aw__chunked {
+    uint64_t left;              /* bytes of the chunk still to come */
+    uint16_t extensions;        /* bytes of extensions, all chunks together */
+    uint16_t trailer;           /* bytes of the trailer section */
+    uint8_t fields;             /* field lines in it */
+    uint8_t digits;             /* of the current size */
+    uint8_t state;              /* aw__chunk_state */
+} aw__chunked;
+
+/* A byte of the size. No sign, no 0x, no space: hex digits (7.1), at most 16
+   and at most INT64_MAX, so that no reader can overflow into another size. */
+static int aw__chunked_size(aw__chunked *c, char ch)
+{
+    int digit = aw__hex_digit(ch);
+    if (digit >= 0) {
+        if (c->digits == 16 || c->left >> 59) return AW_EBADMSG;
+        c->digits++;
+        c->left = c->left << 4 | (unsigned)digit;
+        return AW_OK;
+    }
+    if (!c->digits) return AW_EBADMSG;
+    if (ch == '\r') c->state = AW__CHUNK_SIZE_LF;
+    else if (ch == ';') c->state = AW__CHUNK_EXTENSION;
+    else return AW_EBADMSG;
+    return AW_OK;
+}
+
+/* Extensions (7.1.1) are skipped, but an endless one is an attack. */
+static int aw__chunked_extension(aw__chunked *c, char ch)
+{
+    if (ch == '\r') {
+        c->state = AW__CHUNK_SIZE_LF;
+        return AW_OK;
+    }
+    if (!aw__http_is(ch, AW__C_VALUE)) return AW_EBADMSG;
+    return ++c->extensions > AW__CHUNK_EXTENSIONS ? AW_EBADMSG : AW_OK;
+}
+
+/* Trailer fields (7.1.2) must be well-formed, and are dropped: a field that
+   comes after the body was already judged could only deceive. */
+static int aw__chunked_trailer(aw__chunked *c, char ch)
+{
+    if (++c->trailer > AW__TRAILER_BYTES) return AW_ETOOBIG;
+    if (c->state == AW__CHUNK_TRAILER_VALUE) {
+        if (ch == '\r') c->state = AW__CHUNK_TRAILER_LF;
+        else if (!aw__http_is(ch, AW__C_VALUE)) return AW_EBADMSG;
+        return AW_OK;
+    }
+    if (c->state == AW__CHUNK_TRAILER_NAME && ch == ':') {
+        c->state = AW__CHUNK_TRAILER_VALUE;
+        return AW_OK;
+    }
+    if (c->state == AW__CHUNK_TRAILER && ch == '\r') {
+        c->state = AW__CHUNK_LAST_LF;
+        return AW_OK;
+    }
+    if (!aw__http_is(ch, AW__C_TOKEN)) return AW_EBADMSG;
+    if (c->state == AW__CHUNK_TRAILER && ++c->fields > AW__TRAILER_FIELDS)
+        return AW_ETOOBIG;
+    c->state = AW__CHUNK_TRAILER_NAME;
+    return AW_OK;
+}
+
+/* A CR or LF that must be exactly here. */
+static int aw__chunked_expect(aw__chunked *c, char ch, char want, int next)
+{
+    c->state = (uint8_t)next;
+    return ch == want ? AW_OK : AW_EBADMSG;
+}
+
+/* One byte that is not chunk data. */
+static int aw__chunked_byte(aw__chunked *c, char ch)
+{
+    switch (c->state) {
+        case AW__CHUNK_SIZE:
+            return aw__chunked_size(c, ch);
+        case AW__CHUNK_EXTENSION:
+            return aw__chunked_extension(c, ch);
+        case AW__CHUNK_SIZE_LF:
+            c->digits = 0;
+            return aw__chunked_expect(c, ch, '\n', c->left ? AW__CHUNK_DATA
+                                                           : AW__CHUNK_TRAILER);
+        case AW__CHUNK_DATA_CR:
+            return aw__chunked_expect(c, ch, '\r', AW__CHUNK_DATA_LF);
+        case AW__CHUNK_DATA_LF:
+            return aw__chunked_expect(c, ch, '\n', AW__CHUNK_SIZE);
+        case AW__CHUNK_TRAILER_LF:
+            return aw__chunked_expect(c, ch, '\n', AW__CHUNK_TRAILER);
+        case AW__CHUNK_LAST_LF:
+            return aw__chunked_expect(c, ch, '\n', AW__CHUNK_DONE);
+        default:
+            return aw__chunked_trailer(c, ch);
+    }
+}
+
+/* Takes bytes off `in`. AW_OK: *data is the next run of the body, in place;
+   call again. AW_EAGAIN: `in` is used up. 1: the body has ended, and `in`
+   begins with what follows it. AW_EBADMSG; AW_ETOOBIG (trailer section). */
+static int aw__chunked_next(aw__chunked *c, aw_slice *in, aw_slice *data)
+{
+    while (c->state != AW__CHUNK_DONE) {
+        int r;
+        if (!in->n) return AW_EAGAIN;
+        if (c->state == AW__CHUNK_DATA) {
+            size_t n = in->n < c->left ? in->n : (size_t)c->left;
+            *data = aw__slice(in->p, n);
+            in->p += n;
+            in->n -= n;
+            c->left -= n;
+            if (!c->left) c->state = AW__CHUNK_DATA_CR;
+            return AW_OK;
+        }
+        r = aw__chunked_byte(c, *in->p);
+        if (r < 0) return r;
+        in->p++;
+        in->n--;
+    }
+    return 1;
+}
+
+/* The line before a chunk of n bytes; returns its length, at most 18. A chunk
+   ends with CRLF, a body with "0\r\n\r\n". */
+static size_t aw__chunked_line(char out[18], size_t n)
+{
+    size_t digits = 1, i;
+    while (digits < 2 * sizeof n && n >> 4 * digits) digits++;
+    for (i = digits; i--; n >>= 4) out[i] = "0123456789abcdef"[n & 15];
+    memcpy(out + digits, "\r\n", 2);
+    return digits + 2;
+}
+
+/* >>floor2 url  Percent-encoding, paths, queries, URLs ------------------- */
+
+/* The byte that %XX at p stands for, or -1. */
+static int aw__url_escape(const char *p, const char *end)
+{
+    int high, low;
+    if (end - p < 3 || *p != '%') return -1;
+    high = aw__hex_digit(p[1]);
+    low = aw__hex_digit(p[2]);
+    return high < 0 || low < 0 ? -1 : high << 4 | low;
+}
+
+/* Decodes %XX into `to` (at most n bytes; it may be `from`) and stores the
+   length. A form or query has + for a space, and a % that is no escape stands
+   for itself, as in browsers (WHATWG URL, 5.1); elsewhere it is AW_EBADMSG. */
+static int aw__url_decode(char *to, const char *from, size_t n, bool form,
+                          size_t *out)
+{
+    const char *end = from + n;
+    char *o = to;
+    while (from < end) {
+        int byte = aw__url_escape(from, end);
+        if (byte >= 0) {
+            *o++ = (char)byte;
+            from += 3;
+            continue;
+        }
+        if (*from == '%' && !form) return AW_EBADMSG;
+        *o++ = form && *from == '+' ? ' ' : *from;
+        from++;
+    }
+    *out = (size_t)(o - to);
+    return AW_OK;
+}
+
+/* Paths are compared in one canonical spelling: a byte stands for itself where
+   AW__C_PATH allows it, else as %XX in upper case, and there are no
+   dot-segments. So a slash in canonical form always separates and %2F never
+   does; equal segments are equal bytes; and every %XX decodes. A router
+   compares bytes, and decodes what it captures. */
+
+/* Brings one segment into that form; sets its length. NUL is refused: C code
+   behind us would see the text end there. */
+static int aw__url_segment(char *to, const char *p, const char *end,
+                           size_t *out)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    char *o = to;
+    while (p < end) {
+        int c = (unsigned char)*p;
+        if (c == '%') c = aw__url_escape(p, end);
+        else if (!aw__http_is(*p, AW__C_PATH)) return AW_EBADMSG;
+        if (c <= 0) return AW_EBADMSG;
+        p += *p == '%' ? 3 : 1;
+        if (c != '%' && c != '/' && aw__http_is((char)c, AW__C_PATH)) {
+            *o++ = (char)c;
+        } else {
+            *o++ = '%';
+            *o++ = hex[c >> 4];
+            *o++ = hex[c & 15];
+        }
+    }
+    *out = (size_t)(o - to);
+    return AW_OK;
+}
+
+/* Makes the canonical form of the path p[0..n) in `to`, which has room for n
+   bytes, 1 at least, and may be p. Empty counts as "/". Dot-segments go once,
+   after decoding (RFC 3986 5.2.4, 6.2.2); one that climbs above the root is
+   refused, as are a bad escape and %00: AW_EBADMSG. */
+static int aw__url_path(char *to, const char *p, size_t n, size_t *out)
+{
+    const char *end = p + n, *next;
+    size_t at = 0, len;
+    if (n && *p != '/') return AW_EBADMSG;
+    for (; p < end; p = next) {
+        next = (const char *)memchr(p + 1, '/', (size_t)(end - p - 1));
+        if (!next) next = end;
+        if (aw__url_segment(to + at + 1, p + 1, next, &len) < 0)
+            return AW_EBADMSG;
+        if (len == 2 && to[at + 1] == '.' && to[at + 2] == '.') {
+            if (!at) return AW_EBADMSG;
+            while (to[--at] != '/') {}
+        } else if (len != 1 || to[at + 1] != '.') {
+            to[at] = '/';
+            at += 1 + len;
+            continue;
+        }
+        if (next == end) to[at++] = '/';    /* "/a/.." is the directory "/" */
+    }
+    if (!at) to[at++] = '/';
+    *out = at;
+    return AW_OK;
+}
+
+/* Splits a target at its first '?'. True: its path is canonical as it is, as
+   most are, so no copy is needed. */
+static bool aw__url_split(const char *p, size_t n, aw_slice *path,
+                          aw_slice *query)
+{
+    const char *q = p, *end = p + n;
+    bool plain = n && *p == '/';
+    while (q < end) {
+        if (aw__http_is(*q, AW__C_PLAIN)) {
+            q++;
+            continue;
+        }
+        if (*q == '?') break;
+        if (*q != '.' || (q > p && q[-1] == '/')) plain = false;
+        q++;
+    }
+    *path = aw__slice(p, (size_t)(q - p));
+    if (q < end) q++;
+    *query = aw__slice(q, (size_t)(end - q));
+    return plain;
+}
+
+/* The next name=value of a query or form, raw, for aw__url_decode(). *at
+   begins as 0. Only '&' separates (WHATWG URL 5.1); empty pairs are passed
+   over. False: there are no more. */
+static bool aw__url_pair(const char *p, size_t n, size_t *at, aw_slice *name,
+                         aw_slice *value)
+{
+    const char *end = p + n, *q, *stop, *equals;
+    q = p + *at;
+    while (q < end && *q == '&') q++;
+    *at = n;
+    if (q >= end) return false;
+    stop = (const char *)memchr(q, '&', (size_t)(end - q));
+    if (!stop) stop = end;
+    equals = (const char *)memchr(q, '=', (size_t)(stop - q));
+    if (!equals) equals = stop;
+    *name = aw__slice(q, (size_t)(equals - q));
+    if (equals < stop) equals++;
+    *value = aw__slice(equals, (size_t)(stop - equals));
+    *at = (size_t)(stop - p);
+    return true;
+}
+
+/* A URL for the client; all slices point into its text. */
+typedef struct aw__url {
+    aw_slice user;              /* userinfo before '@', p NULL if none */
+    aw_slice authority;         /* host[:port] as written, for Host */
+    aw_slice host;              /* without the brackets of an IPv6 address */
+    aw_slice path;              /* "/" if there is none */
+    aw_slice query;             /* without '?', p NULL if none */
+    uint16_t port;              /* the scheme's own if there is none */
+    bool tls, ws;               /* https and wss; ws and wss */
+} aw__url;
+
+/* The text behind "scheme://", or NULL if it is none of the four. */
+static const char *aw__url_scheme(const char *text, size_t n, aw__url *u)
+{
+    static const char schemes[][9] = { "http://", "https://", "ws://",
+                                       "wss://" };
+    size_t i;
+    for (i = 0; i < 4; i++) {
+        size_t len = strlen(schemes[i]);
+        if (n < len || !aw__slice_ieq(aw__slice(text, len), schemes[i]))
+            continue;
+        u->tls = i & 1;
+        u->ws = i >= 2;
+        u->port = u->tls ? 443 : 80;
+        return text + len;
+    }
+    return NULL;
+}
+
+/* host [":" port] between p and end. The host is not empty (RFC 9110 4.2.1);
+   an IPv6 zone is refused, for it means nothing to another machine. */
+static int aw__url_authority(const char *p, const char *end, aw__url *u)
+{
+    const char *q = aw__http_host_end(p, p, end);
+    if (q == p) return AW_EURL;
+    u->authority = aw__slice(p, (size_t)(end - p));
+    u->host = aw__slice(p, (size_t)(q - p));
+    if (*p == '[') u->host = aw__slice(p + 1, (size_t)(q - p) - 2);
+    if (q < end) {
+        int port = *q == ':' ? aw__http_port(q + 1, end) : -1;
+        if (port <= 0) return AW_EURL;
+        u->port = (uint16_t)port;
+    }
+    return AW_OK;
+}
+
+/* Reads an absolute URL (RFC 3986 3): AW_OK, or AW_EURL for another scheme, no
+   host, a bad port, or a byte that a request may not carry (encode it as
+   %XX). The fragment stays at home (RFC 9110 7.1). */
+static int aw__url_parse(const char *text, aw__url *u)
+{
+    size_t n = strcspn(text, "#"), len;
+    const char *end = text + n, *p, *q, *at;
+    memset(u, 0, sizeof *u);
+    p = aw__url_scheme(text, n, u);
+    if (!p) return AW_EURL;
+    len = strcspn(p, "/?#");
+    q = p + len;
+    at = (const char *)memchr(p, '@', len);
+    if (at) {
+        u->user = aw__slice(p, (size_t)(at - p));
+        if (aw__http_span(p, at, AW__C_PATH) != at) return AW_EURL;
+        p = at + 1;
+    }
+    if (aw__url_authority(p, q, u) < 0) return AW_EURL;
+    p = aw__http_span(q, end, AW__C_PATH);
+    u->path = p > q ? aw__slice(q, (size_t)(p - q)) : aw__slice("/", 1);
+    if (p == end) return AW_OK;
+    if (*p != '?') return AW_EURL;
+    u->query = aw__slice(p + 1, (size_t)(end - p) - 1);
+    return aw__http_span(p, end, AW__C_QUERY) == end ? AW_OK : AW_EURL;
+}
+
+/* >>floor2 date  HTTP dates (RFC 9110 5.6.7) ----------------------------- */
+
+static const char aw__date_days[] = "SunMonTueWedThuFriSat";
+static const char aw__date_months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+
+/* Days before each month of a year that begins in March: the leap day is its
+   last, so it disturbs no other month. */
+static const uint16_t aw__date_before[] = { 0, 31, 61, 92, 122, 153, 184, 214,
+                                            245, 275, 306, 337 };
+
+enum { AW__DATE_EPOCH = 719468 };   /* days from 1 March 0000 to 1970 */
+
+/* Seconds since 1970 of a date that exists in the Gregorian calendar. */
+static int64_t aw__date_seconds(int year, int month, int day, int second)
+{
+    int y = month > 2 ? year : year - 1;
+    int days = 365 * y + y / 4 - y / 100 + y / 400 - AW__DATE_EPOCH +
+        aw__date_before[(month + 9) % 12] + day - 1;
+    return (int64_t)days * 86400 + second;
+}
+
+/* Splits days since 1 March 0000; year, month 1..12 and day 1..31. */
+static void aw__date_civil(int days, int *year, int *month, int *day)
+{
+    int eras = days / 146097, centuries, fours, years, m = 11;
+    days -= eras * 146097;
+    /* The last day of a cycle is the leap day: no cycle of its own. */
+    centuries = days / 36524 < 4 ? days / 36524 : 3;
+    days -= centuries * 36524;
+    fours = days / 1461;
+    days -= fours * 1461;
+    years = days / 365 < 4 ? days / 365 : 3;
+    days -= years * 365;
+    while (aw__date_before[m] > days) m--;
+    *year = eras * 400 + centuries * 100 + fours * 4 + years + (m >= 10);
+    *month = (m + 2) % 12 + 1;
+    *day = days - aw__date_before[m] + 1;
+}
+
+/* n decimal digits; returns what follows. */
+static char *aw__date_put(char *to, int value, int n)
+{
+    int i;
+    for (i = n; i--; value /= 10) to[i] = (char)('0' + value % 10);
+    return to + n;
+}
+
+/* "Sun, 06 Nov 1994 08:49:37 GMT" and a NUL. A time outside the years 1..9999
+   is moved to the nearest second within. */
+static void aw__date_format(char out[30], int64_t t)
+{
+    const int64_t first = -INT64_C(62135596800), last = INT64_C(253402300799);
+    int days, second, year, month, day;
+    char *p = out;
+    t = t < first ? first : t > last ? last : t;
+    days = (int)((t - first) / 86400) + 306;    /* 1 January 0001 */
+    second = (int)((t - first) % 86400);
+    aw__date_civil(days, &year, &month, &day);
+    memcpy(p, aw__date_days + (days + 3) % 7 * 3, 3);
+    memcpy(p + 3, ", ", 2);
+    p = aw__date_put(p + 5, day, 2);
+    *p++ = ' ';
+    memcpy(p, aw__date_months + (month - 1) * 3, 3);
+    p[3] = ' ';
+    p = aw__date_put(p + 4, year, 4);
+    *p = ' ';
+    p = aw__date_put(p + 1, second / 3600, 2);
+    *p = ':';
+    p = aw__date_put(p + 1, second / 60 % 60, 2);
+    *p = ':';
+    p = aw__date_put(p + 1, second % 60, 2);
+    memcpy(p, " GMT", 5);
+}
+
+/* The index of the three letters at p in a list of names, or -1. */
+static int aw__date_name(const char *p, const char *names)
+{
+    int i;
+    for (i = 0; names[3 * i]; i++)
+        if (memcmp(p, names + 3 * i, 3) == 0) return i;
+    return -1;
+}
+
+/* Whether text has this shape: # a digit, * anything, else itself. */
+static bool aw__date_shape(const char *p, const char *shape)
+{
+    for (; *shape; p++, shape++) {
+        if (*shape == '*') continue;
+        if (*shape == '#' ? !aw__is_digit(*p) : *p != *shape) return false;
+    }
+    return true;
+}
+
+/* A number of n digits; a space counts as 0 (asctime has "Nov  6"). */
+static int aw__date_number(const char *p, int n)
+{
+    int value = 0;
+    for (; n--; p++) value = value * 10 + (*p == ' ' ? 0 : *p - '0');
+    return value;
+}
+
+/* Checks the parts and puts them together; clock is hh:mm:ss. */
+static int aw__date_join(int year, const char *month, const char *day,
+                         const char *clock, int64_t *out)
+{
+    int m = aw__date_name(month, aw__date_months) + 1;
+    int d = aw__date_number(day, 2);
+    int hour = aw__date_number(clock, 2);
+    int minute = aw__date_number(clock + 3, 2);
+    int second = aw__date_number(clock + 6, 2);
+    int64_t t;
+    char back[30];
+    if (!m || !year || hour > 23 || minute > 59 || second > 60)
+        return AW_EBADMSG;                      /* 60: a leap second */
+    if (*day != ' ' && !aw__is_digit(*day)) return AW_EBADMSG;
+    t = aw__date_seconds(year, m, d, hour * 3600 + minute * 60 + second);
+    /* 31 April comes back as another day. */
+    aw__date_format(back, t - second);
+    if (aw__date_number(back + 5, 2) != d) return AW_EBADMSG;
+    *out = t;
+    return AW_OK;
+}
+
+/* Reads any of the three forms that RFC 9110 5.6.7 asks for. The day of the
+   week must be one, but may be wrong. AW_OK or AW_EBADMSG. */
+static int aw__date_parse(const char *p, size_t n, int64_t *out)
+{
+    int year;
+    if (n < 24 || aw__date_name(p, aw__date_days) < 0) return AW_EBADMSG;
+    if (n == 29 && aw__date_shape(p, "***, ## *** #### ##:##:## GMT"))
+        return aw__date_join(aw__date_number(p + 12, 4), p + 8, p + 5, p + 17,
+                             out);
+    if (n == 24 && aw__date_shape(p, "*** *** *# ##:##:## ####"))
+        return aw__date_join(aw__date_number(p + 20, 4), p + 4, p + 8, p + 11,
+                             out);
+    if (n < 30 || n > 33) return AW_EBADMSG;    /* Sunday to Wednesday */
+    p += n - 27;
+    if (!aw__date_shape(p, "day, ##-***-## ##:##:## GMT")) return AW_EBADMSG;
+    /* "More than 50 years in the future" needs a clock, and this has none. */
+    year = aw__date_number(p + 12, 2);
+    year += year < 70 ? 2000 : 1900;
+    return aw__date_join(year, p + 8, p + 5, p + 15, out);
 }
 
 /* >>floor3 structs  What a loop is made of --------------------------------- */
@@ -1027,6 +3789,7 @@ typedef struct aw__wheel {
     uint64_t bits[AW__WHEEL_LEVELS];    /* slots that may hold timers */
     aw__link slots[AW__WHEEL_LEVELS][AW__WHEEL_SLOTS];
     aw__link far;               /* beyond the top level, 12 days */
+    int64_t far_first;          /* none of them is due before, >> 30 */
     aw__link fresh;             /* started since the clock was last read */
 } aw__wheel;
 
@@ -1155,7 +3918,8 @@ typedef struct aw__fd {
     void *object;               /* by kind */
     uint32_t generation;        /* of the registration; stale events differ */
     uint8_t kind, have;         /* have: what the kernel watches */
-    uint8_t registered, spare;
+    uint8_t registered;         /* the kernel knows it, perhaps disarmed */
+    uint8_t polled;             /* by poll: is a member of this turn's set */
 } aw__fd;
 
 enum { AW__FD_FREE, AW__FD_WAKE, AW__FD_TASKS, AW__FD_SERVER, AW__FD_CONN,
@@ -1172,6 +3936,8 @@ struct aw_loop {
     int64_t now;                /* milliseconds */
     aw__task *ready, **ready_tail;
     aw__task idle;              /* stands for plain views and code outside */
+    int ready_count;
+    int budget;                 /* awaits done at once before others run */
     int tasks;                  /* alive */
     bool stopped, draining, debug, is_virtual, clock_due;
     int64_t cleanup_ms;
@@ -1188,7 +3954,7 @@ struct aw_loop {
     void *(*req_get)(aw_req *, size_t n);
     void (*on_suspend)(aw__task *);     /* debug checks, chaos mode */
     bool (*poll_more)(aw_loop *);       /* in-memory sockets */
-    aw__task *(*pick)(aw_loop *);       /* chaos mode: moves it to the front */
+    void (*before_run)(aw_loop *);      /* chaos mode: reorders `ready` */
     int poller;                 /* epoll or kqueue */
     void *poll_set;             /* poll: array of struct pollfd */
     int poll_cap;
@@ -1253,6 +4019,8 @@ static void aw__wheel_put(aw__wheel *w, aw__timer *t)
     int level = differs ? aw__log2(differs) / AW__WHEEL_BITS : 0;
     int slot;
     if (level >= AW__WHEEL_LEVELS) {
+        when >>= AW__WHEEL_LEVELS * AW__WHEEL_BITS;
+        if (aw__list_empty(&w->far) || when < w->far_first) w->far_first = when;
         aw__list_add(&w->far, &t->link);
         return;
     }
@@ -1282,15 +4050,17 @@ static void aw__timer_stop(aw_loop *l, aw__timer *t)
     l->wheel.count--;
 }
 
-/* Gives fresh timers their due time; l->now has just been read. */
+/* Gives fresh timers their due time; l->now has just been read. The clock was
+   rounded down, so a full millisecond more keeps timers from being early. */
 static void aw__wheel_stamp(aw_loop *l)
 {
     aw__wheel *w = &l->wheel;
+    const int64_t now = l->now + !l->is_virtual;
     while (!aw__list_empty(&w->fresh)) {
         aw__timer *t = (aw__timer *)w->fresh.next;
         aw__list_remove(&t->link);
         /* The tick of `now` may have been handled: due then means next. */
-        t->due += (l->now + (l->now <= w->tick && t->due < 4)) * 4;
+        t->due += (now + (now <= w->tick && t->due < 4)) * 4;
         aw__wheel_put(w, t);
     }
 }
@@ -1316,8 +4086,7 @@ static int64_t aw__wheel_next(aw__wheel *w, int *level, int *slot)
     }
     if (!w->count || aw__list_empty(&w->far)) return INT64_MAX;
     *level = AW__WHEEL_LEVELS;
-    n = AW__WHEEL_LEVELS * AW__WHEEL_BITS;
-    return ((w->tick >> n) + 1) * ((int64_t)1 << n);
+    return w->far_first * ((int64_t)1 << (AW__WHEEL_LEVELS * AW__WHEEL_BITS));
 }
 
 /* Puts the timers of a higher level's slot where they belong now. */
@@ -1424,6 +4193,7 @@ static int aw__poll_fill(aw_loop *l)
         const aw__fd *e = &l->fds[fd];
         if (e->kind == AW__FD_FREE || !(e->have & (AW_READ | AW_WRITE)))
             continue;
+        l->fds[fd].polled = 1;
         set[n].fd = fd;
         set[n].events = (short)((e->have & AW_READ ? POLLIN : 0) |
                                 (e->have & AW_WRITE ? POLLOUT : 0));
@@ -1432,22 +4202,27 @@ static int aw__poll_fill(aw_loop *l)
     return n;
 }
 
+/* An event of an earlier member may have closed this descriptor, and opened
+   it for something else: then it was not polled. */
+static void aw__poll_event(aw_loop *l, const struct pollfd *p)
+{
+    const aw__fd *e = &l->fds[p->fd];
+    int events = 0;
+    if (!e->polled || !p->revents) return;
+    if (p->revents & ~POLLOUT) events |= AW_READ;
+    if (p->revents & ~POLLIN) events |= AW_WRITE;
+    aw__fd_event(l, p->fd, e->generation, events & e->have);
+}
+
 static int aw__poll_wait(aw_loop *l, int ms)
 {
-    struct pollfd *set;
-    int i, n = aw__poll_fill(l);
+    int i, ready, n = aw__poll_fill(l);
     if (n < 0) return n;
-    set = (struct pollfd *)l->poll_set;
-    if (aw__sys_poll(set, (nfds_t)n, ms) <= 0) return 0;
-    for (i = 0; i < n; i++) {
-        int events = 0;
-        if (set[i].revents & ~POLLOUT) events |= AW_READ;
-        if (set[i].revents & ~POLLIN) events |= AW_WRITE;
-        if (set[i].fd < l->fd_cap)
-            aw__fd_event(l, set[i].fd, l->fds[set[i].fd].generation,
-                         events & l->fds[set[i].fd].have);
-    }
-    return 0;
+    ready = aw__sys_poll((struct pollfd *)l->poll_set, (nfds_t)n, ms);
+    if (ready < 0) return errno == EINTR ? 0 : aw__errno();
+    for (i = 0; ready && i < n; i++)
+        aw__poll_event(l, (struct pollfd *)l->poll_set + i);
+    return ready;
 }
 
 #elif defined(__linux__)
@@ -1489,19 +4264,27 @@ static int aw__poll_ctl(aw_loop *l, int fd, aw__fd *e, int want)
     return aw__errno();
 }
 
+static void aw__poll_event(aw_loop *l, const struct epoll_event *e)
+{
+    int ready = 0;
+    if (e->events & ~(uint32_t)EPOLLOUT) ready |= AW_READ;
+    if (e->events & ~(uint32_t)(EPOLLIN | EPOLLRDHUP)) ready |= AW_WRITE;
+    aw__fd_event(l, (int)(uint32_t)e->data.u64, (uint32_t)(e->data.u64 >> 32),
+                 ready);
+}
+
 static int aw__poll_wait(aw_loop *l, int ms)
 {
-    struct epoll_event events[256];
-    int i, n = aw__sys_epoll_wait(l->poller, events, 256, ms);
-    for (i = 0; i < n; i++) {
-        uint32_t got = events[i].events;
-        int ready = 0;
-        if (got & ~(uint32_t)EPOLLOUT) ready |= AW_READ;
-        if (got & ~(uint32_t)(EPOLLIN | EPOLLRDHUP)) ready |= AW_WRITE;
-        aw__fd_event(l, (int)(uint32_t)events[i].data.u64,
-                     (uint32_t)(events[i].data.u64 >> 32), ready);
-    }
-    return 0;
+    enum { MOST = 256 };
+    struct epoll_event events[MOST];
+    int i, n, seen = 0;
+    do {
+        n = aw__sys_epoll_wait(l->poller, events, MOST, seen ? 0 : ms);
+        if (n < 0) return errno == EINTR ? seen : aw__errno();
+        for (i = 0; i < n; i++) aw__poll_event(l, &events[i]);
+        seen += n;
+    } while (n == MOST && seen < l->fd_count);
+    return seen;
 }
 
 #elif defined(__APPLE__) || defined(__FreeBSD__) || defined(__NetBSD__) || \
@@ -1556,13 +4339,14 @@ static int aw__poll_wait(aw_loop *l, int ms)
     limit.tv_sec = ms / 1000;
     limit.tv_nsec = (long)(ms % 1000) * 1000000;
     n = kevent(l->poller, NULL, 0, events, 256, ms < 0 ? NULL : &limit);
+    if (n < 0) return errno == EINTR ? 0 : aw__errno();
     for (i = 0; i < n; i++) {
         uint32_t generation;
         int ready = events[i].filter == EVFILT_WRITE ? AW_WRITE : AW_READ;
         memcpy(&generation, &events[i].udata, sizeof generation);
         aw__fd_event(l, (int)events[i].ident, generation, ready);
     }
-    return 0;
+    return n;
 }
 
 #else
@@ -1588,13 +4372,14 @@ static int aw__fd_open(aw_loop *l, int fd, int kind, void *object)
     if (!e) return fd < 0 ? AW_EBADF : AW_ENOMEM;
     e->kind = (uint8_t)kind;
     e->object = object;
-    e->have = e->registered = 0;
+    e->have = e->polled = 0;
     l->fd_count++;
     return 0;
 }
 
 /* Before it is closed: the kernel would go on reporting a descriptor that
-   some other process (or a dup) still holds open. */
+   some other process (or a dup) still holds open. One whose only event has
+   been had (AW__ONCE) stays registered, but is silent until armed again. */
 static void aw__fd_forget(aw_loop *l, int fd)
 {
     aw__fd *e = &l->fds[fd];
@@ -1628,6 +4413,7 @@ static void aw__make_ready(aw__task *t)
     aw_loop *l = t->ctx.loop;
     if (t->ctx.flags & AW__READY) return;
     t->ctx.flags |= AW__READY;
+    l->ready_count++;
     t->next = NULL;
     *l->ready_tail = t;
     l->ready_tail = &t->next;
@@ -1922,7 +4708,11 @@ void aw__fell(aw_frame *f)
         f->phase = AW__OVER;
         return;
     }
-    f->phase = f->flags & AW__GROUP ? AW__LEAVING : AW__FINAL;
+    if (f->flags & AW__GROUP) {
+        f->phase = AW__LEAVING;     /* pc still tells where, for the dump */
+        return;
+    }
+    f->phase = AW__FINAL;
     f->pc = AW__PC_FINALLY;
 }
 
@@ -2039,8 +4829,11 @@ static void aw__cancel_frame(aw__task *t, aw_frame *to, int why)
         f->flags &= (uint16_t)~AW__BY_GROUP;
         if (f == to) break;
     }
+    /* More is to be cleaned up than before, so the time begins anew; asking
+       for the same or less does not prolong it. */
     if (aw__is_outermost(t, to)) {
         t->unwind = to;
+        t->ctx.flags &= ~(unsigned)AW__NO_GRACE;
         aw__timer_stop(l, &t->grace);
         aw__timer_start(l, &t->grace, l->cleanup_ms, AW__TIMER_GRACE);
     }
@@ -2059,8 +4852,9 @@ static void aw__grace_over(aw__task *t)
             (long long)t->ctx.loop->cleanup_ms);
     for (f = t->top;; f = f->up) {
         if (f->phase == AW__BODY) {
-            f->flags &= (uint16_t)~AW__SHIELD;
-            if (!f->cancel) f->cancel = AW_EDEADLINE;
+            if (!f->cancel || (f->flags & AW__BY_GROUP))
+                f->cancel = AW_EDEADLINE;
+            f->flags &= (uint16_t)~(AW__SHIELD | AW__BY_GROUP);
         }
         if (f == t->unwind) break;
     }
@@ -2120,14 +4914,32 @@ static const aw__wait aw__wait_children = {"its children",
 /* The same at the end of a frame: nothing interrupts that. */
 static const aw__wait aw__wait_drain = {"the end of its children", NULL};
 
+/* The unwinding that frame f was the outermost part of is over. */
+static void aw__unwound(aw__task *t, const aw_frame *f)
+{
+    if (f != t->unwind) return;
+    t->unwind = NULL;
+    t->ctx.flags &= ~(unsigned)AW__NO_GRACE;
+    aw__timer_stop(t->ctx.loop, &t->grace);
+}
+
+/* A body that was asked to end because of a child learns of the error now,
+   as the result of its GATHER: it need not end any more. */
+static int aw__forgive(aw__task *t, aw_frame *f)
+{
+    int rc = f->cancel;
+    if (!(f->flags & AW__BY_GROUP)) return 0;
+    f->flags &= (uint16_t)~AW__BY_GROUP;
+    f->cancel = 0;
+    aw__unwound(t, f);
+    return rc;
+}
+
 /* All children have ended, or nobody waits for them any more. */
 static int aw__group_result(aw__group *g, aw_frame *f, bool race)
 {
     int rc = race ? g->first : g->error;
-    if (f->flags & AW__BY_GROUP) {
-        f->flags &= (uint16_t)~AW__BY_GROUP;
-        f->cancel = 0;
-    }
+    (void)aw__forgive(g->task, f);
     g->error = g->first = 0;
     g->ended = g->racing = false;
     g->started = 0;
@@ -2200,7 +5012,9 @@ static void aw__group_leave(aw__task *t, aw_frame *f)
         aw__log_error(t, "a child failed, and its parent did not wait for it",
                       g->error);
     if (g) (void)aw__group_result(g, f, false);
-    if (f->phase == AW__LEAVING) f->phase = AW__FINAL;
+    if (f->phase != AW__LEAVING) return;
+    f->phase = AW__FINAL;
+    f->pc = AW__PC_FINALLY;
 }
 
 /* ---- deadlines ---- */
@@ -2281,6 +5095,8 @@ aw_use_RETURN_not_return aw__gather(aw__ctx *ctx, aw_frame *f, int64_t ms,
         ctx->flags |= AW__CUT;
         return aw__step(AW__AGAIN);
     }
+    if (!g && (f->flags & AW__BY_GROUP))    /* START had no memory */
+        return aw__at_once(t, aw__forgive(t, f));
     if (!g || g->started == 0) return aw__at_once(t, race ? AW_EINVAL : 0);
     if (g->live == 0) return aw__at_once(t, aw__group_result(g, f, race));
     if (ctx->flags & AW__NO_GRACE) return aw__at_once(t, AW_EDEADLINE);
@@ -2374,11 +5190,7 @@ static void aw__pop(aw__task *t)
     bool unwound = f->flags & AW__UNWOUND;
     int rc = f->rc;
     aw__run_defers(t, f);
-    if (f == t->unwind) {
-        t->unwind = NULL;
-        aw__timer_stop(t->ctx.loop, &t->grace);
-        t->ctx.flags &= ~(unsigned)AW__NO_GRACE;
-    }
+    aw__unwound(t, f);
     if (!up && unwound && rc == AW_ECANCELED) t->ctx.flags |= AW__CANCELED;
     t->top = up;
     t->ctx.rc = rc;
@@ -2389,10 +5201,8 @@ static void aw__pop(aw__task *t)
         t->ctx.flags |= AW__CUT;
 }
 
-/* After this many awaits in a row that completed at once, others run. */
-enum { AW__BUDGET = 64 };
-
-/* The task waits. Deadlines that were over from the start expire now. */
+/* The task waits, or makes room for others with the result of an await in
+   its hands. Deadlines that were over from the start expire now. */
 static void aw__suspended(aw__task *t)
 {
     aw_loop *l = t->ctx.loop;
@@ -2424,13 +5234,13 @@ static void aw__resume(aw__task *t)
                 return;
             }
             awaits++;
-        } else if (t->top == f && f->phase == AW__BODY) {
+        } else if (t->top == f) {
             awaits++;           /* a leaf that was done at once */
         }
-        if (awaits > AW__BUDGET && !(t->ctx.flags & AW__CUT)) {
+        if (awaits > t->ctx.loop->budget && !(t->ctx.flags & AW__CUT)) {
             t->ctx.loop->clock_due = true;
             aw__make_ready(t);
-            return;
+            break;
         }
     }
     aw__suspended(t);
@@ -2629,10 +5439,20 @@ static void aw__fd_tasks_wake(aw_loop *l, int fd, int events, int rc)
         aw__complete(writer, rc < 0 ? rc : writer->w.io.mask & events);
 }
 
+/* Someone has left: the others wait on. When that fails they hear of it now,
+   for they would never be woken. */
+static void aw__fd_tasks_rest(aw_loop *l, int fd)
+{
+    int rc = aw__fd_tasks_arm(l, fd);
+    if (rc == 0) return;
+    aw__fd_tasks_wake(l, fd, AW_READ | AW_WRITE, rc);
+    (void)aw__fd_tasks_arm(l, fd);
+}
+
 static void aw__on_fd_tasks(aw_loop *l, int fd, int events)
 {
     aw__fd_tasks_wake(l, fd, events, 0);
-    (void)aw__fd_tasks_arm(l, fd);
+    aw__fd_tasks_rest(l, fd);
 }
 
 static void aw__undo_fd(aw__task *t)
@@ -2640,7 +5460,7 @@ static void aw__undo_fd(aw__task *t)
     aw__fd_tasks *w = (aw__fd_tasks *)t->ctx.loop->fds[t->w.io.fd].object;
     if (w->reader == t) w->reader = NULL;
     if (w->writer == t) w->writer = NULL;
-    (void)aw__fd_tasks_arm(t->ctx.loop, t->w.io.fd);
+    aw__fd_tasks_rest(t->ctx.loop, t->w.io.fd);
 }
 
 static const aw__wait aw__wait_fd = {"a descriptor", aw__undo_fd};
@@ -2649,7 +5469,7 @@ void aw_fd_closing(aw_loop *l, int fd)
 {
     if (fd < 0 || fd >= l->fd_cap || l->fds[fd].kind != AW__FD_TASKS) return;
     aw__fd_tasks_wake(l, fd, AW_READ | AW_WRITE, AW_ECLOSED);
-    (void)aw__fd_tasks_arm(l, fd);
+    aw__fd_tasks_rest(l, fd);
 }
 
 /* The waiters' record of fd. NULL: *error tells why. */
@@ -3029,9 +5849,11 @@ static void aw__threads_free(aw_loop *l)
 {
     aw__threads *x = l->threads;
     if (!x) return;
+    pthread_mutex_lock(&x->lock);
+    x->wake = -1;               /* from here on threads keep their jobs */
+    pthread_mutex_unlock(&x->lock);
     aw__threads_collect(l);
     pthread_mutex_lock(&x->lock);
-    x->wake = -1;
     aw__threads_leave(x);
     l->threads = NULL;
 }
@@ -3101,6 +5923,14 @@ int aw_post(aw_loop *l, void (*fn)(aw_loop *, void *), void *arg)
 
 /* >>floor3 turns  The loop itself ------------------------------------------ */
 
+static void aw__sys_pause(int ms)
+{
+    struct timespec t;
+    t.tv_sec = 0;
+    t.tv_nsec = ms * 1000000L;
+    (void)nanosleep(&t, NULL);
+}
+
 static void aw__clock_read(aw_loop *l)
 {
     if (!l->is_virtual) l->now = aw__sys_now_ms();
@@ -3119,19 +5949,20 @@ static void aw__on_wake(aw_loop *l, int fd, int events)
     aw__threads_collect(l);
 }
 
-/* Tasks run in the order they became ready; a great many in a row leave the
-   poller a chance in between. */
+/* Tasks run in the order they became ready: all that are ready now, for no
+   deadline may overtake them, and some more; then the poller has its turn. */
 enum { AW__RUN_MOST = 1024 };
 
 static void aw__run_ready(aw_loop *l)
 {
-    int n;
-    for (n = 0; l->ready && n < AW__RUN_MOST; n++) {
-        aw__task *t = l->pick ? l->pick(l) : l->ready;
-        if (t == l->ready) {
-            l->ready = t->next;
-            if (!l->ready) l->ready_tail = &l->ready;
-        }
+    int n = l->ready_count > AW__RUN_MOST ? l->ready_count : AW__RUN_MOST;
+    while (l->ready && n-- > 0) {
+        aw__task *t;
+        if (AW__UNLIKELY(l->before_run != NULL)) l->before_run(l);
+        t = l->ready;
+        l->ready = t->next;
+        if (!l->ready) l->ready_tail = &l->ready;
+        l->ready_count--;
         t->ctx.flags &= ~(unsigned)AW__READY;
         aw__resume(t);
         if (l->clock_due) aw__clock_read(l);
@@ -3187,9 +6018,9 @@ static int aw__wait_limit(aw_loop *l, int64_t max_wait_ms)
 static bool aw__jump(aw_loop *l, int64_t max_wait_ms)
 {
     int wait = aw__wait_limit(l, max_wait_ms);
-    if (l->ready || wait == 0) return true;
-    if (aw__jobs_unfinished(l)) return aw__poll_wait(l, 20) == 0;
-    if (wait < 0) return false;
+    if (wait == 0) return true;
+    if (aw__jobs_unfinished(l)) return aw__poll_wait(l, 20) >= 0;
+    if (wait < 0) return l->tasks == 0;
     l->now += wait;
     return true;
 }
@@ -3199,19 +6030,20 @@ static bool aw__jump(aw_loop *l, int64_t max_wait_ms)
 static int aw__turn(aw_loop *l, int64_t max_wait_ms)
 {
     bool more, alive = true;
-    int rc;
+    int events;
     if (!aw__list_empty(&l->wheel.fresh)) {
         aw__clock_read(l);
         aw__wheel_stamp(l);
     }
-    rc = aw__poll_wait(l, l->is_virtual ? 0 : aw__wait_limit(l, max_wait_ms));
+    events = aw__poll_wait(l, l->is_virtual ? 0
+                           : aw__wait_limit(l, max_wait_ms));
     more = l->poll_more && l->poll_more(l);
-    if (l->is_virtual && !more) alive = aw__jump(l, max_wait_ms);
+    if (l->is_virtual && events <= 0 && !more) alive = aw__jump(l, max_wait_ms);
     aw__clock_read(l);
     aw__run_ready(l);
     aw__expire(l);
     aw__run_ready(l);
-    return rc < 0 ? rc : alive ? l->tasks : AW_EDEADLK;
+    return events < 0 ? events : alive ? l->tasks : AW_EDEADLK;
 }
 
 int aw_loop_step(aw_loop *l, int64_t max_wait_ms)
@@ -3257,7 +6089,14 @@ void aw_loop_free(aw_loop *l)
     if (!l) return;
     l->draining = true;
     aw__cancel_all(l);
-    while (l->tasks > 0 && aw__turn(l, AW_FOREVER) >= 0) {}
+    /* A poller that fails must not keep the clean-up from its end, which
+       cleanup_ms bound; short waits then instead of long ones. */
+    while (l->tasks > 0) {
+        int rc = aw__turn(l, AW_FOREVER);
+        if (rc == AW_EDEADLK) break;
+        if (rc < 0) aw__sys_pause(1);
+    }
+    aw__task_put(&l->idle, NULL);
 #ifndef ASYNCWEB_NO_THREADS
     aw__threads_free(l);
 #endif
@@ -3282,6 +6121,12 @@ static bool aw__loop_open(aw_loop *l)
     return true;
 }
 
+/* After this many awaits in a row that were done at once, others run. */
+enum { AW__BUDGET = 64 };
+
+/* Sizes of frames are kept in 32 bits. */
+enum { AW__TASK_BYTES_MAX = 1 << 30 };
+
 aw_loop *aw_loop_new(const aw_loop_config *config)
 {
     aw_loop *l = (aw_loop *)aw__plain_get(sizeof *l);
@@ -3289,11 +6134,14 @@ aw_loop *aw_loop_new(const aw_loop_config *config)
     memset(l, 0, sizeof *l);
     l->poller = l->wake_read = l->wake_write = -1;
     l->ready_tail = &l->ready;
+    l->budget = AW__BUDGET;
     l->idle.ctx.loop = l;
     l->idle.ctx.flags = AW__STATIC_TASK;
     l->cleanup_ms = config && config->cleanup_ms ? config->cleanup_ms : 5000;
     l->max_task_bytes = config && config->max_task_bytes
         ? config->max_task_bytes : (size_t)1 << 20;
+    if (l->max_task_bytes > AW__TASK_BYTES_MAX)
+        l->max_task_bytes = AW__TASK_BYTES_MAX;
     if (config) {
         l->debug = config->debug;
         l->log = config->log;
