@@ -209,6 +209,7 @@ extern "C" {
 #define AW__ARGS_HEAD
 #define AW__ARGS_FROM 0u
 #define AW__ARGS_INIT
+#define AW__NO_ARGS char none;      /* an empty struct differs in C and C++ */
 #define AW__ASSERT(what, name) static_assert(what, #name)
 #define AW__TRIVIAL(T) AW__ASSERT(__is_trivial(T), only_plain_data_in_a_frame)
 #else
@@ -220,6 +221,7 @@ typedef struct aw__args_head {
 #define AW__ARGS_HEAD aw__args_head aw;
 #define AW__ARGS_FROM sizeof(aw__args_head)
 #define AW__ARGS_INIT {{0, 0}},
+#define AW__NO_ARGS
 #define AW__ASSERT(what, name) \
     typedef char aw__assert_##name[(what) ? 1 : -1] AW__UNUSED
 #define AW__TRIVIAL(T) AW__ASSERT(1, T)
@@ -469,7 +471,7 @@ static inline aw_use_RETURN_not_return aw__step(int v)
 AW__AWAITABLE(aw_sleep_ms, (int64_t ms;));
 
 /* Lets every other ready task run once. 0. */
-AW__AWAITABLE(aw_yield, ());
+AW__AWAITABLE(aw_yield, (AW__NO_ARGS));
 
 /* Until fd is readable (data, end of stream, an error to be read) or
    writable. The descriptor stays yours. AW_EBUSY: another task waits for the
@@ -582,6 +584,12 @@ int64_t aw_now_ms(const aw_loop *loop);
    threads (not signal handlers) may make. 0; AW_ENOMEM; AW_ENOTSUP without
    threads. */
 int aw_post(aw_loop *loop, void (*fn)(aw_loop *, void *), void *arg);
+
+/* To be called first in a forked child that goes on with the loop: gives it a
+   poller of its own. Helper threads stayed behind: an aw_thread that was under
+   way gives AW_EIO. An error leaves a loop that can only be freed. A child
+   that has no use for the loop does without, and must not free it. */
+int aw_loop_after_fork(aw_loop *loop);
 
 /* One log line per task and frame: function, file:line, what it waits for. */
 void aw_loop_dump(aw_loop *loop);
@@ -745,6 +753,7 @@ aw_field aw_val(const char *name, const aw_value *v);   /* NULL: null */
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -760,6 +769,7 @@ aw_field aw_val(const char *name, const aw_value *v);   /* NULL: null */
 #include <sys/epoll.h>
 #else
 #include <sys/event.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #endif
 #if defined(__linux__)
@@ -3850,10 +3860,13 @@ typedef struct aw__kid {
     int *result;                /* of START_TO */
 } aw__kid;
 
-/* Where an error came through: the innermost function first. */
+/* Where an error came through: the innermost function first. One that a
+   function dealt with is not taken back; the next error begins anew, as it
+   comes from another frame or has another number. */
 enum { AW__TRACE_MAX = 15 };
 typedef struct aw__trace {
-    int count;
+    const aw_frame *to;         /* the frame it reaches next */
+    int rc, count;
     struct {
         const aw_fn *fn;
         uint32_t line;
@@ -3873,7 +3886,8 @@ enum {
     AW__DUE = 8,                /* a deadline expires at the next suspension */
     AW__CANCELED = 16,          /* ended by aw_cancel */
     AW__VIEW_TASK = 32,
-    AW__STATIC_TASK = 64        /* stands for a plain function; never runs */
+    AW__STATIC_TASK = 64,       /* stands for a plain function; never runs */
+    AW__CHECKED = 128           /* debug mode */
 };
 
 /* A task: frames on a stack of its own that grows in chunks. */
@@ -3931,6 +3945,14 @@ typedef struct aw__post {
     void *arg;
 } aw__post;
 
+/* Adversity on demand; see >>floor3 chaos. */
+typedef struct aw__chaos {
+    uint64_t seed;
+    int64_t suspended;          /* how often any task has suspended so far */
+    int64_t cancel_at;          /* `victim` is cancelled at this one */
+    aw_task victim;
+} aw__chaos;
+
 struct aw_loop {
     aw__mem mem;
     int64_t now;                /* milliseconds */
@@ -3952,9 +3974,11 @@ struct aw_loop {
     void (*req_keep)(aw_req *);
     void (*req_drop)(aw_req *);
     void *(*req_get)(aw_req *, size_t n);
-    void (*on_suspend)(aw__task *);     /* debug checks, chaos mode */
+    void (*on_suspend)(aw__task *);     /* chaos mode, cancel at an await */
     bool (*poll_more)(aw_loop *);       /* in-memory sockets */
     void (*before_run)(aw_loop *);      /* chaos mode: reorders `ready` */
+    aw__chaos chaos;
+    const char *stack;          /* where it was when the turn began, or NULL */
     int poller;                 /* epoll or kqueue */
     void *poll_set;             /* poll: array of struct pollfd */
     int poll_cap;
@@ -3978,6 +4002,209 @@ aw__log(const aw_loop *l, aw_log_level level, const char *format, ...)
     va_end(args);
     if (l && l->log) l->log(l->log_data, level, line);
     else fprintf(stderr, "%s\n", line);
+}
+
+/* >>floor3 stale  Pointers into the dead C stack --------------------------- */
+
+/* Debug mode. When a task suspends, the C stack of its step is gone, so what
+   its frame and arguments hold is looked through for pointers in there. Most
+   values are not even near. One that is gets the name of its field, from the
+   text of the declarations; fields of plain data are let off. */
+
+/* How far below the turn the variables of a step may lie. */
+enum { AW__STALE_REACH = 65536 };
+
+#if defined(__GNUC__) || defined(__clang__) || defined(__TINYC__)
+#define AW__STACK_HERE ((const char *)__builtin_frame_address(0))
+#else
+#define AW__STACK_HERE NULL
+#endif
+
+/* size 0: of a type that is not known here. */
+typedef struct aw__stale_field {
+    const char *name;
+    int name_size;
+    bool points;
+    size_t offset, size, align;
+} aw__stale_field;
+
+#define AW__STALE_TYPES(X) \
+    X("bool", bool) X("char", char) X("int", int) X("short", short) \
+    X("long", long) X("long int", long) X("long long", long long) \
+    X("float", float) X("double", double) X("size_t", size_t) \
+    X("int8_t", int8_t) X("int16_t", int16_t) X("int32_t", int32_t) \
+    X("int64_t", int64_t) X("uint8_t", uint8_t) X("uint16_t", uint16_t) \
+    X("uint32_t", uint32_t) X("uint64_t", uint64_t) X("aw_task", aw_task) \
+    X("aw_slice", aw_slice) X("aw_bound", aw_bound) X("aw_event", aw_event) \
+    X("aw_semaphore", aw_semaphore) X("aw_queue", aw_queue)
+
+/* The size of a type, and its alignment, at most 8: a struct has that of its
+   widest member, which is a pointer or an int64_t here. */
+static size_t aw__stale_type_size(const char *name, size_t *align)
+{
+    struct aligned { char c; int64_t x; };
+    static const struct {
+        const char *name;
+        size_t size;
+    } types[] = {
+#define AW__STALE_ROW(text, T) {text, sizeof(T)},
+        AW__STALE_TYPES(AW__STALE_ROW)
+#undef AW__STALE_ROW
+    };
+    size_t i, n = sizeof types / sizeof *types;
+    for (i = 0; i < n && strcmp(types[i].name, name) != 0; i++) {}
+    *align = offsetof(struct aligned, x);
+    if (i == n) return 0;
+    if (strncmp(name, "aw_", 3) == 0) {
+        if (strcmp(name, "aw_bound") != 0) *align = sizeof(void *);
+    } else if (types[i].size < *align) {
+        *align = types[i].size;
+    }
+    return types[i].size;
+}
+
+static const char *aw__stale_word_end(const char *p)
+{
+    while ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+           (*p >= '0' && *p <= '9') || *p == '_') p++;
+    return p;
+}
+
+/* Reads the words in front of the first declarator into `type`, without what
+   does not change the size. */
+static const char *aw__stale_read_type(const char *p, char *type, size_t cap)
+{
+    size_t n = 0;
+    bool sign = false;
+    for (;;) {
+        const char *end = aw__stale_word_end(p), *next = end + strspn(end, " ");
+        const size_t size = (size_t)(end - p);
+        if (size == 0 || (aw__stale_word_end(next) == next && !strchr("*(", *next)))
+            break;
+        if ((size == 5 && memcmp(p, "const", 5) == 0) ||
+            (size == 8 && memcmp(p, "volatile", 8) == 0)) {
+        } else if ((size == 8 && memcmp(p, "unsigned", 8) == 0) ||
+                   (size == 6 && memcmp(p, "signed", 6) == 0)) {
+            sign = true;
+        } else if (n + size + 2 < cap) {
+            if (n) type[n++] = ' ';
+            memcpy(type + n, p, size);
+            n += size;
+        }
+        p = next;
+    }
+    type[n] = 0;
+    if ((n == 0 && sign) || strncmp(type, "enum ", 5) == 0)
+        memcpy(type, "int", 4);
+    return p;
+}
+
+/* Reads a declarator: `name`, `*name`, `(*name)(...)`, `name[10]`. */
+static const char *aw__stale_read_declarator(const char *p, const char *type,
+                                       aw__stale_field *f)
+{
+    int depth = 0;
+    f->points = false;
+    for (; *p == '*' || *p == ' ' || *p == '('; p++) f->points |= *p == '*';
+    f->name = p;
+    p = aw__stale_word_end(p);
+    f->name_size = (int)(p - f->name);
+    f->size = aw__stale_type_size(f->points ? "size_t" : type, &f->align);
+    f->points |= strncmp(type, "aw_", 3) == 0;
+    while (*p == '[' && p[1] >= '0' && p[1] <= '9') {
+        f->size *= strtoul(p + 1, (char **)&p, 10);
+        if (*p == ']') p++;
+    }
+    if (*p == '[' || *p == ':') f->size = 0;
+    for (; *p && (depth || !strchr(",;", *p)); p++)
+        depth += (*p == '(' || *p == '[') - (*p == ')' || *p == ']');
+    return p;
+}
+
+/* Finds the field of fn's frame that holds the byte `at`. */
+static bool aw__stale_field_at(const aw_fn *fn, size_t at, aw__stale_field *f)
+{
+    const char *p = fn->fields + (*fn->fields == '(');
+    size_t offset = sizeof(aw_frame);
+    bool known = true;
+    char type[64];
+    while (*(p += strspn(p, " ;\n\t")) && *p != '{') {
+        if (*p == ')') {        /* behind the arguments and aw_locals */
+            offset = (size_t)fn->locals + 1;
+            known = true;
+            p++;
+            continue;
+        }
+        p = aw__stale_read_type(p, type, sizeof type);
+        do {
+            p = aw__stale_read_declarator(p + (*p == ','), type, f);
+            if (f->size == 0) known = false;
+            else offset = (offset + f->align - 1) / f->align * f->align;
+            f->offset = offset;
+            if (known && at >= offset && at < offset + f->size) return true;
+            offset += f->size;
+        } while (*p == ',');
+    }
+    return false;
+}
+
+static void aw__stale_found(const aw_frame *f, const aw_fn *fn, size_t at)
+{
+    char name[100];
+    aw__stale_field field;
+    bool known = aw__stale_field_at(fn, at, &field);
+    if (known && !field.points) return;
+    if (known)
+        snprintf(name, sizeof name, "`%.*s`", field.name_size, field.name);
+    else
+        snprintf(name, sizeof name, "byte %u of its frame", (unsigned)at);
+    fprintf(stderr, "%s:%u: in %s: %s%s%s points to a variable of a step that "
+            "is over; copy it or make it a local of the ASYNC\n",
+            f->fn->file, (unsigned)f->pc, f->fn->name, name,
+            fn == f->fn ? "" : " of ", fn == f->fn ? "" : fn->name);
+    abort();
+}
+
+/* Looks through bytes from..to of a frame of fn's that begins at `base`. */
+static void aw__stale_scan(const aw_loop *l, const aw_frame *f,
+                           const aw_fn *fn, const char *base, size_t to)
+{
+    const uintptr_t top = (uintptr_t)l->stack;
+    size_t at;
+    uintptr_t value;
+    if (!top) return;
+    for (at = sizeof(aw_frame); at + sizeof value <= to; at += sizeof value) {
+        memcpy(&value, base + at - sizeof(aw_frame), sizeof value);
+        if (value < top && top - value <= AW__STALE_REACH)
+            aw__stale_found(f, fn, at);
+    }
+}
+
+static AW__NOINLINE void aw__stale_frame(const aw__task *t, const aw_frame *f)
+{
+    aw__stale_scan(t->ctx.loop, f, f->fn, (const char *)(f + 1), f->fn->size);
+}
+
+/* Arguments of a leaf that has begun to wait in the top frame. */
+static void aw__stale_args(const aw__task *t, const aw_fn *fn,
+                           const void *args)
+{
+    if (!*fn->fields) return;   /* it has copied what it needs */
+    aw__stale_scan(t->ctx.loop, t->top, fn, (const char *)args,
+                   sizeof(aw_frame) + fn->args);
+}
+
+/* Where START_TO will put a result. */
+static void aw__stale_result(const aw__task *t, const aw_frame *f,
+                             const int *result)
+{
+    const uintptr_t top = (uintptr_t)t->ctx.loop->stack;
+    const uintptr_t value = (uintptr_t)result;
+    if (!result || value >= top || top - value > AW__STALE_REACH) return;
+    fprintf(stderr, "%s:%u: in %s: the result of START_TO has to be a local "
+            "of the ASYNC: self->...\n", f->fn->file, (unsigned)f->pc,
+            f->fn->name);
+    abort();
 }
 
 /* >>floor3 timers  A hierarchical wheel ------------------------------------ */
@@ -4173,6 +4400,8 @@ static void aw__poll_close(aw_loop *l)
 {
     aw__mem_put(&l->mem, l->poll_set,
                 (size_t)l->poll_cap * sizeof(struct pollfd));
+    l->poll_set = NULL;
+    l->poll_cap = 0;
 }
 
 /* Fills the set anew each turn: this is the fallback that works everywhere,
@@ -4317,7 +4546,12 @@ static int aw__poll_filter(aw_loop *l, int fd, const aw__fd *e, bool write,
 
 static int aw__poll_ctl(aw_loop *l, int fd, aw__fd *e, int want)
 {
+    struct stat about;
     int write;
+    /* At its end a regular file counts as never readable: refuse it, as epoll
+       does; the caller knows that it is always ready. */
+    if (want && fstat(fd, &about) == 0 && S_ISREG(about.st_mode))
+        return AW_EACCES;
     for (write = 0; write <= 1; write++) {
         int bit = write ? AW_WRITE : AW_READ;
         int add = EV_ADD | (want & AW__ONCE ? EV_ONESHOT : 0);
@@ -4638,6 +4872,7 @@ static aw_use_RETURN_not_return aw__push(aw__task *t, const aw_fn *fn,
 {
     aw_frame *up = t->top, *f = (aw_frame *)aw__task_get(t, fn->size);
     if (!f) return aw__step(AW__AGAIN);
+    if (AW__UNLIKELY(t->ctx.flags & AW__CHECKED) && up) aw__stale_frame(t, up);
     f->fn = fn;
     f->up = up;
     f->pc = 0;
@@ -4655,19 +4890,30 @@ static aw_use_RETURN_not_return aw__push(aw__task *t, const aw_fn *fn,
     return aw__step(AW__AGAIN);
 }
 
-/* Every leaf await passes here: the one place where cancellation, the end of
-   the grace time and chaos mode are met. */
+static AW__NOINLINE aw_use_RETURN_not_return
+aw__leaf_special(aw__task *t, const aw_fn *fn, const void *args)
+{
+    const aw_frame *f = t->top;
+    aw_use_RETURN_not_return step;
+    if (f->cancel && !aw__holds(f)) {
+        t->ctx.flags |= AW__CUT;
+        return aw__step(AW__AGAIN);
+    }
+    if (t->ctx.flags & AW__NO_GRACE) return aw__at_once(t, AW_EDEADLINE);
+    step = fn->leaf(&t->ctx, args);
+    if ((t->ctx.flags & AW__CHECKED) && step.aw_v == AW__SUSPEND)
+        aw__stale_args(t, fn, args);
+    return step;
+}
+
+/* Every leaf await passes here: the one place where cancellation and the end
+   of the grace time are met. */
 static aw_use_RETURN_not_return aw__leaf(aw__task *t, const aw_fn *fn,
                                          const void *args)
 {
-    aw_frame *f = t->top;
-    if (AW__UNLIKELY(f->cancel || (t->ctx.flags & AW__NO_GRACE))) {
-        if (!aw__holds(f)) {
-            t->ctx.flags |= AW__CUT;
-            return aw__step(AW__AGAIN);
-        }
-        if (t->ctx.flags & AW__NO_GRACE) return aw__at_once(t, AW_EDEADLINE);
-    }
+    if (AW__UNLIKELY(t->top->cancel ||
+                     (t->ctx.flags & (AW__NO_GRACE | AW__CHECKED))))
+        return aw__leaf_special(t, fn, args);
     return fn->leaf(&t->ctx, args);
 }
 
@@ -4691,12 +4937,15 @@ static aw_use_RETURN_not_return aw__leaf_run(aw__ctx *ctx, aw_frame *f)
     return aw__step(AW__DONE);
 }
 
-#define AW__LEAF(name) \
+/* `fields` are those arguments whose pointers must stay valid while it waits:
+   debug mode looks where they point. */
+#define AW__LEAF(name) AW__LEAF_KEEPS(name, "")
+#define AW__LEAF_KEEPS(name, fields) \
     const aw_fn aw_fn_##name = { \
         #name, "asyncweb.h", aw__leaf_run, aw__##name, \
         (uint32_t)(sizeof(aw_frame) + sizeof(aw_args_##name) - AW__ARGS_FROM), \
         (uint32_t)(sizeof(aw_frame) + sizeof(aw_args_##name) - AW__ARGS_FROM), \
-        (uint32_t)(sizeof(aw_args_##name) - AW__ARGS_FROM), ""}
+        (uint32_t)(sizeof(aw_args_##name) - AW__ARGS_FROM), fields}
 
 /* The arguments of a leaf, as its struct. */
 #define AW__LEAF_ARGS(name, p) \
@@ -4727,17 +4976,20 @@ void aw__bad_await(const aw_frame *f)
 
 /* ---- where errors came through ---- */
 
-static void aw__trace_add(aw__task *t, const aw_fn *fn, uint32_t line)
+static void aw__trace_add(aw__task *t, const aw_frame *f, int rc, uint32_t line)
 {
     aw__trace *trace = t->trace;
     if (!trace) {
         trace = (aw__trace *)aw__mem_get(&t->ctx.loop->mem, sizeof *trace);
         if (!trace) return;
-        trace->count = 0;
         t->trace = trace;
+        trace->to = NULL;
     }
+    if (trace->to != f || trace->rc != rc) trace->count = 0;
+    trace->to = f->up;
+    trace->rc = rc;
     if (trace->count == AW__TRACE_MAX) return;
-    trace->at[trace->count].fn = fn;
+    trace->at[trace->count].fn = f->fn;
     trace->at[trace->count++].line = line;
 }
 
@@ -4750,7 +5002,7 @@ static void aw__trace_drop(aw__task *t)
 /* Logs an error and the way it came, the outermost function first. */
 static void aw__log_error(const aw__task *t, const char *what, int rc)
 {
-    const aw__trace *trace = t->trace;
+    const aw__trace *trace = t->trace && t->trace->rc == rc ? t->trace : NULL;
     int i;
     if (rc <= AW_HTTP(100) && rc >= AW_HTTP(599))
         aw__log(t->ctx.loop, AW_LOG_ERROR, "%s: HTTP status %d", what,
@@ -4770,7 +5022,8 @@ aw_use_RETURN_not_return aw__leave(aw__ctx *ctx, aw_frame *f, int rc, int line)
         f->rc = rc;
         /* A status is an answer more than an error: no trail. */
         if (rc < 0 && rc > AW_HTTP(0))
-            aw__trace_add((aw__task *)ctx, f->fn, (uint32_t)line);
+            aw__trace_add((aw__task *)ctx, f, rc, (uint32_t)line);
+        f->pc = (uint32_t)line;
     }
     aw__fell(f);
     return aw__step(AW__AGAIN);
@@ -4784,7 +5037,8 @@ bool aw__failed(aw__ctx *ctx, aw_frame *f)
         (void)aw__leave(ctx, f, ctx->rc, (int)f->pc);
         return true;
     }
-    aw__trace_add(t, f->fn, f->pc);
+    if (ctx->rc == f->rc) aw__trace_drop(t);
+    aw__trace_add(t, f, ctx->rc, f->pc);
     aw__log_error(t, "an await in FINALLY failed", ctx->rc);
     aw__trace_drop(t);
     return false;
@@ -4954,8 +5208,10 @@ static void aw__group_fail(aw__group *g, aw__task *child, int rc)
     aw_frame *f = g->extra.owner;
     g->error = rc;
     aw__cancel_kids(g, AW_ECANCELED);
-    if (child && child->trace && !t->trace) {
+    if (child && child->trace && (!t->trace || t->top == f)) {
+        aw__trace_drop(t);
         t->trace = child->trace;
+        t->trace->to = f;
         child->trace = NULL;
     }
     if (f->phase != AW__BODY || f->cancel) return;
@@ -5106,7 +5362,7 @@ aw_use_RETURN_not_return aw__gather(aw__ctx *ctx, aw_frame *f, int64_t ms,
     return aw__wait_on(t, &aw__wait_children);
 }
 
-/* ---- birth, life and end of a task ---- */
+/* >>floor3 life  A task from birth to end; the verbs ----------------------- */
 
 /* A task about to run fn. NULL: *error tells why. */
 static aw__task *aw__task_new(aw_loop *l, const aw_fn *fn, const void *args,
@@ -5135,6 +5391,10 @@ static aw__task *aw__task_new(aw_loop *l, const aw_fn *fn, const void *args,
         t->kid->task = t;
     }
     (void)aw__push(t, fn, args);
+    if (l->debug) {
+        t->ctx.flags |= AW__CHECKED;
+        aw__stale_frame(t, t->top);
+    }
     l->tasks++;
     return t;
 }
@@ -5167,6 +5427,7 @@ static void aw__cut(aw__task *t)
     t->ctx.rc = 0;
     (void)aw__deadline_end(&t->ctx, f);
     f->rc = f->cancel;
+    if (f->flags & AW__BY_GROUP) aw__trace_add(t, f, f->rc, f->pc);
     f->flags |= AW__UNWOUND;
     aw__fell(f);
 }
@@ -5207,6 +5468,7 @@ static void aw__suspended(aw__task *t)
 {
     aw_loop *l = t->ctx.loop;
     t->since = (uint32_t)l->now;
+    if (AW__UNLIKELY(t->ctx.flags & AW__CHECKED)) aw__stale_frame(t, t->top);
     if (t->ctx.flags & AW__DUE) aw__deadlines_due(t);
     if (AW__UNLIKELY(l->on_suspend != NULL)) l->on_suspend(t);
 }
@@ -5290,6 +5552,7 @@ aw_task aw__start(aw__ctx *ctx, aw_frame *f, int *result, const aw_fn *fn,
     int error = ctx->rc;
     child = g ? aw__task_new(ctx->loop, fn, args, true, &error) : NULL;
     if (!child) return aw__start_failed(f, g, result, error);
+    if (ctx->flags & AW__CHECKED) aw__stale_result(t, f, result);
     child->kid->group = g;
     child->kid->result = result;
     aw__list_add(&g->kids, &child->kid->link);
@@ -5592,7 +5855,7 @@ static aw_use_RETURN_not_return aw__aw_event_wait(aw__ctx *ctx,
     if (e->is_set) return aw__at_once((aw__task *)ctx, 0);
     return aw__wait_in((aw__task *)ctx, &e->waiters, NULL, &aw__wait_event);
 }
-AW__LEAF(aw_event_wait);
+AW__LEAF_KEEPS(aw_event_wait, "(aw_event *event;)");
 
 /* A permit goes straight to the oldest waiter: nobody can slip in between,
    and as a wait that is done is always delivered, none is lost. */
@@ -5616,7 +5879,7 @@ static aw_use_RETURN_not_return aw__aw_semaphore_acquire(aw__ctx *ctx,
     return aw__wait_in((aw__task *)ctx, &s->waiters, NULL,
                        &aw__wait_semaphore);
 }
-AW__LEAF(aw_semaphore_acquire);
+AW__LEAF_KEEPS(aw_semaphore_acquire, "(aw_semaphore *semaphore;)");
 
 void aw_queue_init(aw_queue *q, void **items, size_t capacity)
 {
@@ -5679,7 +5942,7 @@ static aw_use_RETURN_not_return aw__aw_queue_put(aw__ctx *ctx,
     return aw__wait_in((aw__task *)ctx, &a->queue->putters, a->item,
                        &aw__wait_queue);
 }
-AW__LEAF(aw_queue_put);
+AW__LEAF_KEEPS(aw_queue_put, "(aw_queue *queue; void *item;)");
 
 static aw_use_RETURN_not_return aw__aw_queue_get(aw__ctx *ctx,
                                                  const void *args)
@@ -5690,7 +5953,7 @@ static aw_use_RETURN_not_return aw__aw_queue_get(aw__ctx *ctx,
     return aw__wait_in((aw__task *)ctx, &a->queue->getters, a->item,
                        &aw__wait_queue);
 }
-AW__LEAF(aw_queue_get);
+AW__LEAF_KEEPS(aw_queue_get, "(aw_queue *queue; void **item;)");
 
 /* >>floor3 threads  Posts from other threads, helper threads --------------- */
 
@@ -5771,23 +6034,30 @@ static aw__threads *aw__threads_new(int wake)
     return x;
 }
 
+/* One more helper thread, when there may be; signals are for others. */
+static void aw__thread_start(aw__threads *x)
+{
+    pthread_attr_t attr;
+    pthread_t id;
+    sigset_t all, before;
+    if (x->running >= ASYNCWEB_MAX_THREADS || ASYNCWEB_FAULT("thread")) return;
+    if (pthread_attr_init(&attr) != 0) return;
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (pthread_create(&id, &attr, aw__thread_main, x) == 0)
+        x->running++, x->users++;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+}
+
 /* Hands j to a helper thread. AW_ENOMEM: no thread could be started; the job
    is the caller's again. */
 static int aw__job_start(aw_loop *l, aw__job *j)
 {
     aw__threads *x = l->threads;
-    pthread_attr_t attr;
-    pthread_t id;
-    int rc = 0;
     pthread_mutex_lock(&x->lock);
-    if (x->running < ASYNCWEB_MAX_THREADS) {
-        pthread_attr_init(&attr);
-        pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-        rc = ASYNCWEB_FAULT("thread")
-            || pthread_create(&id, &attr, aw__thread_main, x);
-        pthread_attr_destroy(&attr);
-        if (rc == 0) x->running++, x->users++;
-    }
+    aw__thread_start(x);
     if (x->running == 0) {
         pthread_mutex_unlock(&x->lock);
         return AW_ENOMEM;
@@ -5879,6 +6149,16 @@ static void aw__thread_done(aw_loop *l, aw__job *j)
 
 static const aw__wait aw__wait_thread = {"a helper thread", NULL};
 
+/* In a forked child: nobody works for the tasks that wait for a thread. */
+static void aw__threads_lost(aw_loop *l)
+{
+    int32_t i;
+    for (i = 0; i < l->slot_count; i++)
+        if ((l->slots[i].generation & 1) &&
+            l->slots[i].u.task->wait == &aw__wait_thread)
+            aw__complete(l->slots[i].u.task, AW_EIO);
+}
+
 static aw_use_RETURN_not_return aw__aw_thread(aw__ctx *ctx, const void *args)
 {
     const aw_args_aw_thread *a = AW__LEAF_ARGS(aw_thread, args);
@@ -5896,7 +6176,7 @@ static aw_use_RETURN_not_return aw__aw_thread(aw__ctx *ctx, const void *args)
     aw__plain_put(j);
     return aw__at_once(t, rc);
 }
-AW__LEAF(aw_thread);
+AW__LEAF_KEEPS(aw_thread, "(int (*fn)(void *); void *arg;)");
 
 static int aw__jobs_unfinished(const aw_loop *l)
 {
@@ -5920,6 +6200,67 @@ int aw_post(aw_loop *l, void (*fn)(aw_loop *, void *), void *arg)
     return AW_ENOTSUP;
 }
 #endif
+
+/* >>floor3 chaos  Adversity on demand, for tests --------------------------- */
+
+/* The next of a seeded series of numbers; good enough to shuffle with. */
+static uint32_t aw__chaos_random(aw_loop *l)
+{
+    uint64_t x = l->chaos.seed;
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    l->chaos.seed = x;
+    return (uint32_t)(x >> 16);
+}
+
+/* Whoever still points at a step's variables shall not find them there. */
+static AW__NOINLINE void aw__chaos_poison(void)
+{
+    volatile unsigned char dead[4096];
+    size_t i;
+    for (i = 0; i < sizeof dead; i++) dead[i] = 0xA5;
+}
+
+/* A ready task chosen at random goes to the front. */
+static void aw__chaos_shuffle(aw_loop *l)
+{
+    uint32_t n = aw__chaos_random(l) % (uint32_t)l->ready_count;
+    aw__task **at = &l->ready, *t;
+    while (n--) at = &(*at)->next;
+    t = *at;
+    *at = t->next;
+    if (!*at) l->ready_tail = at;
+    t->next = l->ready;
+    l->ready = t;
+    if (!t->next) l->ready_tail = &t->next;
+    aw__chaos_poison();
+}
+
+/* From now on every await makes room for others, even when it was done at
+   once, and ready tasks run in an order that the seed decides. */
+static AW__UNUSED void aw__chaos_on(aw_loop *l, uint64_t seed)
+{
+    l->chaos.seed = seed * 0x9E3779B97F4A7C15u | 1;
+    l->budget = 0;
+    l->before_run = aw__chaos_shuffle;
+}
+
+static void aw__chaos_count(aw__task *t)
+{
+    aw__chaos *c = &t->ctx.loop->chaos;
+    if (++c->suspended == c->cancel_at) aw_cancel(c->victim);
+}
+
+/* Cancels the task when the loop's tasks have suspended k times from now on;
+   0 only counts. When chaos.suspended < k afterwards, it was never reached. */
+static AW__UNUSED void aw__cancel_at(aw_loop *l, aw_task victim, int64_t k)
+{
+    l->chaos.suspended = 0;
+    l->chaos.cancel_at = k;
+    l->chaos.victim = victim;
+    l->on_suspend = aw__chaos_count;
+}
 
 /* >>floor3 turns  The loop itself ------------------------------------------ */
 
@@ -6031,6 +6372,7 @@ static int aw__turn(aw_loop *l, int64_t max_wait_ms)
 {
     bool more, alive = true;
     int events;
+    l->stack = AW__STACK_HERE;
     if (!aw__list_empty(&l->wheel.fresh)) {
         aw__clock_read(l);
         aw__wheel_stamp(l);
@@ -6043,6 +6385,7 @@ static int aw__turn(aw_loop *l, int64_t max_wait_ms)
     aw__run_ready(l);
     aw__expire(l);
     aw__run_ready(l);
+    l->stack = NULL;
     return events < 0 ? events : alive ? l->tasks : AW_EDEADLK;
 }
 
@@ -6076,6 +6419,13 @@ int aw_loop_run(aw_loop *l)
     return rc < 0 ? rc : 0;
 }
 
+static void aw__loop_close(aw_loop *l)
+{
+    aw__poll_close(l);
+    aw__sys_wake_close(l->wake_read, l->wake_write);
+    l->poller = l->wake_read = l->wake_write = -1;
+}
+
 static void aw__cancel_all(aw_loop *l)
 {
     int32_t i;
@@ -6100,25 +6450,52 @@ void aw_loop_free(aw_loop *l)
 #ifndef ASYNCWEB_NO_THREADS
     aw__threads_free(l);
 #endif
-    aw__poll_close(l);
-    aw__sys_wake_close(l->wake_read, l->wake_write);
+    aw__loop_close(l);
     aw__mem_put(&l->mem, l->fds, (size_t)l->fd_cap * sizeof *l->fds);
     aw__mem_put(&l->mem, l->slots, (size_t)l->slot_cap * sizeof *l->slots);
     aw__mem_close(&l->mem);
     aw__plain_put(l);
 }
 
-static bool aw__loop_open(aw_loop *l)
+static int aw__loop_open(aw_loop *l)
 {
-    if (aw__poll_open(l) < 0) return false;
-    if (aw__sys_wake_open(&l->wake_read, &l->wake_write) < 0) return false;
-    if (aw__fd_open(l, l->wake_read, AW__FD_WAKE, NULL) < 0) return false;
-    if (aw__fd_want(l, l->wake_read, AW_READ) < 0) return false;
+    int rc = aw__poll_open(l);
+    if (rc == 0) rc = aw__sys_wake_open(&l->wake_read, &l->wake_write);
+    if (rc == 0) rc = aw__fd_open(l, l->wake_read, AW__FD_WAKE, NULL);
+    if (rc == 0) rc = aw__fd_want(l, l->wake_read, AW_READ);
 #ifndef ASYNCWEB_NO_THREADS
-    l->threads = aw__threads_new(l->wake_write);
-    if (!l->threads) return false;
+    if (rc == 0) l->threads = aw__threads_new(l->wake_write);
+    if (rc == 0 && !l->threads) rc = AW_ENOMEM;
 #endif
-    return true;
+    return rc;
+}
+
+/* The poller is shared with the parent: nothing may be taken out of it here,
+   it is only closed. So is the wake-up descriptor. Of the threads only their
+   lock came along, in whatever state: it is left alone. */
+int aw_loop_after_fork(aw_loop *l)
+{
+    int rc, fd;
+    aw__fd *wake = &l->fds[l->wake_read];
+    wake->kind = AW__FD_FREE;
+    wake->generation++;
+    l->fd_count--;
+    for (fd = 0; fd < l->fd_cap; fd++) l->fds[fd].registered = 0;
+    aw__loop_close(l);
+#ifndef ASYNCWEB_NO_THREADS
+    l->threads = NULL;
+    aw__threads_lost(l);
+#endif
+    rc = aw__loop_open(l);
+    for (fd = 0; rc == 0 && fd < l->fd_cap; fd++) {
+        aw__fd *e = &l->fds[fd];
+        int want = e->have;
+        if (e->kind == AW__FD_FREE || fd == l->wake_read || !want) continue;
+        e->have = 0;
+        if (e->kind == AW__FD_TASKS) aw__fd_tasks_rest(l, fd);
+        else rc = aw__fd_want(l, fd, want);
+    }
+    return rc;
 }
 
 /* After this many awaits in a row that were done at once, others run. */
@@ -6151,9 +6528,35 @@ aw_loop *aw_loop_new(const aw_loop_config *config)
     aw__wheel_init(&l->wheel, l->now);
     l->on_fd[AW__FD_WAKE] = aw__on_wake;
     l->on_fd[AW__FD_TASKS] = aw__on_fd_tasks;
-    if (aw__loop_open(l)) return l;
+    if (aw__loop_open(l) == 0) return l;
     aw_loop_free(l);
     return NULL;
+}
+
+static void aw__dump_wait(const aw__task *t, char *text, size_t n)
+{
+    const int64_t now = t->ctx.loop->now, due = t->w.timer.due >> 2;
+    if (!t->wait)
+        snprintf(text, n, t->ctx.flags & AW__READY ? "is ready" : "runs");
+    else if (t->wait == &aw__wait_timer && due >= now)
+        snprintf(text, n, "waits for a timer, due in %lld ms",
+                 (long long)(due - now));
+    else if (t->wait == &aw__wait_fd)
+        snprintf(text, n, "waits for descriptor %d to be %s", t->w.io.fd,
+                 t->w.io.mask == AW_READ ? "readable"
+                 : t->w.io.mask == AW_WRITE ? "writable" : "ready");
+    else
+        snprintf(text, n, "waits for %s", t->wait->what);
+}
+
+static void aw__dump_frame(const aw_loop *l, const aw_frame *f)
+{
+    char line[16] = "";
+    if (f->pc && f->pc < AW__PC_FINALLY && f->fn->leaf == NULL)
+        snprintf(line, sizeof line, ":%u", (unsigned)f->pc);
+    aw__log(l, AW_LOG_INFO, "    in %s at %s%s%s", f->fn->name, f->fn->file,
+            line, f->phase == AW__LEAVING ? " (ends when its children have)"
+            : f->phase == AW__FINAL ? " (in FINALLY)" : "");
 }
 
 void aw_loop_dump(aw_loop *l)
@@ -6162,16 +6565,13 @@ void aw_loop_dump(aw_loop *l)
     for (i = 0; i < l->slot_count; i++) {
         const aw__task *t = l->slots[i].u.task;
         const aw_frame *f;
+        char text[100];
         if (!(l->slots[i].generation & 1)) continue;
-        aw__log(l, AW_LOG_INFO, "task %d%s: %s%s for %u ms", (int)t->slot,
-                t->unwind ? " (being cancelled)" : "",
-                t->wait ? "waits for " : "ready", t->wait ? t->wait->what : "",
+        aw__dump_wait(t, text, sizeof text);
+        aw__log(l, AW_LOG_INFO, "task %d%s %s, for %u ms now", (int)i,
+                t->unwind ? ", being cancelled," : "", text,
                 (unsigned)((uint32_t)l->now - t->since));
-        for (f = t->top; f; f = f->up)
-            aw__log(l, AW_LOG_INFO, "    %s at %s:%u%s", f->fn->name,
-                    f->fn->file,
-                    (unsigned)(f->pc == AW__PC_FINALLY ? 0 : f->pc),
-                    f->phase == AW__BODY ? "" : " (in FINALLY)");
+        for (f = t->top; f; f = f->up) aw__dump_frame(l, f);
     }
 }
 
