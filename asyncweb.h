@@ -3909,6 +3909,7 @@ struct aw__task {
     } w;
     aw__timer grace;
     aw_frame *unwind;           /* outermost frame that was asked to end */
+    aw_frame *wider;            /* one further out that was asked meanwhile */
     aw__kid *kid;
     void *joiners;              /* the oldest of them */
     aw__trace *trace;
@@ -4506,13 +4507,14 @@ static int aw__poll_wait(aw_loop *l, int ms)
 {
     enum { MOST = 256 };
     struct epoll_event events[MOST];
+    const int all = l->fd_count;
     int i, n, seen = 0;
     do {
         n = aw__sys_epoll_wait(l->poller, events, MOST, seen ? 0 : ms);
         if (n < 0) return errno == EINTR ? seen : aw__errno();
         for (i = 0; i < n; i++) aw__poll_event(l, &events[i]);
         seen += n;
-    } while (n == MOST && seen < l->fd_count);
+    } while (n == MOST && seen < all);
     return seen;
 }
 
@@ -4631,8 +4633,8 @@ static void aw__fd_forget(aw_loop *l, int fd)
    - t->wait is set exactly while the task is suspended in a leaf; what ends
      that wait clears it, stores t->ctx.rc and makes the task ready. From then
      on the result will be delivered, whatever else happens (rule 6).
-   - f->cancel is set on a run of frames up to and including t->unwind: those
-     that were asked to end. A frame that stands in its FINALLY, or in a
+   - f->cancel is set on the frames that were asked to end: a run of them up
+     to t->unwind, and perhaps another up to t->wider. A frame that stands in its FINALLY, or in a
      SHIELD, holds its await: frames it awaits are not marked (rule 4).
    - AW__CUT: the top frame is marked, holds nothing, and its await was not
      done or was taken back: it goes to its FINALLY instead of its body. */
@@ -5057,21 +5059,43 @@ static void aw__cut_wait(aw__task *t)
     aw__make_ready(t);
 }
 
-/* True when `to` lies further out than every frame asked to end so far. */
-static bool aw__is_outermost(const aw__task *t, const aw_frame *to)
+/* True when `to` lies further out than the frame `f`. */
+static bool aw__is_around(const aw_frame *to, const aw_frame *f)
 {
-    const aw_frame *f;
-    if (!t->unwind) return true;
-    for (f = t->unwind->up; f; f = f->up)
+    while ((f = f->up) != NULL)
         if (f == to) return true;
     return false;
+}
+
+/* All up to the frame `to` is to be cleaned up. Each unwinding has one time
+   for it: asking again does not prolong it, and when more is asked to end
+   while an inner one is under way, the time for the rest begins after it. */
+static void aw__unwind(aw__task *t, aw_frame *to)
+{
+    aw_loop *l = t->ctx.loop;
+    if (t->unwind) {
+        if (aw__is_around(to, t->wider ? t->wider : t->unwind)) t->wider = to;
+        return;
+    }
+    t->unwind = to;
+    aw__timer_start(l, &t->grace, l->cleanup_ms, AW__TIMER_GRACE);
+}
+
+/* The unwinding that frame f was the outermost part of is over. */
+static void aw__unwound(aw__task *t, const aw_frame *f)
+{
+    aw_frame *wider = t->wider;
+    if (f != t->unwind) return;
+    t->unwind = t->wider = NULL;
+    t->ctx.flags &= ~(unsigned)AW__NO_GRACE;
+    aw__timer_stop(t->ctx.loop, &t->grace);
+    if (wider) aw__unwind(t, wider);
 }
 
 /* Asks the frame `to` and all it awaits to end. A frame asked before keeps
    its reason; a request only ever moves outwards. */
 static void aw__cancel_frame(aw__task *t, aw_frame *to, int why)
 {
-    aw_loop *l = t->ctx.loop;
     aw_frame *f, *first = t->top;
     bool held = false;
     for (f = t->top;; f = f->up) {
@@ -5083,14 +5107,7 @@ static void aw__cancel_frame(aw__task *t, aw_frame *to, int why)
         f->flags &= (uint16_t)~AW__BY_GROUP;
         if (f == to) break;
     }
-    /* More is to be cleaned up than before, so the time begins anew; asking
-       for the same or less does not prolong it. */
-    if (aw__is_outermost(t, to)) {
-        t->unwind = to;
-        t->ctx.flags &= ~(unsigned)AW__NO_GRACE;
-        aw__timer_stop(l, &t->grace);
-        aw__timer_start(l, &t->grace, l->cleanup_ms, AW__TIMER_GRACE);
-    }
+    aw__unwind(t, to);
     if (!held) aw__cut_wait(t);
 }
 
@@ -5167,15 +5184,6 @@ static const aw__wait aw__wait_children = {"its children",
                                            aw__undo_children};
 /* The same at the end of a frame: nothing interrupts that. */
 static const aw__wait aw__wait_drain = {"the end of its children", NULL};
-
-/* The unwinding that frame f was the outermost part of is over. */
-static void aw__unwound(aw__task *t, const aw_frame *f)
-{
-    if (f != t->unwind) return;
-    t->unwind = NULL;
-    t->ctx.flags &= ~(unsigned)AW__NO_GRACE;
-    aw__timer_stop(t->ctx.loop, &t->grace);
-}
 
 /* A body that was asked to end because of a child learns of the error now,
    as the result of its GATHER: it need not end any more. */

@@ -682,15 +682,15 @@ typedef struct oracle {
     size_t n, i;
 } oracle;
 
-static int at(const oracle *o, size_t i)
+static int peek(const oracle *o, size_t i)
 {
     return i < o->n ? (unsigned char)o->s[i] : END;
 }
 
 static int oracle_bad(const oracle *o)
 {
-    if (at(o, o->i) == END) return AW_EAGAIN;
-    if (at(o, o->i) == '\r' && at(o, o->i + 1) == END) return AW_EAGAIN;
+    if (peek(o, o->i) == END) return AW_EAGAIN;
+    if (peek(o, o->i) == '\r' && peek(o, o->i + 1) == END) return AW_EAGAIN;
     return AW_HTTP(400);
 }
 
@@ -713,8 +713,7 @@ static bool oracle_host(const char *t)
     if (t[n] == 0) return true;
     if (t[n] != ':') return false;
     digits = strspn(t + n + 1, "0123456789");
-    return digits >= 1 && digits <= 5 && t[n + 1 + digits] == 0 &&
-        atoi(t + n + 1) <= 65535;
+    return digits >= 1 && digits <= 5 && t[n + 1 + digits] == 0;
 }
 
 static int oracle_line(oracle *o, int *minor)
@@ -723,17 +722,17 @@ static int oracle_line(oracle *o, int *minor)
     size_t m, t, k;
     bool query = false;
     const char *v;
-    if (at(o, 0) == '\r') {
-        if (at(o, 1) != '\n') return oracle_bad(o);
+    if (peek(o, 0) == '\r') {
+        if (peek(o, 1) != '\n') return oracle_bad(o);
         o->i = 2;
     }
-    for (m = o->i; oracle_tchar(at(o, o->i)); o->i++)
+    for (m = o->i; oracle_tchar(peek(o, o->i)); o->i++)
         if (o->i - m >= 32) return AW_HTTP(501);
-    if (at(o, o->i) != ' ' || o->i == m) return oracle_bad(o);
+    if (peek(o, o->i) != ' ' || o->i == m) return oracle_bad(o);
     memcpy(method, o->s + m, o->i - m);
     method[o->i - m] = 0;
-    for (t = ++o->i; at(o, o->i) != ' '; o->i++) {
-        int c = at(o, o->i);
+    for (t = ++o->i; peek(o, o->i) != ' '; o->i++) {
+        int c = peek(o, o->i);
         bool fine = c > ' ' && c < 127 && !in_set(c, "\"<>#");
         if (!query && in_set(c, "\\`{}")) fine = false;
         if (c == '?') query = true;
@@ -743,7 +742,7 @@ static int oracle_line(oracle *o, int *minor)
     memcpy(target, o->s + t, o->i - t);
     target[o->i - t] = 0;
     for (v = "_HTTP/#.#\r\n", k = 0; v[k]; k++, o->i++) {
-        int c = at(o, o->i);
+        int c = peek(o, o->i);
         if (k && (v[k] == '#' ? c < '0' || c > '9' : c != v[k]))
             return oracle_bad(o);
     }
@@ -761,7 +760,6 @@ static int oracle_line(oracle *o, int *minor)
         return AW_HTTP(400);
     v = strstr(target, "//") + 2;
     k = strcspn(v, "/?");
-    memmove(method, v, 0);
     ((char *)v)[k] = 0;
     return oracle_host(v) ? AW_OK : AW_HTTP(400);
 }
@@ -798,13 +796,13 @@ static int oracle_field(oracle *o, oracle_seen *seen)
     size_t n = 0, v = 0;
     bool tokens;
     int count, k;
-    for (; oracle_tchar(at(o, o->i)); o->i++) name[n++] = o->s[o->i];
+    for (; oracle_tchar(peek(o, o->i)); o->i++) name[n++] = o->s[o->i];
     name[n] = 0;
-    if (at(o, o->i) != ':' || !n) return oracle_bad(o);
-    for (o->i++; at(o, o->i) == ' ' || at(o, o->i) == '\t'; o->i++) {}
-    while (at(o, o->i) == '\t' || (at(o, o->i) >= ' ' && at(o, o->i) != 127))
+    if (peek(o, o->i) != ':' || !n) return oracle_bad(o);
+    for (o->i++; peek(o, o->i) == ' ' || peek(o, o->i) == '\t'; o->i++) {}
+    while (peek(o, o->i) == '\t' || (peek(o, o->i) >= ' ' && peek(o, o->i) != 127))
         value[v++] = o->s[o->i++];
-    if (at(o, o->i) != '\r' || at(o, o->i + 1) != '\n') return oracle_bad(o);
+    if (peek(o, o->i) != '\r' || peek(o, o->i + 1) != '\n') return oracle_bad(o);
     o->i += 2;
     while (v && in_set(value[v - 1], " \t")) v--;
     value[v] = 0;
@@ -850,13 +848,13 @@ static int oracle_head(const char *s, size_t n)
     r = oracle_line(&o, &minor);
     if (r < 0) return r == AW_EAGAIN && n >= 202 ? AW_HTTP(414) : r;
     o.n = n < 1000 ? n : 1000;
-    while (at(&o, o.i) != '\r') {
-        if (at(&o, o.i) == END) r = AW_EAGAIN;
+    while (peek(&o, o.i) != '\r') {
+        if (peek(&o, o.i) == END) r = AW_EAGAIN;
         else if (fields++ == MAX_FIELDS) return AW_HTTP(431);
         else r = oracle_field(&o, &seen);
         if (r < 0) return r == AW_EAGAIN && n >= 1000 ? AW_HTTP(431) : r;
     }
-    if (at(&o, o.i + 1) != '\n') {
+    if (peek(&o, o.i + 1) != '\n') {
         r = oracle_bad(&o);
         return r == AW_EAGAIN && n >= 1000 ? AW_HTTP(431) : r;
     }
