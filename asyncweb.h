@@ -2672,42 +2672,37 @@ typedef struct aw__head_limits {
 
 enum { AW__O_CLOSE = 1, AW__O_KEEP = 2, AW__O_UPGRADE = 4, AW__O_CONTINUE = 8 };
 
-/* The vector operations that are needed, and no more. Comparisons are
-   signed: a byte >= 0x80 is less than every ASCII character. */
+/* The vector operations that are needed, and no more. Of a condition only the
+   top bit of each lane counts. LESS is signed: bytes >= 0x80 are less than
+   ASCII. */
 #if defined(AW__SSE2)
 
 typedef __m128i aw__v16;
-typedef unsigned aw__v16_mask;
 #define AW__V16(c) _mm_set1_epi8((char)(c))
 #define AW__V16_LOAD(p) _mm_loadu_si128((const __m128i *)(const void *)(p))
 #define AW__V16_ADD(a, b) _mm_add_epi8(a, b)
 #define AW__V16_AND(a, b) _mm_and_si128(a, b)
 #define AW__V16_OR(a, b) _mm_or_si128(a, b)
-#define AW__V16_WITHOUT(a, b) _mm_andnot_si128(b, a)
-#define AW__V16_EQ(a, b) _mm_cmpeq_epi8(a, b)
-#define AW__V16_GT(a, b) _mm_cmpgt_epi8(a, b)
-#define AW__V16_ALL 0xffffu
-#define AW__V16_MASK(v) ((unsigned)_mm_movemask_epi8(v))
-#define AW__V16_FIRST(mask) ((unsigned)__builtin_ctz(mask))
+#define AW__V16_EQUAL(a, b) _mm_cmpeq_epi8(a, b)
+#define AW__V16_LESS(a, b) _mm_subs_epi8(a, b)
+#define AW__V16_MASK(v) ((uint64_t)(unsigned)_mm_movemask_epi8(v))
+#define AW__V16_FIRST(mask) __builtin_ctzll(mask)
 
 #elif defined(AW__NEON)
 
 typedef uint8x16_t aw__v16;
-typedef uint64_t aw__v16_mask;
 #define AW__V16(c) vdupq_n_u8((uint8_t)(c))
 #define AW__V16_LOAD(p) vld1q_u8((const uint8_t *)(const void *)(p))
 #define AW__V16_ADD(a, b) vaddq_u8(a, b)
 #define AW__V16_AND(a, b) vandq_u8(a, b)
 #define AW__V16_OR(a, b) vorrq_u8(a, b)
-#define AW__V16_WITHOUT(a, b) vbicq_u8(a, b)
-#define AW__V16_EQ(a, b) vceqq_u8(a, b)
-#define AW__V16_GT(a, b) \
-    vcgtq_s8(vreinterpretq_s8_u8(a), vreinterpretq_s8_u8(b))
+#define AW__V16_EQUAL(a, b) vceqq_u8(a, b)
+#define AW__V16_LESS(a, b) \
+    vcltq_s8(vreinterpretq_s8_u8(a), vreinterpretq_s8_u8(b))
 /* NEON has no movemask: narrowing by 4 bits leaves a nibble for each lane. */
-#define AW__V16_ALL UINT64_MAX
 #define AW__V16_MASK(v) vget_lane_u64(vreinterpret_u64_u8( \
     vshrn_n_u16(vreinterpretq_u16_u8(v), 4)), 0)
-#define AW__V16_FIRST(mask) ((unsigned)__builtin_ctzll(mask) >> 2)
+#define AW__V16_FIRST(mask) (__builtin_ctzll(mask) >> 2)
 
 #endif
 
@@ -2716,53 +2711,53 @@ typedef uint64_t aw__v16_mask;
    by less than 16 bytes. */
 #if defined(AW__SSE2) || defined(AW__NEON)
 
-/* Returns from the skipper at the first lane that is not fine, or goes on. */
-#define AW__V16_STEP(p, fine) do { \
-    const aw__v16_mask stop_ = AW__V16_MASK(fine) ^ AW__V16_ALL; \
-    if (stop_) return (p) + AW__V16_FIRST(stop_); \
+/* Returns from the skipper at the first lane where `stop` holds. */
+#define AW__V16_STEP(p, stop) do { \
+    const uint64_t mask_ = AW__V16_MASK(stop); \
+    if (AW__LIKELY(mask_)) return (p) + AW__V16_FIRST(mask_); \
     (p) += 16; \
 } while (0)
 
-/* Letters, digits, - and dot: most of every field name and host. */
+/* Letters, digits, - and dot: most of every field name and host. Adding moves
+   the end of a range to 0x7f: what is above it becomes negative, so that one
+   LESS decides about both ends. */
 static AW__INLINE const char *aw__http_skip_name(const char *p,
                                                  const char *end)
 {
     do {
-        aw__v16 x = AW__V16_LOAD(p), letter, digit;
+        aw__v16 x = AW__V16_LOAD(p), letter, digit, stop;
         letter = AW__V16_ADD(AW__V16_OR(x, AW__V16(0x20)), AW__V16(0x7f - 'z'));
-        letter = AW__V16_GT(letter, AW__V16(0x7f - 26));
-        digit = AW__V16_ADD(x, AW__V16(0x7f - '9'));    /* from '-' to '9' */
-        digit = AW__V16_GT(digit, AW__V16(0x7f - '9' + '-' - 1));
-        digit = AW__V16_WITHOUT(digit, AW__V16_EQ(x, AW__V16('/')));
-        AW__V16_STEP(p, AW__V16_OR(letter, digit));
+        digit = AW__V16_ADD(x, AW__V16(0x7f - '9'));    /* - . / 0..9 */
+        stop = AW__V16_AND(AW__V16_LESS(letter, AW__V16('a' + 0x7f - 'z')),
+                           AW__V16_LESS(digit, AW__V16('-' + 0x7f - '9')));
+        AW__V16_STEP(p, AW__V16_OR(stop, AW__V16_EQUAL(x, AW__V16('/'))));
     } while (p < end);
     return p;
 }
 
 /* All of a target but controls, space, non-ASCII and ! " # < > \ ^ ` { | } ~
-   (adding 5 turns '{' and what is above it negative, or less than '$' + 5). */
+   (adding 5 makes '{' and what is above it negative, or less than '$' + 5). */
 static AW__INLINE const char *aw__http_skip_target(const char *p,
                                                    const char *end)
 {
     do {
-        aw__v16 x = AW__V16_LOAD(p), fine, pair;
-        fine = AW__V16_GT(AW__V16_ADD(x, AW__V16(5)), AW__V16('#' + 5));
-        pair = AW__V16_AND(x, AW__V16(0x9d));   /* < > \ ^ become 0x1c */
-        fine = AW__V16_WITHOUT(fine, AW__V16_EQ(pair, AW__V16(0x1c)));
-        fine = AW__V16_WITHOUT(fine, AW__V16_EQ(x, AW__V16('`')));
-        AW__V16_STEP(p, fine);
+        aw__v16 x = AW__V16_LOAD(p), stop, four;
+        stop = AW__V16_LESS(AW__V16_ADD(x, AW__V16(5)), AW__V16('$' + 5));
+        four = AW__V16_AND(x, AW__V16(0x9d));   /* < > \ ^ become 0x1c */
+        stop = AW__V16_OR(stop, AW__V16_EQUAL(four, AW__V16(0x1c)));
+        AW__V16_STEP(p, AW__V16_OR(stop, AW__V16_EQUAL(x, AW__V16('`'))));
     } while (p < end);
     return p;
 }
 
-/* Printable ASCII and space (adding 1 turns DEL and what is above it
-   negative, but 0xff into 0). */
+/* Printable ASCII and space (adding 1 makes DEL and what is above it negative,
+   and 0xff 0). */
 static AW__INLINE const char *aw__http_skip_value(const char *p,
                                                   const char *end)
 {
     do {
-        aw__v16 x = AW__V16_LOAD(p);
-        AW__V16_STEP(p, AW__V16_GT(AW__V16_ADD(x, AW__V16(1)), AW__V16(' ')));
+        aw__v16 x = AW__V16_ADD(AW__V16_LOAD(p), AW__V16(1));
+        AW__V16_STEP(p, AW__V16_LESS(x, AW__V16(' ' + 1)));
     } while (p < end);
     return p;
 }
@@ -2817,9 +2812,8 @@ static AW__NOINLINE const char *aw__http_value_slow(const char *p,
     return p;
 }
 
-/* The name is of letters and '-', in lower case, and has 4 at least. A field
-   name or value holds no control character, hence no CR that `| 0x20` would
-   make a '-'. */
+/* Equal but for case; `name` is of letters and '-' in lower case, 4 at least.
+   `| 0x20` would make a '-' of a CR, but no name or value holds one. */
 static AW__INLINE bool aw__http_eq(const char *p, const char *name, size_t n)
 {
     uint32_t a, b;
@@ -2846,25 +2840,17 @@ static const char *aw__http_host_end(const char *p, const char *q,
     return q < end && *q == ']' && q - p > 2 ? q + 1 : p;
 }
 
-/* A port of 1 to 5 digits, 0..65535, that fills p..end; else -1. */
-static int aw__http_port(const char *p, const char *end)
-{
-    int port = 0;
-    if (p == end || end - p > 5) return -1;
-    for (; p < end; p++) {
-        if (!aw__is_digit(*p)) return -1;
-        port = port * 10 + (*p - '0');
-    }
-    return port <= 65535 ? port : -1;
-}
-
-/* uri-host [ ":" port ] (RFC 9110 7.2); no userinfo, no empty host;
-   p..q as above. */
+/* uri-host [ ":" port ] (RFC 9110 7.2); no userinfo, no empty host; p..q as
+   above. Nobody connects to this port: up to 5 digits will do. */
 static bool aw__http_host(const char *p, const char *q, const char *end)
 {
     if (q == p || *q != ':') q = aw__http_host_end(p, q, end);
     if (q == p) return false;
-    return q == end || (*q == ':' && aw__http_port(q + 1, end) >= 0);
+    if (q == end) return true;
+    if (*q != ':' || end - q > 6 || q + 1 == end) return false;
+    while (++q < end)
+        if (!aw__is_digit(*q)) return false;
+    return true;
 }
 
 /* Content-Length is digits and nothing else (RFC 9110 8.6): a list, a sign
@@ -3223,8 +3209,8 @@ static int aw__head_find(const char *base, const aw__head *h,
     size_t i, n = strlen(name);
     for (i = from; i < h->count; i++) {
         const aw__field *f = &h->fields[i];
-        if (f->name_len == n && aw__slice_ieq(aw__slice(base + f->name, n), name))
-            return (int)i;
+        if (f->name_len != n) continue;
+        if (aw__slice_ieq(aw__slice(base + f->name, n), name)) return (int)i;
     }
     return -1;
 }
@@ -3585,6 +3571,18 @@ static const char *aw__url_scheme(const char *text, size_t n, aw__url *u)
     return NULL;
 }
 
+/* A port of 1 to 5 digits, 0..65535, that fills p..end; else -1. */
+static int aw__url_port(const char *p, const char *end)
+{
+    int port = 0;
+    if (p == end || end - p > 5) return -1;
+    for (; p < end; p++) {
+        if (!aw__is_digit(*p)) return -1;
+        port = port * 10 + (*p - '0');
+    }
+    return port <= 65535 ? port : -1;
+}
+
 /* host [":" port] between p and end. The host is not empty (RFC 9110 4.2.1);
    an IPv6 zone is refused, for it means nothing to another machine. */
 static int aw__url_authority(const char *p, const char *end, aw__url *u)
@@ -3595,7 +3593,7 @@ static int aw__url_authority(const char *p, const char *end, aw__url *u)
     u->host = aw__slice(p, (size_t)(q - p));
     if (*p == '[') u->host = aw__slice(p + 1, (size_t)(q - p) - 2);
     if (q < end) {
-        int port = *q == ':' ? aw__http_port(q + 1, end) : -1;
+        int port = *q == ':' ? aw__url_port(q + 1, end) : -1;
         if (port <= 0) return AW_EURL;
         u->port = (uint16_t)port;
     }
