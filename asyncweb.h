@@ -4104,7 +4104,11 @@ static const char *aw__stale_read_declarator(const char *p, const char *type,
 {
     int depth = 0;
     f->points = false;
-    for (; *p == '*' || *p == ' ' || *p == '('; p++) f->points |= *p == '*';
+    for (; *p && strchr("* (", *p); p++) {
+        f->points |= *p == '*';
+        depth += *p == '(';
+        if (strncmp(p + 1, "const ", 6) == 0) p += 5;
+    }
     f->name = p;
     p = aw__stale_word_end(p);
     f->name_size = (int)(p - f->name);
@@ -4137,8 +4141,16 @@ static bool aw__stale_field_at(const aw_fn *fn, size_t at, aw__stale_field *f)
         p = aw__stale_read_type(p, type, sizeof type);
         do {
             p = aw__stale_read_declarator(p + (*p == ','), type, f);
-            if (f->size == 0) known = false;
-            else offset = (offset + f->align - 1) / f->align * f->align;
+            f->offset = offset;
+            if (known && f->size == 0) {
+                /* It may be aligned to 16: what lies before is padding. */
+                f->points = false;
+                if (at >= offset && at < ((offset + 15) & ~(size_t)15))
+                    return true;
+                known = false;
+            }
+            if (f->size == 0) continue;
+            offset = (offset + f->align - 1) / f->align * f->align;
             f->offset = offset;
             if (known && at >= offset && at < offset + f->size) return true;
             offset += f->size;
@@ -4159,7 +4171,8 @@ static void aw__stale_found(const aw_frame *f, const aw_fn *fn, size_t at)
         snprintf(name, sizeof name, "byte %u of its frame", (unsigned)at);
     fprintf(stderr, "%s:%u: in %s: %s%s%s points to a variable of a step that "
             "is over; copy it or make it a local of the ASYNC\n",
-            f->fn->file, (unsigned)f->pc, f->fn->name, name,
+            f->fn->file, (unsigned)(f->pc < AW__PC_FINALLY ? f->pc : 0),
+            f->fn->name, name,
             fn == f->fn ? "" : " of ", fn == f->fn ? "" : fn->name);
     abort();
 }

@@ -1094,7 +1094,7 @@ TEST(deadline_inner_gt_outer)
         {100, 100, 1000, 100, AW_EDEADLINE, "Dxn"},
         {0, 100, 1000, 0, AW_EDEADLINE, "Dxn"},
         {100, 0, 1000, 0, AW_EDEADLINE, "Di-5 xn"},
-        {0, 0, 1000, 0, AW_EDEADLINE, "Di-5 xn"},
+        {0, 0, 1000, 0, AW_EDEADLINE, "Dxn"},
         {AW_FOREVER, 100, 1000, 100, AW_EDEADLINE, "Di-5 xn"},
         {100, AW_FOREVER, 1000, 100, AW_EDEADLINE, "Dxn"},
         {200, 200, 100, 100, 4, "Fi4 fn"},
