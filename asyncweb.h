@@ -757,8 +757,8 @@ aw_field aw_val(const char *name, const aw_value *v);   /* NULL: null */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/types.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 #ifndef ASYNCWEB_NO_THREADS
