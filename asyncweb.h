@@ -749,12 +749,6 @@ aw_field aw_val(const char *name, const aw_value *v);   /* NULL: null */
 #if defined(ASYNCWEB_IMPLEMENTATION) && !defined(ASYNCWEB_IMPLEMENTED)
 #define ASYNCWEB_IMPLEMENTED
 
-/* What a build option leaves out may have been the only user of something. */
-#if defined(__GNUC__) || defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
-#endif
-
 /* >>floor0 platform  Includes, compiler shims, system calls -------------- */
 
 #include <errno.h>
@@ -6752,8 +6746,5 @@ void aw_loop_dump(aw_loop *l)
 
 #ifdef __cplusplus
 }
-#endif
-#if defined(__GNUC__) || defined(__clang__)
-#pragma GCC diagnostic pop
 #endif
 #endif /* ASYNCWEB_IMPLEMENTATION */
