@@ -83,10 +83,10 @@ function declared(d, from, to,    name, head, n) {
         lengths[++functions] = n
         if (n > most) { most = n; most_name = name }
         if (n > 90) offence("functions", from, name ": " n " lines")
-        if (name !~ /^aw_/) offence("names", from, name)
+        if (name !~ /^(aw_|AW_ASYNC)/) offence("names", from, name)
     }
     if (part != 3 || d !~ /^static /) return
-    if (name !~ /^aw__/) offence("names", from, "static " name)
+    if (name !~ /^(aw__|static$)/) offence("names", from, "static " name)
     if (d ~ /[A-Za-z_0-9]\(.*\) *;/ && d !~ /=/ && \
         !recursion[from] && !recursion[from - 1])
         offence("prototypes", from, name)
@@ -107,7 +107,7 @@ BEGIN { part = 1 }
 { raw = $0 }
 /[^ -~]/ { offence("characters", NR, "a tab or a character outside ASCII") }
 /[ \t]$/ { offence("characters", NR, "trailing blank") }
-/TODO|FIXME|XXX/ { offence("unfinished", NR, raw) }
+/TODO|FIXME|(^|[^u])XXX/ { offence("unfinished", NR, raw) }
 length(raw) > 80 { wide++; wide_at = wide_at " " NR }
 
 /^\/\* +Part II:/ { part = 2; manual = NR }
