@@ -19,7 +19,7 @@
 #
 # An example is a server, unless it has commands and none mentions port 5000. A
 # server takes the port as its argument, says `asyncweb: http://ADDRESS:PORT` as
-# it starts, and ends with status 0 after SIGTERM. Here it gets port 0, any free
+# it starts, and ends with status 0 after SIGTERM. Here it gets port -1, any free
 # one, and 5000 becomes that port in the commands and what they print.
 #
 # An example of several files lives in examples/NAME/, its comment in main.c.
@@ -52,7 +52,7 @@ AWK
 port_of() {
     local try port
     for ((try = 0; try < 100; try++)); do
-        port=$(sed -n 's|^asyncweb: http[s]*://[^ ]*:\([0-9]*\).*|\1|p' "$1")
+        port=$(sed -n 's|^asyncweb: [a-z]*://[^ ]*:\([0-9]*\).*|\1|p' "$1")
         if [ -n "$port" ]; then echo "${port%%$'\n'*}"; return 0; fi
         sleep 0.05
     done
@@ -136,7 +136,7 @@ try() {
 
     if ! grep -q '^\$ ' script || grep -q '^\$ .*5000' script; then
         program=${build##* -o }
-        "./${program%% *}" 0 >log 2>&1 &
+        "./${program%% *}" -1 >log 2>&1 &
         program=$!
         port=$(port_of log) || { echo "no address:"; cat log; }
     fi
