@@ -51,6 +51,14 @@ extern "C" {
 #define AW__LIT(T, ...) ((T){__VA_ARGS__})
 #endif
 
+/* Members of a struct that is filled by name, .port = 80, may be left out: zero
+   is the default. C++ wants to be told. */
+#if defined(__cplusplus) && __cplusplus >= 201402L
+#define AW__OPT = {}
+#else
+#define AW__OPT
+#endif
+
 /* Every error the header reports: a negative int. A result >= 0 is success
    or a count. aw_strerror() makes the sentence. */
 #define AW_ERRORS(X) \
@@ -136,6 +144,9 @@ typedef struct aw_fn {
     aw_use_RETURN_not_return (*leaf)(aw__ctx *, const void *args);
     uint32_t size, locals, args;    /* frame bytes, where locals begin, ... */
     const char *fields;             /* their text, for messages */
+    /* Runs on the caller's C stack, before the frame does: the last moment to
+       copy what its arguments point to. NULL: nothing. */
+    void (*enter)(aw__ctx *, aw_frame *);
 } aw_fn;
 
 /* Head of each frame. A multiple of 16 bytes, so that arguments lie alike
@@ -200,12 +211,12 @@ aw_task aw__self(const aw__ctx *t);
 
 #ifdef __cplusplus
 }
-template <class T> static inline const void *aw__address(const T &args)
+template <class T> static inline const void *aw__args_at(const T &args)
 {
     return &args;
 }
 extern "C" {
-#define AW__ADDRESS(T, ...) aw__address(T{__VA_ARGS__})
+#define AW__ADDRESS(T, ...) aw__args_at(T{__VA_ARGS__})
 #define AW__ARGS_HEAD
 #define AW__ARGS_FROM 0u
 #define AW__ARGS_INIT
@@ -295,7 +306,7 @@ static inline aw_use_RETURN_not_return aw__step(int v)
         (uint32_t)sizeof(struct aw_frame_##name), \
         (uint32_t)offsetof(struct aw_frame_##name, aw_locals), \
         (uint32_t)(sizeof(aw_args_##name) - AW__ARGS_FROM), \
-        AW__TEXT(args) " " AW__TEXT(__VA_ARGS__)}
+        AW__TEXT(args) " " AW__TEXT(__VA_ARGS__), NULL}
 
 #define AW__RUN(name) \
     static aw_use_RETURN_not_return aw_run_##name( \
@@ -710,6 +721,154 @@ aw_field aw_val(const char *name, const aw_value *v);   /* NULL: null */
 
 #endif /* ASYNCWEB_NO_JSON */
 
+/* >>stream  Streams: any protocol over TCP -------------------------------- */
+
+typedef struct aw_stream aw_stream;
+typedef struct aw_listener aw_listener;
+
+/* Opens a stream to host (a name, an IPv4 or an IPv6 address) and port, each
+   address of a name in turn, 5 s at most for one that is not the last. 0, and
+   *out; or *out is NULL and the result the last address's error: AW_EDNS,
+   AW_ECONNREFUSED, AW_EUNREACH, AW_ETIMEDOUT, AW_EMFILE, AW_ENOMEM, ...
+   A cancelled one leaves nothing open. Awaits: yes. */
+AW__AWAITABLE(aw_connect, (aw_stream **out; const char *host; int port;));
+
+/* Waits for connections at host (NULL: every address; a name: its first IPv6
+   and its first IPv4 address) and port (0: a free one, see aw_listener_port).
+   0, or *out is NULL and the result AW_EADDRINUSE, AW_EADDRNOTAVAIL, AW_EACCES,
+   AW_EDNS, AW_EMFILE, AW_ENOMEM. Awaits: only for the name. */
+AW__AWAITABLE(aw_listen, (aw_listener **out; const char *host; int port;));
+
+/* The next connection. 0; AW_EMFILE (it stays queued: wait a while), AW_EBUSY:
+   another task accepts here, AW_ECLOSED: the listener was closed. */
+AW__AWAITABLE(aw_accept, (aw_listener *listener; aw_stream **out;));
+
+/* What is there, at least one byte; 0 at the end of the stream. One task at a
+   time may read: AW_EBUSY. AW_ECONNRESET; AW_ECLOSED: aw_close was called
+   meanwhile; AW_EINVAL: size is over INT_MAX. The buffer must stay alive until
+   the await ends.
+   No read that fails or is cancelled consumes a byte: the next one gets what
+   it had. (If there is no memory to keep that: AW_ENOMEM from then on.) */
+AW__AWAITABLE(aw_read, (aw_stream *stream; void *buffer; size_t size;));
+
+/* All of size, which is the result; AW_EEOF: the stream ended before. */
+AW__AWAITABLE(aw_read_exactly, (aw_stream *stream; void *buffer; size_t size;));
+
+/* Up to and with the delimiter, a string: the count. Not NUL-terminated.
+   AW_ETOOBIG: it is not within size bytes; AW_EEOF: nor in the rest. */
+AW__AWAITABLE(aw_read_until, (aw_stream *stream; void *buffer; size_t size;
+                              const char *delimiter;));
+
+/* Writes all of it: size. One task at a time: AW_EBUSY. AW_ECLOSED or
+   AW_ECONNRESET: the peer is gone. After an error or a cancellation an unknown
+   part is on its way. The data must stay alive until the await ends. */
+AW__AWAITABLE(aw_write, (aw_stream *stream; const void *data; size_t size;));
+
+/* Ends the stream in order, what was written arrives, and frees it; waits of
+   other tasks there end with AW_ECLOSED. Always 0; NULL is fine. It belongs
+   in FINALLY: in the body, a cancelled task does not get there. */
+AW__AWAITABLE(aw_close, (aw_stream *stream;));
+
+/* Closes and frees at once, unread input makes that a reset. For DEFER, hence
+   void *. NULL is fine. A stream nobody closed, aw_loop_free does. */
+void aw_stream_abort(void *stream);
+
+/* The peer, as "192.0.2.1:80" or "[2001:db8::1]:80", in text. Give it
+   AW_PEER_TEXT bytes. Returns text. */
+enum { AW_PEER_TEXT = 64 };
+const char *aw_stream_peer(const aw_stream *stream, char *text, size_t size);
+
+/* The port it listens at. */
+int aw_listener_port(const aw_listener *listener);
+
+/* Stops listening and frees it; a task in aw_accept gets AW_ECLOSED. For DEFER,
+   too. NULL is fine. */
+void aw_listener_close(void *listener);
+
+/* >>client  HTTP client ---------------------------------------------------- */
+
+#ifndef ASYNCWEB_NO_CLIENT
+
+/* A header field. Lists of them end with {NULL, NULL}. */
+typedef struct aw_header_field {
+    const char *name, *value;
+} aw_header_field;
+
+/* What another server answered. It belongs to the request it was fetched in
+   or, outside of requests, to the task (inside a group: to the outermost
+   task), and is freed with it, all it points to included. */
+typedef struct aw_response {
+    int status;                 /* 200..599 */
+    const char *body;           /* NUL-terminated; "" when there is none */
+    size_t body_len;
+    const aw_header_field *headers;     /* as they came */
+    const char *url;            /* that was asked for */
+} aw_response;
+
+/* GETs an http:// URL. The result is the status, 404 as well as 200, and
+   *out the reply; a reply that *out held before is freed then. On an error
+   *out is NULL. Strings are copied before the caller goes on. Awaits: yes.
+   AW_EURL, AW_ENOTLS (both logged), AW_EDNS, AW_ECONNREFUSED, AW_EUNREACH,
+   AW_ETIMEDOUT: not all there in 30 s. AW_ECONNRESET, AW_EEOF: it ended
+   before the answer did. AW_EBADMSG: not HTTP/1.x (RFC 9112). AW_ETOOBIG:
+   body above 16 MiB, or head above 64 KiB or 256 fields. AW_ENOMEM,
+   AW_EMFILE. */
+AW__AWAITABLE(aw_get, (aw_response **out; const char *url;));
+
+/* Any request: AWAIT(aw_fetch, &self->reply, .url = "http://host/",
+   .method = "PUT", .body = text). In C++20 name all: .out = &self->reply.
+   Results as for aw_get, and AW_EINVAL (logged): bad method or field.
+   Connections are kept for 10 s. GET, HEAD, OPTIONS, TRACE, PUT and DELETE
+   are sent once more when a kept one turns out to have been closed.
+   Awaits: yes. */
+AW__AWAITABLE(aw_fetch, (
+    aw_response **out AW__OPT;      /* NULL: only the status matters */
+    const char *url AW__OPT;        /* http://[user:password@]host[:port]/... */
+    const char *method AW__OPT;     /* NULL: GET; with a body POST */
+    /* Yours replace ours (Host, User-Agent, Accept, Authorization from the
+       URL, Content-Type); one with value NULL is left out. */
+    const aw_header_field *headers AW__OPT;
+    /* Copied up to 16 KiB; a longer one has to stay until the end. */
+    const char *body AW__OPT;
+    size_t body_len AW__OPT;        /* 0: strlen(body) */
+    const char *content_type AW__OPT;
+    /* For everything together; 0: 30 s; AW_FOREVER. A deadline around this
+       await may be shorter, and gives AW_EDEADLINE. */
+    int64_t timeout_ms AW__OPT;
+    size_t max_body AW__OPT;));     /* of the reply, bytes; 0: 16 MiB */
+
+/* The value of the first field of that name, in any case; NULL: none. NULL
+   for no reply. */
+const char *aw_response_header(const aw_response *reply, const char *name);
+
+#ifndef ASYNCWEB_NO_JSON
+/* The body as JSON, read at the first call, owned by the reply. NULL when it
+   is none (which is logged), is too deep, or for no reply. */
+const aw_value *aw_response_json(const aw_response *reply);
+#endif
+
+/* Gives a reply back early: for tasks that go on fetching into new variables.
+   NULL is fine. */
+void aw_response_free(aw_response *reply);
+
+/* An upstream that a test pretends to have. Tables end with {NULL}. */
+typedef struct aw_mock {
+    const char *url;            /* exact, or without the query */
+    int status;                 /* 0: 200 */
+    const char *body;           /* NULL: "" */
+    const aw_header_field *headers;
+    int64_t delay_ms;           /* before it answers; AW_FOREVER: silent */
+    int error;                  /* AW_E...: fails with it, after the delay */
+    const char *method;         /* NULL: any */
+} aw_mock;
+
+/* From now on every fetch of this loop is answered from the table (which has
+   to stay), https:// too; no byte leaves the process. A URL that is not in it
+   gets AW_ECONNREFUSED and a log line. NULL: the network again. */
+void aw_loop_mock(aw_loop *loop, const aw_mock *mocks);
+
+#endif /* ASYNCWEB_NO_CLIENT */
+
 /* >>short  Short names of the verbs ---------------------------------------- */
 
 #ifndef ASYNCWEB_NO_SHORT_NAMES
@@ -751,18 +910,28 @@ aw_field aw_val(const char *name, const aw_value *v);   /* NULL: null */
 
 /* >>floor0 platform  Includes, compiler shims, system calls -------------- */
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 #ifndef ASYNCWEB_NO_THREADS
 #include <pthread.h>
+#endif
+/* glibc hides from tcc that struct epoll_event is packed. */
+#if defined(__TINYC__) && !defined(ASYNCWEB_POLL)
+#define ASYNCWEB_POLL
 #endif
 #if defined(ASYNCWEB_POLL)
 #include <poll.h>
@@ -952,6 +1121,131 @@ static void aw__list_move(aw__link *to, aw__link *from)
     *to = *from;
     to->next->prev = to->prev->next = to;
     aw__list_init(from);
+}
+
+/* ---- sockets; EINTR is nobody's business above here ---- */
+
+typedef union aw__sys_address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+} aw__sys_address;
+
+/* BSD and macOS have it as a socket option instead, if at all. */
+#ifdef MSG_NOSIGNAL
+enum { AW__SYS_SEND = MSG_NOSIGNAL };
+#else
+enum { AW__SYS_SEND = 0 };
+#endif
+
+static ptrdiff_t aw__sys_recv(int fd, void *p, size_t n)
+{
+    ssize_t got;
+    do got = ASYNCWEB_FAULT("recv") ? -1 : recv(fd, p, n, 0);
+    while (got < 0 && errno == EINTR);
+    return got;
+}
+
+static ptrdiff_t aw__sys_send(int fd, const void *p, size_t n)
+{
+    ssize_t sent;
+    do sent = ASYNCWEB_FAULT("send") ? -1 : send(fd, p, n, AW__SYS_SEND);
+    while (sent < 0 && errno == EINTR);
+    return sent;
+}
+
+static ptrdiff_t aw__sys_sendmsg(int fd, struct iovec *parts, int count)
+{
+    struct msghdr m;
+    ssize_t sent;
+    memset(&m, 0, sizeof m);
+    m.msg_iov = parts;
+    /* The type of the count differs from system to system. */
+    while (count-- > 0) m.msg_iovlen++;
+    do sent = ASYNCWEB_FAULT("send") ? -1 : sendmsg(fd, &m, AW__SYS_SEND);
+    while (sent < 0 && errno == EINTR);
+    return sent;
+}
+
+static void aw__sys_close(int fd)
+{
+    /* Not again after EINTR: the number may be another thread's by now. */
+    (void)close(fd);
+}
+
+static int aw__sys_option(int fd, int level, int name, int value)
+{
+    if (ASYNCWEB_FAULT("setsockopt")) return -1;
+    return setsockopt(fd, level, name, &value, sizeof value);
+}
+
+/* What is missing from a new descriptor where socket() and accept() take no
+   flags. Closes it when that fails. */
+static int aw__sys_prepare(int fd)
+{
+    const int error = errno;
+    if (fd < 0) return -1;
+#ifdef SO_NOSIGPIPE
+    (void)aw__sys_option(fd, SOL_SOCKET, SO_NOSIGPIPE, 1);
+#endif
+    if (aw__sys_nonblocking(fd) == 0) return errno = error, fd;
+    aw__sys_close(fd);
+    return -1;
+}
+
+/* A stream socket, non-blocking and closed by exec; -1. */
+static int aw__sys_socket(int family)
+{
+    if (ASYNCWEB_FAULT("socket")) return -1;
+#if defined(SOCK_CLOEXEC) && defined(SOCK_NONBLOCK) && defined(MSG_NOSIGNAL)
+    return socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+#else
+    return aw__sys_prepare(socket(family, SOCK_STREAM, 0));
+#endif
+}
+
+static int aw__sys_accept(int listener, aw__sys_address *from)
+{
+    socklen_t n = sizeof *from;
+    memset(from, 0, sizeof *from);
+    if (ASYNCWEB_FAULT("accept")) return -1;
+#if defined(__linux__) && \
+    (defined(__USE_GNU) || (defined(_GNU_SOURCE) && !defined(__GLIBC__)))
+    return accept4(listener, &from->any, &n, SOCK_CLOEXEC | SOCK_NONBLOCK);
+#else
+    return aw__sys_prepare(accept(listener, &from->any, &n));
+#endif
+}
+
+static int aw__sys_connect(int fd, const aw__sys_address *to, socklen_t n)
+{
+    return ASYNCWEB_FAULT("connect") ? -1 : connect(fd, &to->any, n);
+}
+
+static int aw__sys_bind(int fd, const aw__sys_address *at, socklen_t n)
+{
+    return ASYNCWEB_FAULT("bind") ? -1 : bind(fd, &at->any, n);
+}
+
+static int aw__sys_listen(int fd, int backlog)
+{
+    return ASYNCWEB_FAULT("listen") ? -1 : listen(fd, backlog);
+}
+
+static int aw__sys_name(int fd, aw__sys_address *name)
+{
+    socklen_t n = sizeof *name;
+    if (ASYNCWEB_FAULT("getsockname")) return -1;
+    return getsockname(fd, &name->any, &n);
+}
+
+/* The error a socket has met since it was last asked for, an errno; 0. */
+static int aw__sys_socket_error(int fd)
+{
+    int error = 0;
+    socklen_t n = sizeof error;
+    if (ASYNCWEB_FAULT("getsockopt")) return errno;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) ? errno : error;
 }
 
 /* >>floor1 memory  Sized allocation, arena, buffer ----------------------- */
@@ -4038,6 +4332,7 @@ struct aw__task {
     aw__kid *kid;
     void *joiners;              /* the oldest of them */
     aw__trace *trace;
+    struct aw__reply *replies;  /* fetched here or in its children */
     int32_t slot;
     uint32_t size, bytes;       /* of this block, of all frames */
     uint32_t since;             /* low bits of the time it began to wait */
@@ -4063,7 +4358,10 @@ typedef struct aw__fd {
 } aw__fd;
 
 enum { AW__FD_FREE, AW__FD_WAKE, AW__FD_TASKS, AW__FD_SERVER, AW__FD_CONN,
-       AW__FD_STREAM, AW__FD_KINDS };
+       AW__FD_STREAM, AW__FD_LISTENER, AW__FD_DIAL, AW__FD_KINDS };
+
+/* In a loop with in-memory sockets, descriptors from here on are such. */
+enum { AW__SIM_FD = 1 << 12 };
 
 typedef struct aw__post {
     struct aw__post *next;
@@ -4096,12 +4394,20 @@ struct aw_loop {
     aw__fd *fds;
     int fd_cap, fd_count;       /* fd_count: registered ones */
     void (*on_fd[AW__FD_KINDS])(aw_loop *, int fd, int events);
+    void (*on_lost[AW__FD_KINDS])(aw_loop *, int fd);   /* open at the end */
     void (*view_ended)(aw__task *);
     void (*req_keep)(aw_req *);
     void (*req_drop)(aw_req *);
     void *(*req_get)(aw_req *, size_t n);
+    struct aw__reply **(*req_replies)(aw_req *);
+    void (*replies_free)(struct aw__reply **);
+    void (*client_free)(aw_loop *);
+    struct aw__client *client;
+    const struct aw_mock *mocks;        /* of upstreams, for tests */
     void (*on_suspend)(aw__task *);     /* chaos mode, cancel at an await */
     bool (*poll_more)(aw_loop *);       /* in-memory sockets */
+    int (*sim_want)(aw_loop *, int fd);
+    void (*sim_free)(aw_loop *);
     void (*before_run)(aw_loop *);      /* chaos mode: reorders `ready` */
     aw__chaos chaos;
     const char *stack;          /* where it was when the turn began, or NULL */
@@ -4529,10 +4835,21 @@ static int aw__poll_open(aw_loop *l)
     return 0;
 }
 
+/* The set grows here, where running out of memory is the result of an await,
+   and not in the turn, where it would be nobody's. */
 static int aw__poll_ctl(aw_loop *l, int fd, aw__fd *e, int want)
 {
-    (void)l, (void)e, (void)want;
-    return fcntl(fd, F_GETFD) < 0 ? AW_EBADF : 0;
+    void *set;
+    (void)e;
+    if (want && fcntl(fd, F_GETFD) < 0) return AW_EBADF;
+    if (!want || l->poll_cap >= l->fd_cap) return 0;
+    set = aw__mem_resize(&l->mem, l->poll_set,
+                         (size_t)l->poll_cap * sizeof(struct pollfd),
+                         (size_t)l->fd_cap * sizeof(struct pollfd));
+    if (!set) return AW_ENOMEM;
+    l->poll_set = set;
+    l->poll_cap = l->fd_cap;
+    return 0;
 }
 
 static void aw__poll_close(aw_loop *l)
@@ -4548,16 +4865,9 @@ static void aw__poll_close(aw_loop *l)
 static int aw__poll_fill(aw_loop *l)
 {
     struct pollfd *set = (struct pollfd *)l->poll_set;
+    const int end = l->sim && l->fd_cap > AW__SIM_FD ? AW__SIM_FD : l->fd_cap;
     int fd, n = 0;
-    if (l->poll_cap < l->fd_cap) {
-        set = (struct pollfd *)aw__mem_resize(
-            &l->mem, set, (size_t)l->poll_cap * sizeof *set,
-            (size_t)l->fd_cap * sizeof *set);
-        if (!set) return AW_ENOMEM;
-        l->poll_set = set;
-        l->poll_cap = l->fd_cap;
-    }
-    for (fd = 0; fd < l->fd_cap; fd++) {
+    for (fd = 0; fd < end; fd++) {
         const aw__fd *e = &l->fds[fd];
         if (e->kind == AW__FD_FREE || !(e->have & (AW_READ | AW_WRITE)))
             continue;
@@ -4585,7 +4895,6 @@ static void aw__poll_event(aw_loop *l, const struct pollfd *p)
 static int aw__poll_wait(aw_loop *l, int ms)
 {
     int i, ready, n = aw__poll_fill(l);
-    if (n < 0) return n;
     ready = aw__sys_poll((struct pollfd *)l->poll_set, (nfds_t)n, ms);
     if (ready < 0) return errno == EINTR ? 0 : aw__errno();
     for (i = 0; ready && i < n; i++)
@@ -4734,7 +5043,8 @@ static int aw__fd_want(aw_loop *l, int fd, int want)
     aw__fd *e = &l->fds[fd];
     int rc = 0;
     if (e->have == want && !(want & AW__ONCE)) return 0;
-    rc = aw__poll_ctl(l, fd, e, want);
+    rc = AW__UNLIKELY(l->sim != NULL) && fd >= AW__SIM_FD
+        ? l->sim_want(l, fd) : aw__poll_ctl(l, fd, e, want);
     e->have = (uint8_t)(rc < 0 ? 0 : want);
     return rc;
 }
@@ -5047,6 +5357,7 @@ static aw_use_RETURN_not_return aw__push(aw__task *t, const aw_fn *fn,
     memcpy(f + 1, args, fn->args);
     memset((char *)f + fn->locals, 0, fn->size - fn->locals);
     t->top = f;
+    if (AW__UNLIKELY(fn->enter != NULL)) fn->enter(&t->ctx, f);
     return aw__step(AW__AGAIN);
 }
 
@@ -5105,7 +5416,7 @@ static aw_use_RETURN_not_return aw__leaf_run(aw__ctx *ctx, aw_frame *f)
         #name, "asyncweb.h", aw__leaf_run, aw__##name, \
         (uint32_t)(sizeof(aw_frame) + sizeof(aw_args_##name) - AW__ARGS_FROM), \
         (uint32_t)(sizeof(aw_frame) + sizeof(aw_args_##name) - AW__ARGS_FROM), \
-        (uint32_t)(sizeof(aw_args_##name) - AW__ARGS_FROM), fields}
+        (uint32_t)(sizeof(aw_args_##name) - AW__ARGS_FROM), fields, NULL}
 
 /* The arguments of a leaf, as its struct. */
 #define AW__LEAF_ARGS(name, p) \
@@ -5578,6 +5889,7 @@ static void aw__task_end(aw__task *t)
     if (t->kid) aw__kid_ended(t, rc);
     while (aw__wake_first(&t->joiners, rc)) {}
     if (t->req) l->req_drop(t->req);
+    if (t->replies) l->replies_free(&t->replies);
     aw__trace_drop(t);
     aw__slot_leave(l, t->slot, rc);
     aw__task_put(t, (char *)t + sizeof *t);
@@ -5728,6 +6040,7 @@ aw_task aw__start(aw__ctx *ctx, aw_frame *f, int *result, const aw_fn *fn,
     g->started++;
     aw__req_keep(child, t->req);
     aw__make_ready(child);
+    if (g->error) aw__cancel_task(child, AW_ECANCELED);
     return aw__handle(child);
 }
 
@@ -6602,6 +6915,16 @@ static void aw__cancel_all(aw_loop *l)
             aw__cancel_task(l->slots[i].u.task, AW_ECANCELED);
 }
 
+/* What nobody closed, and has an owner of the header's to do it. */
+static void aw__close_lost(aw_loop *l)
+{
+    int fd;
+    for (fd = 0; fd < l->fd_cap; fd++)
+        if (l->on_lost[l->fds[fd].kind])
+            l->on_lost[l->fds[fd].kind](l, fd);
+    if (l->sim_free) l->sim_free(l);
+}
+
 void aw_loop_free(aw_loop *l)
 {
     if (!l) return;
@@ -6614,8 +6937,10 @@ void aw_loop_free(aw_loop *l)
         if (rc == AW_EDEADLK) break;
         if (rc < 0) aw__sys_pause(1);
     }
+    if (l->client_free) l->client_free(l);
     aw__task_put(&l->idle, NULL);
     aw__chunk_drop(&l->idle, NULL);
+    aw__close_lost(l);
 #ifndef ASYNCWEB_NO_THREADS
     aw__threads_free(l);
 #endif
@@ -6743,6 +7068,2593 @@ void aw_loop_dump(aw_loop *l)
         for (f = t->top; f; f = f->up) aw__dump_frame(l, f);
     }
 }
+
+/* >>floor4 address  Addresses, as small as a connection wants to keep them */
+
+typedef struct aw__address {
+    uint8_t bytes[16];          /* the first four, when family is 4 */
+    uint32_t scope;             /* RFC 4007: which link, of a link-local one */
+    uint16_t port;
+    uint8_t family, spare;      /* 4, 6; 0: none */
+} aw__address;
+
+/* The address of every interface. */
+static aw__address aw__address_any(int family, int port)
+{
+    aw__address a;
+    memset(&a, 0, sizeof a);
+    a.family = (uint8_t)family;
+    a.port = (uint16_t)port;
+    return a;
+}
+
+static aw__address aw__address_loopback(int family, int port)
+{
+    aw__address a = aw__address_any(family, port);
+    a.bytes[family == 4 ? 3 : 15] = 1;
+    if (family == 4) a.bytes[0] = 127;
+    return a;
+}
+
+/* A numeric address, without brackets. False: it is none. */
+static bool aw__address_parse(const char *text, int port, aw__address *a)
+{
+    *a = aw__address_any(4, port);
+    if (inet_pton(AF_INET, text, a->bytes) == 1) return true;
+    *a = aw__address_any(6, port);
+    return inet_pton(AF_INET6, text, a->bytes) == 1;
+}
+
+/* "192.0.2.1:80" or "[2001:db8::1%2]:80"; AW_PEER_TEXT bytes hold each. */
+static const char *aw__address_format(const aw__address *a, char *text,
+                                      size_t size)
+{
+    char host[INET6_ADDRSTRLEN] = "";
+    char scope[16] = "";
+    if (!a->family) snprintf(host, sizeof host, "unknown");
+    else (void)inet_ntop(a->family == 6 ? AF_INET6 : AF_INET, a->bytes, host,
+                         sizeof host);
+    if (a->scope) snprintf(scope, sizeof scope, "%%%u", (unsigned)a->scope);
+    snprintf(text, size, a->family == 6 ? "[%s%s]:%u" : "%s%s:%u", host, scope,
+             (unsigned)a->port);
+    return text;
+}
+
+static aw__address aw__address_from(const aw__sys_address *from)
+{
+    aw__address a = aw__address_any(0, 0);
+    if (from->any.sa_family == AF_INET) {
+        a.family = 4;
+        a.port = ntohs(from->v4.sin_port);
+        memcpy(a.bytes, &from->v4.sin_addr, 4);
+    } else if (from->any.sa_family == AF_INET6) {
+        a.family = 6;
+        a.port = ntohs(from->v6.sin6_port);
+        a.scope = from->v6.sin6_scope_id;
+        memcpy(a.bytes, &from->v6.sin6_addr, 16);
+    }
+    return a;
+}
+
+static socklen_t aw__address_to(const aw__address *a, aw__sys_address *to)
+{
+    memset(to, 0, sizeof *to);
+    if (a->family == 4) {
+        to->v4.sin_family = AF_INET;
+        to->v4.sin_port = htons(a->port);
+        memcpy(&to->v4.sin_addr, a->bytes, 4);
+        return sizeof to->v4;
+    }
+    to->v6.sin6_family = AF_INET6;
+    to->v6.sin6_port = htons(a->port);
+    to->v6.sin6_scope_id = a->scope;
+    memcpy(&to->v6.sin6_addr, a->bytes, 16);
+    return sizeof to->v6;
+}
+
+/* >>floor4 memory sockets  Sockets without a kernel, for tests ------------ */
+
+/* A loop after aw__sim_open() has a virtual clock, and its sockets are pairs
+   of queues in memory: connect, accept, half-close, reset, back-pressure and
+   level-triggered readiness are as the kernel has them. Above this floor
+   nobody can tell. Like the kernel's, they keep memory only for bytes under
+   way: about 150 bytes for a socket at rest. */
+
+/* One end. The error is told once, to whoever asks first, as SO_ERROR is. */
+typedef struct aw__sim_end {
+    aw__link link;              /* to be looked at, or to be accepted */
+    struct aw__sim_end *peer;   /* NULL: it is gone */
+    char *bytes;                /* what the peer sent; NULL: nothing */
+    uint32_t at, count, cap;    /* its unread part, its room */
+    int32_t fd;                 /* -1: not accepted yet */
+    int16_t error;
+    bool ended, shut;           /* the peer, this end sends no more */
+    bool listens, spare[3];
+    aw__address address;        /* the peer's; where it listens */
+} aw__sim_end;
+
+typedef struct aw__sim_listener {
+    aw__sim_end end;            /* first */
+    aw__link all, queue;        /* of listeners; of ends to be accepted */
+} aw__sim_listener;
+
+typedef struct aw__sim_slot {
+    aw__sim_end *end;           /* NULL: free */
+    int next;                   /* the free one after this, -1: none */
+} aw__sim_slot;
+
+typedef struct aw__sim {
+    aw__sim_slot *slots;        /* by descriptor, from AW__SIM_FD on */
+    int cap, free;
+    int open;                   /* descriptors, for tests to balance */
+    uint32_t pipe_bytes;        /* under way in one direction, at most */
+    int next_port;
+    aw__link look;              /* ends that may be ready */
+    aw__link listeners;
+} aw__sim;
+
+/* True when this one is not the kernel's. */
+static bool aw__sim_has(const aw_loop *l, int fd)
+{
+    return AW__UNLIKELY(l->sim != NULL) && fd >= AW__SIM_FD;
+}
+
+/* One of 0 ... sides - 1; without chaos always 0. */
+static uint32_t aw__sim_dice(aw_loop *l, uint32_t sides)
+{
+    return l->chaos.seed ? aw__chaos_random(l) % sides : 0;
+}
+
+static aw__sim_end *aw__sim_find(const aw_loop *l, int fd)
+{
+    const int i = fd - AW__SIM_FD;
+    return i >= 0 && i < l->sim->cap ? l->sim->slots[i].end : NULL;
+}
+
+/* Something about e changed: the next turn looks whether it is ready. */
+static void aw__sim_touch(aw__sim *s, aw__sim_end *e)
+{
+    if (e && e->fd >= 0 && !e->link.next) aw__list_add(&s->look, &e->link);
+}
+
+static int aw__sim_want(aw_loop *l, int fd)
+{
+    aw__sim_end *e = aw__sim_find(l, fd);
+    if (!e) return AW_EBADF;
+    aw__sim_touch(l->sim, e);
+    return 0;
+}
+
+/* ---- descriptors ---- */
+
+static bool aw__sim_grow(aw_loop *l)
+{
+    aw__sim *s = l->sim;
+    int i, cap = s->cap ? s->cap * 2 : 64;
+    aw__sim_slot *slots = (aw__sim_slot *)aw__mem_resize(
+        &l->mem, s->slots, (size_t)s->cap * sizeof *slots,
+        (size_t)cap * sizeof *slots);
+    if (!slots) return false;
+    for (i = s->cap; i < cap; i++) {
+        slots[i].end = NULL;
+        slots[i].next = i + 1 < cap ? i + 1 : -1;
+    }
+    s->free = s->cap;
+    s->slots = slots;
+    s->cap = cap;
+    return true;
+}
+
+/* Gives e a descriptor. 0; AW_ENOMEM. */
+static int aw__sim_name(aw_loop *l, aw__sim_end *e)
+{
+    aw__sim *s = l->sim;
+    int i;
+    if (s->free < 0 && !aw__sim_grow(l)) return AW_ENOMEM;
+    i = s->free;
+    s->free = s->slots[i].next;
+    s->slots[i].end = e;
+    e->fd = AW__SIM_FD + i;
+    s->open++;
+    return 0;
+}
+
+static size_t aw__sim_size(bool listens)
+{
+    return listens ? sizeof(aw__sim_listener) : sizeof(aw__sim_end);
+}
+
+static aw__sim_end *aw__sim_new(aw_loop *l, const aw__address *a, bool listens)
+{
+    aw__sim_end *e = (aw__sim_end *)aw__mem_get(&l->mem, aw__sim_size(listens));
+    if (!e) return NULL;
+    memset(e, 0, aw__sim_size(listens));
+    e->listens = listens;
+    e->fd = -1;
+    e->address = *a;
+    return e;
+}
+
+static void aw__sim_drop(aw_loop *l, aw__sim_end *e)
+{
+    aw__mem_put(&l->mem, e->bytes, e->cap);
+    e->bytes = NULL;
+    e->at = e->count = e->cap = 0;
+}
+
+/* The end of e. What it had not read, or a reset, is lost for the peer as
+   well, who hears of it as of a reset (RFC 1122 section 4.2.2.13). */
+static void aw__sim_free_end(aw_loop *l, aw__sim_end *e, bool reset)
+{
+    aw__sim *s = l->sim;
+    if (e->peer) {
+        e->peer->peer = NULL;
+        e->peer->ended = true;
+        if (reset || e->count) e->peer->error = AW_ECONNRESET;
+        aw__sim_touch(s, e->peer);
+    }
+    if (e->link.next) aw__list_remove(&e->link);
+    if (e->fd >= 0) {
+        s->slots[e->fd - AW__SIM_FD].end = NULL;
+        s->slots[e->fd - AW__SIM_FD].next = s->free;
+        s->free = e->fd - AW__SIM_FD;
+        s->open--;
+    }
+    aw__sim_drop(l, e);
+    aw__mem_put(&l->mem, e, aw__sim_size(e->listens));
+}
+
+static void aw__sim_close(aw_loop *l, int fd, bool reset)
+{
+    aw__sim_end *e = aw__sim_find(l, fd);
+    if (e && e->listens) {
+        aw__sim_listener *x = (aw__sim_listener *)e;
+        while (!aw__list_empty(&x->queue))
+            aw__sim_free_end(l, (aw__sim_end *)x->queue.next, true);
+        aw__list_remove(&x->all);
+    }
+    if (e) aw__sim_free_end(l, e, reset);
+}
+
+/* ---- listen, accept, connect ---- */
+
+static bool aw__sim_is_any(const aw__address *a)
+{
+    static const uint8_t none[16] = {0};
+    return memcmp(a->bytes, none, sizeof none) == 0;
+}
+
+/* Who listens at a; with `both`, also who would collide with it. */
+static aw__sim_listener *aw__sim_listener_at(const aw__sim *s,
+                                             const aw__address *a, bool both)
+{
+    aw__link *i;
+    for (i = s->listeners.next; i != &s->listeners; i = i->next) {
+        aw__sim_listener *x = (aw__sim_listener *)(void *)
+            ((char *)i - offsetof(aw__sim_listener, all));
+        const aw__address *at = &x->end.address;
+        if (at->port != a->port || at->family != a->family) continue;
+        if (aw__sim_is_any(at) || (both && aw__sim_is_any(a)) ||
+            memcmp(at->bytes, a->bytes, sizeof a->bytes) == 0) return x;
+    }
+    return NULL;
+}
+
+/* As the kernel gives them: from the dynamic range, RFC 6335 section 6. */
+static uint16_t aw__sim_port(aw__sim *s)
+{
+    s->next_port = s->next_port < 49152 || s->next_port >= 65535
+        ? 49152 : s->next_port + 1;
+    return (uint16_t)s->next_port;
+}
+
+static int aw__sim_listen(aw_loop *l, const aw__address *at, int *fd)
+{
+    aw__sim *s = l->sim;
+    aw__address a = *at;
+    aw__sim_listener *x;
+    if (ASYNCWEB_FAULT("socket") || ASYNCWEB_FAULT("listen"))
+        return aw__errno();
+    while (at->port == 0 && (a.port == 0 || aw__sim_listener_at(s, &a, true)))
+        a.port = aw__sim_port(s);
+    if (aw__sim_listener_at(s, &a, true)) return AW_EADDRINUSE;
+    x = (aw__sim_listener *)aw__sim_new(l, &a, true);
+    if (!x) return AW_ENOMEM;
+    if (aw__sim_name(l, &x->end) < 0) {
+        aw__sim_free_end(l, &x->end, false);
+        return AW_ENOMEM;
+    }
+    aw__list_init(&x->queue);
+    aw__list_add(&s->listeners, &x->all);
+    *fd = x->end.fd;
+    return a.port;
+}
+
+static int aw__sim_accept(aw_loop *l, int listener, aw__address *peer)
+{
+    aw__sim_listener *x = (aw__sim_listener *)aw__sim_find(l, listener);
+    aw__sim_end *e;
+    int rc;
+    if (!x) return AW_EBADF;
+    if (!x->end.listens) return AW_EINVAL;
+    if (ASYNCWEB_FAULT("accept")) return aw__errno();
+    if (aw__list_empty(&x->queue)) return AW_EAGAIN;
+    e = (aw__sim_end *)x->queue.next;
+    rc = aw__sim_name(l, e);
+    if (rc < 0) return rc;
+    aw__list_remove(&e->link);
+    *peer = e->address;
+    return e->fd;
+}
+
+/* The far end of e, for x to accept. False: out of memory. */
+static bool aw__sim_pair(aw_loop *l, aw__sim_end *e, aw__sim_listener *x)
+{
+    aw__address from = aw__address_loopback(e->address.family,
+                                            aw__sim_port(l->sim));
+    aw__sim_end *peer = aw__sim_new(l, &from, false);
+    if (!peer) return false;
+    peer->peer = e;
+    e->peer = peer;
+    aw__list_add(&x->queue, &peer->link);
+    aw__sim_touch(l->sim, &x->end);
+    return true;
+}
+
+/* What socket() or connect() has failed with. AW_EAGAIN, which means "on its
+   way" here, is Linux' word for being out of local ports. */
+static int aw__connect_error(void)
+{
+    return errno == EAGAIN ? AW_EADDRNOTAVAIL : aw__errno();
+}
+
+/* The answer, a refusal too, comes a turn later, as over a wire. */
+static int aw__sim_connect(aw_loop *l, const aw__address *to, int *fd)
+{
+    aw__sim_listener *x = aw__sim_listener_at(l->sim, to, false);
+    aw__sim_end *e;
+    if (ASYNCWEB_FAULT("socket") || ASYNCWEB_FAULT("connect"))
+        return aw__connect_error();
+    e = aw__sim_new(l, to, false);
+    if (!e) return AW_ENOMEM;
+    if (aw__sim_name(l, e) < 0 || (x && !aw__sim_pair(l, e, x))) {
+        aw__sim_free_end(l, e, false);
+        return AW_ENOMEM;
+    }
+    *fd = e->fd;
+    if (x && aw__sim_dice(l, 2)) return 0;
+    if (!x) e->error = AW_ECONNREFUSED;
+    return AW_EAGAIN;
+}
+
+/* ---- bytes ---- */
+
+/* The error of e, once; after it there is nothing to be had. */
+static int aw__sim_take_error(aw__sim_end *e)
+{
+    int error = e->error;
+    if (error) e->ended = e->shut = true;
+    e->error = 0;
+    return error;
+}
+
+/* How much of n bytes goes now: chaos makes it less, 0 stands for EAGAIN. */
+static uint32_t aw__sim_part(aw_loop *l, size_t n, uint32_t most)
+{
+    if (n < most) most = (uint32_t)n;
+    if (!l->chaos.seed || most == 0) return most;
+    return aw__sim_dice(l, 8) ? 1 + aw__sim_dice(l, most) : 0;
+}
+
+static ptrdiff_t aw__sim_recv(aw_loop *l, int fd, void *p, size_t n)
+{
+    aw__sim_end *e = aw__sim_find(l, fd);
+    uint32_t part;
+    if (!e) return AW_EBADF;
+    if (e->listens) return AW_EINVAL;
+    if (ASYNCWEB_FAULT("recv")) return aw__errno();
+    if (e->count == 0 && e->error) return aw__sim_take_error(e);
+    if (e->count == 0) return e->ended ? 0 : AW_EAGAIN;
+    part = aw__sim_part(l, n, e->count);
+    if (part == 0) return n ? AW_EAGAIN : 0;
+    memcpy(p, e->bytes + e->at, part);
+    e->at += part;
+    e->count -= part;
+    if (e->count == 0) aw__sim_drop(l, e);
+    aw__sim_touch(l->sim, e->peer);
+    return (ptrdiff_t)part;
+}
+
+/* Room for n more bytes behind what e has not read. False: out of memory. */
+static bool aw__sim_room(aw_loop *l, aw__sim_end *e, uint32_t n)
+{
+    uint32_t cap = e->cap ? e->cap : 64;
+    char *bytes;
+    if (e->cap - e->at - e->count >= n) return true;
+    while (cap < e->count + n) cap *= 2;
+    if (cap == e->cap) {
+        memmove(e->bytes, e->bytes + e->at, e->count);
+        e->at = 0;
+        return true;
+    }
+    bytes = (char *)aw__mem_get(&l->mem, cap);
+    if (!bytes) return false;
+    if (e->count) memcpy(bytes, e->bytes + e->at, e->count);
+    aw__mem_put(&l->mem, e->bytes, e->cap);
+    e->bytes = bytes;
+    e->cap = cap;
+    e->at = 0;
+    return true;
+}
+
+static ptrdiff_t aw__sim_send(aw_loop *l, int fd, const void *p, size_t n)
+{
+    aw__sim_end *e = aw__sim_find(l, fd), *to;
+    uint32_t part;
+    if (!e) return AW_EBADF;
+    if (e->listens) return AW_EINVAL;
+    if (ASYNCWEB_FAULT("send")) return aw__errno();
+    if (e->error) return aw__sim_take_error(e);
+    if (e->shut) return AW_ECLOSED;
+    to = e->peer;
+    if (!to) {
+        /* On the wire it has gone; the answer will be a reset. */
+        e->error = AW_ECONNRESET;
+        aw__sim_touch(l->sim, e);
+        return n > INT_MAX ? INT_MAX : (ptrdiff_t)n;
+    }
+    if (to->count >= l->sim->pipe_bytes) return AW_EAGAIN;
+    part = aw__sim_part(l, n, l->sim->pipe_bytes - to->count);
+    if (part == 0) return n ? AW_EAGAIN : 0;
+    if (!aw__sim_room(l, to, part)) return AW_ENOMEM;
+    memcpy(to->bytes + to->at + to->count, p, part);
+    to->count += part;
+    aw__sim_touch(l->sim, to);
+    return (ptrdiff_t)part;
+}
+
+static void aw__sim_shutdown(aw_loop *l, int fd)
+{
+    aw__sim_end *e = aw__sim_find(l, fd);
+    if (!e || e->shut) return;
+    e->shut = true;
+    if (e->peer) e->peer->ended = true;
+    aw__sim_touch(l->sim, e->peer);
+}
+
+static int aw__sim_error(aw_loop *l, int fd)
+{
+    aw__sim_end *e = aw__sim_find(l, fd);
+    if (!e) return AW_EBADF;
+    if (ASYNCWEB_FAULT("getsockopt")) return aw__errno();
+    return aw__sim_take_error(e);
+}
+
+/* ---- readiness ---- */
+
+static int aw__sim_ready(const aw__sim *s, const aw__sim_end *e)
+{
+    bool full = e->peer && e->peer->count >= s->pipe_bytes && !e->shut;
+    if (e->listens)
+        return aw__list_empty(&((const aw__sim_listener *)e)->queue) ? 0
+            : AW_READ;
+    return (e->count || e->ended ? AW_READ : 0) | (full ? 0 : AW_WRITE);
+}
+
+/* What e's owner is to be told. An error is always told to one who waits for
+   anything, as by the kernel. */
+static int aw__sim_events(const aw_loop *l, const aw__sim_end *e)
+{
+    int have = e->fd < l->fd_cap ? l->fds[e->fd].have : 0;
+    if (have && e->error) return AW_READ | AW_WRITE;
+    return aw__sim_ready(l->sim, e) & have;
+}
+
+/* Takes the list of those to look at; chaos turns its order over. */
+static void aw__sim_order(aw_loop *l, aw__link *due)
+{
+    aw__link all;
+    aw__list_move(&all, &l->sim->look);
+    aw__list_init(due);
+    while (!aw__list_empty(&all)) {
+        aw__link *e = all.next;
+        aw__list_remove(e);
+        aw__list_add(aw__sim_dice(l, 2) ? due->next : due, e);
+    }
+}
+
+/* Tells what is ready, again each turn while it is: level-triggered. True:
+   something was. */
+static bool aw__sim_poll(aw_loop *l)
+{
+    aw__sim *s = l->sim;
+    aw__link due;
+    bool more = false;
+    aw__sim_order(l, &due);
+    while (!aw__list_empty(&due)) {
+        aw__sim_end *e = (aw__sim_end *)due.next;
+        int events = aw__sim_events(l, e);
+        aw__list_remove(&e->link);
+        if (!events) continue;
+        more = true;
+        aw__list_add(&s->look, &e->link);
+        /* Chaos: this one comes later. */
+        if (aw__sim_dice(l, 4) == 3) continue;
+        aw__fd_event(l, e->fd, l->fds[e->fd].generation, events);
+    }
+    return more;
+}
+
+static void aw__sim_free(aw_loop *l)
+{
+    aw__sim *s = l->sim;
+    int i;
+    for (i = 0; i < s->cap; i++)
+        if (s->slots[i].end) aw__sim_close(l, AW__SIM_FD + i, false);
+    aw__mem_put(&l->mem, s->slots, (size_t)s->cap * sizeof *s->slots);
+    aw__mem_put(&l->mem, s, sizeof *s);
+    l->sim = NULL;
+}
+
+/* From now on the sockets of l are in memory, and its time is virtual. Only
+   before it has opened any. 0; AW_ENOMEM; AW_EMFILE: the process has so many
+   descriptors that the two kinds could be confused. */
+static AW__UNUSED int aw__sim_open(aw_loop *l)
+{
+    aw__sim *s;
+    if (l->wake_read >= AW__SIM_FD) return AW_EMFILE;
+    s = (aw__sim *)aw__mem_get(&l->mem, sizeof *s);
+    if (!s) return AW_ENOMEM;
+    memset(s, 0, sizeof *s);
+    s->free = -1;
+    s->pipe_bytes = 65536;
+    aw__list_init(&s->look);
+    aw__list_init(&s->listeners);
+    l->sim = s;
+    l->is_virtual = true;
+    l->poll_more = aw__sim_poll;
+    l->sim_want = aw__sim_want;
+    l->sim_free = aw__sim_free;
+    return 0;
+}
+
+/* >>floor4 socket  One face over the kernel's sockets and those in memory - */
+
+/* Results >= 0, or an error of ours; AW_EAGAIN: not now. */
+
+static ptrdiff_t aw__io_result(ptrdiff_t n)
+{
+    if (n >= 0) return n;
+    return errno == EWOULDBLOCK ? AW_EAGAIN : aw__errno();
+}
+
+/* 0: the end of the stream. */
+static ptrdiff_t aw__io_recv(aw_loop *l, int fd, void *p, size_t n)
+{
+    if (aw__sim_has(l, fd)) return aw__sim_recv(l, fd, p, n);
+    return aw__io_result(aw__sys_recv(fd, p, n));
+}
+
+static ptrdiff_t aw__io_send(aw_loop *l, int fd, const void *p, size_t n)
+{
+    if (aw__sim_has(l, fd)) return aw__sim_send(l, fd, p, n);
+    return aw__io_result(aw__sys_send(fd, p, n));
+}
+
+/* Part by part, until one does not go whole. */
+static ptrdiff_t aw__sim_send2(aw_loop *l, int fd, const aw_slice *parts,
+                               int count)
+{
+    ptrdiff_t n, sent = 0;
+    int i;
+    for (i = 0; i < count; i++) {
+        if (parts[i].n == 0) continue;
+        n = aw__sim_send(l, fd, parts[i].p, parts[i].n);
+        if (n < 0) return sent ? sent : n;
+        sent += n;
+        if ((size_t)n < parts[i].n) break;
+    }
+    return sent;
+}
+
+/* Up to four pieces as one. */
+static AW__UNUSED ptrdiff_t aw__io_send2(aw_loop *l, int fd,
+                                         const aw_slice *parts, int count)
+{
+    struct iovec v[4];
+    int i;
+    if (aw__sim_has(l, fd)) return aw__sim_send2(l, fd, parts, count);
+    for (i = 0; i < count; i++) {
+        /* sendmsg() does not write there; its struct cannot say so. */
+        memcpy(&v[i].iov_base, &parts[i].p, sizeof v[i].iov_base);
+        v[i].iov_len = parts[i].n;
+    }
+    return aw__io_result(aw__sys_sendmsg(fd, v, count));
+}
+
+/* What happened to fd, 0: nothing bad. After a connect that had to wait. */
+static int aw__io_error(aw_loop *l, int fd)
+{
+    int error;
+    if (aw__sim_has(l, fd)) return aw__sim_error(l, fd);
+    error = aw__sys_socket_error(fd);
+    return error ? aw__error_of(error) : 0;
+}
+
+/* Ends the sending side: the peer reads what is under way, then 0. */
+static void aw__io_shutdown(aw_loop *l, int fd)
+{
+    if (aw__sim_has(l, fd)) aw__sim_shutdown(l, fd);
+    else (void)shutdown(fd, SHUT_WR);
+}
+
+/* The poller forgets it first (rule 23). */
+static void aw__io_close(aw_loop *l, int fd)
+{
+    if (fd < l->fd_cap) aw__fd_forget(l, fd);
+    if (aw__sim_has(l, fd)) aw__sim_close(l, fd, false);
+    else aw__sys_close(fd);
+}
+
+/* The same with a reset: the peer's reads fail instead of ending in order. */
+static AW__UNUSED void aw__io_reset(aw_loop *l, int fd)
+{
+    struct linger at_once;
+    at_once.l_onoff = 1;
+    at_once.l_linger = 0;
+    if (fd < l->fd_cap) aw__fd_forget(l, fd);
+    if (aw__sim_has(l, fd)) {
+        aw__sim_close(l, fd, true);
+        return;
+    }
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    aw__sys_close(fd);
+}
+
+static int aw__io_socket(const aw__address *a)
+{
+    int fd = aw__sys_socket(a->family == 6 ? AF_INET6 : AF_INET);
+    return fd < 0 ? aw__connect_error() : fd;
+}
+
+/* 0: connected. AW_EAGAIN: on its way; wait until *fd is writable and ask
+   aw__io_error. Any other error: there is no *fd. */
+static int aw__io_connect(aw_loop *l, const aw__address *to, int *fd)
+{
+    aw__sys_address a;
+    int s, rc;
+    if (l->sim) return aw__sim_connect(l, to, fd);
+    s = aw__io_socket(to);
+    if (s < 0) return s;
+    /* Small writes go out at once: a reply must not wait for an ACK. */
+    (void)aw__sys_option(s, IPPROTO_TCP, TCP_NODELAY, 1);
+    *fd = s;
+    if (aw__sys_connect(s, &a, aw__address_to(to, &a)) == 0) return 0;
+    /* An interrupted one goes on by itself; a second call would fail. */
+    if (errno == EINPROGRESS || errno == EINTR) return AW_EAGAIN;
+    rc = aw__connect_error();
+    aw__sys_close(s);
+    *fd = -1;
+    return rc;
+}
+
+enum { AW__BACKLOG = 4096 };
+
+static int aw__io_bind(int fd, const aw__address *at, int *port)
+{
+    aw__sys_address a;
+    socklen_t n = aw__address_to(at, &a);
+    if (aw__sys_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0) return -1;
+    /* Whatever the system's default: IPv4 has a listener of its own. */
+    if (at->family == 6 &&
+        aw__sys_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1) < 0) return -1;
+    /* Accepted sockets inherit it on Linux: a call less for each. */
+    (void)aw__sys_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (aw__sys_bind(fd, &a, n) < 0) return -1;
+    if (aw__sys_listen(fd, AW__BACKLOG) < 0) return -1;
+    if (aw__sys_name(fd, &a) < 0) return -1;
+    *port = aw__address_from(&a).port;
+    return 0;
+}
+
+/* 0, *fd and the *port it really has. */
+static int aw__io_listen(aw_loop *l, const aw__address *at, int *fd, int *port)
+{
+    int s, rc;
+    if (l->sim) {
+        rc = aw__sim_listen(l, at, fd);
+        if (rc > 0) *port = rc;
+        return rc > 0 ? 0 : rc;
+    }
+    s = aw__io_socket(at);
+    if (s < 0) return s;
+    if (aw__io_bind(s, at, port) < 0) {
+        rc = aw__errno();
+        aw__sys_close(s);
+        return rc;
+    }
+    *fd = s;
+    return 0;
+}
+
+/* A connection that went before it was accepted is nobody's error. */
+static bool aw__io_accept_again(int error)
+{
+    return error == EINTR || error == ECONNABORTED || error == EPROTO;
+}
+
+/* The new descriptor, or AW_EAGAIN, AW_EMFILE, ... */
+static int aw__io_accept(aw_loop *l, int listener, aw__address *peer)
+{
+    aw__sys_address from;
+    int fd;
+    if (aw__sim_has(l, listener)) return aw__sim_accept(l, listener, peer);
+    do fd = aw__sys_accept(listener, &from);
+    while (fd < 0 && aw__io_accept_again(errno));
+    if (fd < 0) return (int)aw__io_result(-1);
+    *peer = aw__address_from(&from);
+#if !defined(__linux__)
+    (void)aw__sys_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+#endif
+    return fd;
+}
+
+/* >>floor4 names  From host names to addresses ---------------------------- */
+
+enum { AW__ADDRESSES = 8, AW__HOST_MAX = 255 };
+
+typedef struct aw__addresses {
+    int count;
+    aw__address at[AW__ADDRESSES];
+} aw__addresses;
+
+static void aw__addresses_add(aw__addresses *list, aw__address a)
+{
+    if (list->count < AW__ADDRESSES) list->at[list->count++] = a;
+}
+
+static bool aw__ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+/* What can be told without asking anybody. True: *list, empty when there can
+   be no address. host NULL: every interface. */
+static bool aw__resolve_here(const aw_loop *l, const char *host, int port,
+                             aw__addresses *list)
+{
+    aw__address a;
+    size_t n = host ? strlen(host) : 0;
+    list->count = 0;
+    if (!host) {
+        aw__addresses_add(list, aw__address_any(6, port));
+        aw__addresses_add(list, aw__address_any(4, port));
+        return true;
+    }
+    if (n == 0 || n > AW__HOST_MAX) return true;
+    if (aw__address_parse(host, port, &a)) {
+        aw__addresses_add(list, a);
+        return true;
+    }
+    if (!l->sim) return false;
+    /* In memory every name is this host's, but for those that RFC 6761
+       section 6.4 promises to have no address. */
+    if (aw__ends_with(host, ".invalid")) return true;
+    aw__addresses_add(list, aw__address_loopback(6, port));
+    aw__addresses_add(list, aw__address_loopback(4, port));
+    return true;
+}
+
+static const struct addrinfo *aw__next_of(const struct addrinfo *i, int family)
+{
+    while (i && i->ai_family != family) i = i->ai_next;
+    return i;
+}
+
+/* The system's order (RFC 6724), but the families take turns, so that a
+   broken one costs one attempt only (RFC 8305 section 4). */
+static void aw__addresses_fill(aw__addresses *list,
+                               const struct addrinfo *found, int port)
+{
+    const int first = found ? found->ai_family : AF_INET6;
+    const int other = first == AF_INET6 ? AF_INET : AF_INET6;
+    const struct addrinfo *next[2];
+    int turn;
+    next[0] = aw__next_of(found, first);
+    next[1] = aw__next_of(found, other);
+    for (turn = 0; next[0] || next[1]; turn ^= 1) {
+        aw__sys_address a;
+        const struct addrinfo *i = next[turn];
+        if (!i) continue;
+        next[turn] = aw__next_of(i->ai_next, i->ai_family);
+        memset(&a, 0, sizeof a);
+        if (i->ai_addrlen > sizeof a) continue;
+        memcpy(&a, i->ai_addr, i->ai_addrlen);
+        aw__addresses_add(list, aw__address_from(&a));
+        list->at[list->count - 1].port = (uint16_t)port;
+    }
+}
+
+/* Asks the system, which may take seconds: hosts file, nsswitch, DNS. Runs on
+   any thread. */
+static int aw__resolve_slowly(const char *host, int port, aw__addresses *list)
+{
+    struct addrinfo hints, *found = NULL;
+    int rc;
+    memset(&hints, 0, sizeof hints);
+    hints.ai_family = AF_UNSPEC;
+    hints.ai_socktype = SOCK_STREAM;
+    list->count = 0;
+    rc = getaddrinfo(host, NULL, &hints, &found);
+    if (rc != 0) return rc == EAI_MEMORY ? AW_ENOMEM : AW_EDNS;
+    aw__addresses_fill(list, found, port);
+    freeaddrinfo(found);
+    return list->count ? 0 : AW_EDNS;
+}
+
+/* The addresses of host, at least one, in *list. 0; AW_EDNS; AW_EINVAL: not a
+   port; AW_ENOMEM. An awaitable of ours only. */
+AW__DECLARE_ARGS(aw__resolve, (const char *host; int port;
+                               aw__addresses *list;));
+
+#ifndef ASYNCWEB_NO_THREADS
+/* It has all the thread needs: who waits may go away at any time. */
+typedef struct aw__resolve_job {
+    aw__job job;
+    aw__addresses found, *list;
+    int port, rc;
+    char host[AW__HOST_MAX + 1];
+} aw__resolve_job;
+
+static void aw__resolve_work(aw__job *job)
+{
+    aw__resolve_job *j = (aw__resolve_job *)job;
+    j->rc = aw__resolve_slowly(j->host, j->port, &j->found);
+}
+
+static void aw__resolve_done(aw_loop *l, aw__job *job)
+{
+    aw__resolve_job *j = (aw__resolve_job *)job;
+    (void)l;
+    if (!job->task) return;
+    if (j->rc == 0) *j->list = j->found;
+    aw__complete((aw__task *)job->task, j->rc);
+}
+
+static void aw__undo_resolve(aw__task *t)
+{
+    ((aw__job *)t->w.waiter.arg)->task = NULL;
+}
+
+static const aw__wait aw__wait_resolve = {"a host name", aw__undo_resolve};
+
+static aw_use_RETURN_not_return
+aw__resolve_begin(aw__task *t, const aw_args_aw__resolve *a)
+{
+    aw__resolve_job *j = (aw__resolve_job *)aw__plain_get(sizeof *j);
+    int rc;
+    if (!j) return aw__at_once(t, AW_ENOMEM);
+    memset(j, 0, sizeof *j);
+    j->job.work = aw__resolve_work;
+    j->job.done = aw__resolve_done;
+    j->job.task = t;
+    j->list = a->list;
+    j->port = a->port;
+    memcpy(j->host, a->host, strlen(a->host) + 1);
+    t->w.waiter.arg = &j->job;
+    rc = aw__job_start(t->ctx.loop, &j->job);
+    if (rc == 0) return aw__wait_on(t, &aw__wait_resolve);
+    aw__plain_put(j);
+    return aw__at_once(t, rc);
+}
+#else
+/* The whole loop waits. */
+static aw_use_RETURN_not_return
+aw__resolve_begin(aw__task *t, const aw_args_aw__resolve *a)
+{
+    return aw__at_once(t, aw__resolve_slowly(a->host, a->port, a->list));
+}
+#endif
+
+static aw_use_RETURN_not_return aw__aw__resolve(aw__ctx *ctx, const void *args)
+{
+    const aw_args_aw__resolve *a = AW__LEAF_ARGS(aw__resolve, args);
+    aw__task *t = (aw__task *)ctx;
+    if (a->port < 0 || a->port > 65535) return aw__at_once(t, AW_EINVAL);
+    if (aw__resolve_here(ctx->loop, a->host, a->port, a->list))
+        return aw__at_once(t, a->list->count ? 0 : AW_EDNS);
+    if (ASYNCWEB_FAULT("getaddrinfo")) return aw__at_once(t, AW_EDNS);
+    return aw__resolve_begin(t, a);
+}
+static AW__LEAF(aw__resolve);
+
+/* >>floor4 stream  Streams and listeners ---------------------------------- */
+
+/* The invariants of this section:
+   - Each operation is tried first, in the caller's own time, and waits only
+     when the kernel says so; from then on it is tried at each event.
+   - While it waits, its record lies on top of its task's own memory, where
+     only the task itself could put something: last in, first out.
+   - s->reader and s->writer are set exactly while a task waits there. Who
+     clears one gives its record back and completes the wait, or undoes it.
+   - While a reader waits there is no read-ahead.
+   - Read interest stays when a reader has got its bytes, for there will be
+     more; it goes when an event comes and nobody waits. So does write
+     interest. Nothing spins, and a stream in use makes no system call but
+     recv and send. */
+
+enum { AW__READ_SOME, AW__READ_EXACTLY, AW__READ_UNTIL, AW__WRITE_ALL };
+
+typedef struct aw__stream_op {
+    aw__task *task;
+    aw_stream *stream;
+    char *buffer;               /* to be filled */
+    const char *data;           /* to be written */
+    const char *until;
+    size_t until_n;
+    size_t size, done;
+    int how;
+} aw__stream_op;
+
+struct aw_stream {
+    aw_loop *loop;
+    int fd;
+    int error;                  /* of the receiving side; it stays */
+    aw__stream_op *reader, *writer;
+    char *ahead;                /* received, not yet read; NULL: nothing */
+    size_t ahead_at, ahead_end, ahead_cap;
+    aw__address peer;
+};
+
+struct aw_listener {
+    aw_loop *loop;
+    aw__task *acceptor;
+    int fds[2], count, next;    /* IPv6 and IPv4; who is asked first */
+    int port;
+};
+
+/* An operation gets so many system calls at a time: others wait, too. */
+enum { AW__STREAM_TRIES = 16 };
+
+/* ---- read-ahead ---- */
+
+/* An idle stream has none. */
+static void aw__ahead_trim(aw_stream *s)
+{
+    if (s->ahead_at < s->ahead_end) return;
+    aw__mem_put(&s->loop->mem, s->ahead, s->ahead_cap);
+    s->ahead = NULL;
+    s->ahead_at = s->ahead_end = s->ahead_cap = 0;
+}
+
+/* Makes room for n bytes in front of the read-ahead. False: out of memory. */
+static bool aw__ahead_room(aw_stream *s, size_t n)
+{
+    const size_t have = s->ahead_end - s->ahead_at;
+    const size_t cap = (n + have + 63) & ~(size_t)63;
+    char *p;
+    if (s->ahead_at >= n) return true;
+    p = (char *)aw__mem_get(&s->loop->mem, cap);
+    if (!p) return false;
+    if (have) memcpy(p + n, s->ahead + s->ahead_at, have);
+    aw__mem_put(&s->loop->mem, s->ahead, s->ahead_cap);
+    s->ahead = p;
+    s->ahead_cap = cap;
+    s->ahead_at = n;
+    s->ahead_end = n + have;
+    return true;
+}
+
+/* Puts bytes that were taken back in front: the next read gets them. Without
+   memory there is a hole in the stream, so that it can go on no more. */
+static int aw__stream_unread(aw_stream *s, const char *p, size_t n)
+{
+    if (n == 0) return 0;
+    if (!aw__ahead_room(s, n)) {
+        s->error = AW_ENOMEM;
+        s->ahead_at = s->ahead_end;
+        return AW_ENOMEM;
+    }
+    s->ahead_at -= n;
+    memcpy(s->ahead + s->ahead_at, p, n);
+    return 0;
+}
+
+/* ---- reading ---- */
+
+/* Up to n bytes out of the read-ahead. A search takes little at a time, for
+   what is behind the delimiter has to go back. */
+static size_t aw__ahead_take(aw__stream_op *op)
+{
+    aw_stream *s = op->stream;
+    size_t n = s->ahead_end - s->ahead_at;
+    if (n > op->size - op->done) n = op->size - op->done;
+    if (op->how == AW__READ_UNTIL && n > 256) n = 256;
+    if (n) memcpy(op->buffer + op->done, s->ahead + s->ahead_at, n);
+    s->ahead_at += n;
+    return n;
+}
+
+/* Where the delimiter ends in p[0 ... n), 0: it is not there. */
+static size_t aw__find_until(const char *p, size_t n, const char *until,
+                             size_t until_n)
+{
+    const char *at = p, *end = p + n;
+    while ((size_t)(end - at) >= until_n) {
+        size_t room = (size_t)(end - at) - until_n + 1;
+        at = (const char *)memchr(at, until[0], room);
+        if (!at) return 0;
+        if (memcmp(at, until, until_n) == 0) return (size_t)(at - p) + until_n;
+        at++;
+    }
+    return 0;
+}
+
+/* n more bytes have come. The result, or AW_EAGAIN: not enough yet. */
+static int aw__read_got(aw__stream_op *op, size_t n)
+{
+    size_t overlap = op->until_n ? op->until_n - 1 : 0;
+    size_t from = op->done > overlap ? op->done - overlap : 0;
+    size_t end;
+    op->done += n;
+    if (op->how == AW__READ_SOME) return (int)op->done;
+    if (op->how == AW__READ_EXACTLY)
+        return op->done == op->size ? (int)op->done : AW_EAGAIN;
+    end = aw__find_until(op->buffer + from, op->done - from, op->until,
+                         op->until_n);
+    if (!end) return op->done == op->size ? AW_ETOOBIG : AW_EAGAIN;
+    end += from;
+    n = op->done - end;
+    op->done = end;
+    return aw__stream_unread(op->stream, op->buffer + end, n) < 0
+        ? AW_ENOMEM : (int)end;
+}
+
+/* One recv. The result, or AW_EAGAIN; *more: there may be more at once. */
+static int aw__read_more(aw__stream_op *op, bool *more)
+{
+    aw_stream *s = op->stream;
+    size_t room = op->size - op->done;
+    ptrdiff_t n = s->error ? s->error
+        : aw__io_recv(s->loop, s->fd, op->buffer + op->done, room);
+    if (n < 0 && n != AW_EAGAIN) s->error = (int)n;
+    if (n < 0) return (int)n;
+    if (n == 0) return op->how == AW__READ_SOME ? 0 : AW_EEOF;
+    /* A short read has drained the socket; if not, an event says so. */
+    *more = (size_t)n == room;
+    return aw__read_got(op, (size_t)n);
+}
+
+/* As much as there is. The result, or AW_EAGAIN: wait for an event. */
+static int aw__read_try(aw__stream_op *op)
+{
+    int rc = AW_EAGAIN, tries = 0;
+    bool more = true;
+    size_t n;
+    while (rc == AW_EAGAIN && (n = aw__ahead_take(op)) > 0)
+        rc = aw__read_got(op, n);
+    while (rc == AW_EAGAIN && more && tries++ < AW__STREAM_TRIES) {
+        more = false;
+        rc = aw__read_more(op, &more);
+    }
+    return rc;
+}
+
+/* A read has its result: one that failed has consumed nothing. */
+static int aw__read_over(aw__stream_op *op, int rc)
+{
+    if (rc < 0) (void)aw__stream_unread(op->stream, op->buffer, op->done);
+    aw__ahead_trim(op->stream);
+    return rc;
+}
+
+static int aw__write_try(aw__stream_op *op)
+{
+    const aw_stream *s = op->stream;
+    int tries;
+    for (tries = 0; tries < AW__STREAM_TRIES; tries++) {
+        ptrdiff_t n = aw__io_send(s->loop, s->fd, op->data + op->done,
+                                  op->size - op->done);
+        if (n < 0) return (int)n;
+        op->done += (size_t)n;
+        if (op->done == op->size) return (int)op->size;
+    }
+    return AW_EAGAIN;
+}
+
+/* ---- waiting ---- */
+
+/* The record of a wait is given back. */
+static aw__task *aw__op_drop(aw__stream_op **place)
+{
+    aw__stream_op *op = *place;
+    aw__task *t = op->task;
+    *place = NULL;
+    aw__task_put(t, op);
+    return t;
+}
+
+static void aw__reader_end(aw_stream *s, int rc)
+{
+    if (!s->reader) return;
+    rc = aw__read_over(s->reader, rc);
+    aw__complete(aw__op_drop(&s->reader), rc);
+}
+
+static void aw__writer_end(aw_stream *s, int rc)
+{
+    if (s->writer) aw__complete(aw__op_drop(&s->writer), rc);
+}
+
+/* A poller that refuses would leave them waiting for ever. */
+static void aw__stream_want(aw_stream *s, int want)
+{
+    int rc = aw__fd_want(s->loop, s->fd, want);
+    if (rc == 0) return;
+    aw__reader_end(s, rc);
+    aw__writer_end(s, rc);
+}
+
+static void aw__undo_read(aw__task *t)
+{
+    aw_stream *s = (aw_stream *)t->w.waiter.on;
+    (void)aw__read_over(s->reader, AW_ECANCELED);
+    (void)aw__op_drop(&s->reader);
+}
+
+static void aw__undo_write(aw__task *t)
+{
+    (void)aw__op_drop(&((aw_stream *)t->w.waiter.on)->writer);
+}
+
+static const aw__wait aw__wait_read = {"a stream to read", aw__undo_read};
+static const aw__wait aw__wait_write = {"a stream to write", aw__undo_write};
+
+/* The operation becomes a wait; with a copy of the delimiter (rule 15). */
+static aw_use_RETURN_not_return aw__op_wait(const aw__stream_op *tried)
+{
+    aw__task *t = tried->task;
+    aw_stream *s = tried->stream;
+    const bool reads = tried->how != AW__WRITE_ALL;
+    aw__stream_op *op = (aw__stream_op *)aw__task_get(
+        t, sizeof *op + tried->until_n);
+    if (!op) {
+        aw__stream_op failed = *tried;
+        if (reads) (void)aw__read_over(&failed, t->ctx.rc);
+        return aw__step(AW__AGAIN);
+    }
+    *op = *tried;
+    op->until = (const char *)memcpy(op + 1, tried->until, tried->until_n);
+    *(reads ? &s->reader : &s->writer) = op;
+    t->w.waiter.on = s;
+    t->wait = reads ? &aw__wait_read : &aw__wait_write;
+    /* When this fails, the wait is over before it began. */
+    aw__stream_want(s, (s->loop->fds[s->fd].have & AW_READ) |
+                       (s->reader ? AW_READ : 0) | (s->writer ? AW_WRITE : 0));
+    return aw__step(AW__SUSPEND);
+}
+
+static void aw__on_stream(aw_loop *l, int fd, int events)
+{
+    aw_stream *s = (aw_stream *)l->fds[fd].object;
+    const int waited = (s->reader ? AW_READ : 0) | (s->writer ? AW_WRITE : 0);
+    int rc = AW_EAGAIN;
+    if (events & waited & AW_READ) rc = aw__read_try(s->reader);
+    if (rc != AW_EAGAIN) aw__reader_end(s, rc);
+    rc = AW_EAGAIN;
+    if (events & waited & AW_WRITE) rc = aw__write_try(s->writer);
+    if (rc != AW_EAGAIN) aw__writer_end(s, rc);
+    if (events & ~waited)
+        aw__stream_want(s, l->fds[fd].have & (~events | waited));
+}
+
+/* ---- birth and end ---- */
+
+void aw_stream_abort(void *stream)
+{
+    aw_stream *s = (aw_stream *)stream;
+    if (!s) return;
+    aw__reader_end(s, AW_ECLOSED);
+    aw__writer_end(s, AW_ECLOSED);
+    aw__io_close(s->loop, s->fd);
+    s->ahead_at = s->ahead_end;
+    aw__ahead_trim(s);
+    aw__mem_put(&s->loop->mem, s, sizeof *s);
+}
+
+static void aw__stream_lost(aw_loop *l, int fd)
+{
+    aw_stream *s = (aw_stream *)l->fds[fd].object;
+    char peer[AW_PEER_TEXT];
+    if (l->debug)
+        aw__log(l, AW_LOG_WARNING, "the stream to %s was never closed",
+                aw__address_format(&s->peer, peer, sizeof peer));
+    aw_stream_abort(s);
+}
+
+/* A stream over fd, which is closed when there is no memory: NULL. */
+static aw_stream *aw__stream_new(aw_loop *l, int fd, const aw__address *peer)
+{
+    aw_stream *s = (aw_stream *)aw__mem_get(&l->mem, sizeof *s);
+    if (s && aw__fd_open(l, fd, AW__FD_STREAM, s) < 0) {
+        aw__mem_put(&l->mem, s, sizeof *s);
+        s = NULL;
+    }
+    if (!s) {
+        aw__io_close(l, fd);
+        return NULL;
+    }
+    memset(s, 0, sizeof *s);
+    s->loop = l;
+    s->fd = fd;
+    s->peer = *peer;
+    l->on_fd[AW__FD_STREAM] = aw__on_stream;
+    l->on_lost[AW__FD_STREAM] = aw__stream_lost;
+    return s;
+}
+
+const char *aw_stream_peer(const aw_stream *s, char *text, size_t size)
+{
+    return aw__address_format(&s->peer, text, size);
+}
+
+/* ---- the awaitables of a stream ---- */
+
+static aw_use_RETURN_not_return aw__read(aw__stream_op *op)
+{
+    int rc;
+    if (!op->stream || op->size > INT_MAX)
+        return aw__at_once(op->task, AW_EINVAL);
+    if (op->stream->reader) return aw__at_once(op->task, AW_EBUSY);
+    if (op->size == 0)
+        return aw__at_once(op->task,
+                           op->how == AW__READ_UNTIL ? AW_ETOOBIG : 0);
+    rc = aw__read_try(op);
+    if (rc == AW_EAGAIN) return aw__op_wait(op);
+    return aw__at_once(op->task, aw__read_over(op, rc));
+}
+
+static aw__stream_op aw__op_new(aw__ctx *ctx, aw_stream *s, size_t size,
+                                int how)
+{
+    aw__stream_op op;
+    memset(&op, 0, sizeof op);
+    op.task = (aw__task *)ctx;
+    op.stream = s;
+    op.size = size;
+    op.how = how;
+    op.until = "";
+    return op;
+}
+
+static aw_use_RETURN_not_return aw__aw_read(aw__ctx *ctx, const void *args)
+{
+    const aw_args_aw_read *a = AW__LEAF_ARGS(aw_read, args);
+    aw__stream_op op = aw__op_new(ctx, a->stream, a->size, AW__READ_SOME);
+    op.buffer = (char *)a->buffer;
+    return aw__read(&op);
+}
+AW__LEAF_KEEPS(aw_read, "(void *stream; void *buffer;)");
+
+static aw_use_RETURN_not_return aw__aw_read_exactly(aw__ctx *ctx,
+                                                    const void *args)
+{
+    const aw_args_aw_read_exactly *a = AW__LEAF_ARGS(aw_read_exactly, args);
+    aw__stream_op op = aw__op_new(ctx, a->stream, a->size, AW__READ_EXACTLY);
+    op.buffer = (char *)a->buffer;
+    return aw__read(&op);
+}
+AW__LEAF_KEEPS(aw_read_exactly, "(void *stream; void *buffer;)");
+
+static aw_use_RETURN_not_return aw__aw_read_until(aw__ctx *ctx,
+                                                  const void *args)
+{
+    const aw_args_aw_read_until *a = AW__LEAF_ARGS(aw_read_until, args);
+    aw__stream_op op = aw__op_new(ctx, a->stream, a->size, AW__READ_UNTIL);
+    op.buffer = (char *)a->buffer;
+    op.until = a->delimiter;
+    op.until_n = strlen(a->delimiter);
+    if (op.until_n == 0) return aw__at_once(op.task, AW_EINVAL);
+    return aw__read(&op);
+}
+/* The delimiter has been copied: it may point where it likes. */
+AW__LEAF_KEEPS(aw_read_until, "(void *stream; void *buffer; size_t size; "
+                              "size_t delimiter;)");
+
+static aw_use_RETURN_not_return aw__aw_write(aw__ctx *ctx, const void *args)
+{
+    const aw_args_aw_write *a = AW__LEAF_ARGS(aw_write, args);
+    aw__stream_op op = aw__op_new(ctx, a->stream, a->size, AW__WRITE_ALL);
+    int rc;
+    op.data = (const char *)a->data;
+    if (!a->stream || a->size > INT_MAX)
+        return aw__at_once(op.task, AW_EINVAL);
+    if (a->stream->writer) return aw__at_once(op.task, AW_EBUSY);
+    rc = a->size ? aw__write_try(&op) : 0;
+    if (rc == AW_EAGAIN) return aw__op_wait(&op);
+    return aw__at_once(op.task, rc);
+}
+AW__LEAF_KEEPS(aw_write, "(void *stream; void *data;)");
+
+/* Input left unread would make the kernel answer with a reset, which can
+   destroy what the peer has not read yet (RFC 2525 section 2.17). */
+static aw_use_RETURN_not_return aw__aw_close(aw__ctx *ctx, const void *args)
+{
+    aw_stream *s = AW__LEAF_ARGS(aw_close, args)->stream;
+    char unread[4096];
+    int tries = 0;
+    if (s) {
+        aw__io_shutdown(s->loop, s->fd);
+        while (tries++ < AW__STREAM_TRIES &&
+               aw__io_recv(s->loop, s->fd, unread, sizeof unread) > 0) {}
+        aw_stream_abort(s);
+    }
+    return aw__at_once((aw__task *)ctx, 0);
+}
+AW__LEAF(aw_close);
+
+/* ---- connecting ---- */
+
+/* A function that has a frame is entered when the step of its caller, and all
+   that lay on the stack there, is over. So who is given a string copies it
+   in a leaf, and hands it on by value (rule 15). */
+typedef struct aw__host {
+    bool given;
+    char name[AW__HOST_MAX + 1];
+} aw__host;
+
+static aw__host aw__host_copy(const char *name)
+{
+    aw__host h;
+    memset(&h, 0, sizeof h);
+    h.given = name != NULL;
+    /* One that is too long becomes one that has no address. */
+    if (name && strlen(name) <= AW__HOST_MAX)
+        memcpy(h.name, name, strlen(name));
+    return h;
+}
+
+/* One attempt. The stream exists from the start, and is closed with it. */
+AW__DECLARE_ARGS(aw__dial, (aw_stream **out; aw__address to;));
+
+static void aw__undo_dial(aw__task *t)
+{
+    aw_stream_abort(t->w.waiter.on);
+}
+
+static const aw__wait aw__wait_dial = {"a connection", aw__undo_dial};
+
+static void aw__on_dial(aw_loop *l, int fd, int events)
+{
+    aw__task *t = (aw__task *)l->fds[fd].object;
+    aw_stream *s = (aw_stream *)t->w.waiter.on;
+    int rc;
+    (void)events;
+    rc = aw__io_error(l, fd);
+    if (rc == 0) {
+        l->fds[fd].kind = AW__FD_STREAM;
+        l->fds[fd].object = s;
+        *(aw_stream **)t->w.waiter.arg = s;
+    } else {
+        aw_stream_abort(s);
+    }
+    aw__complete(t, rc);
+}
+
+static aw_use_RETURN_not_return aw__aw__dial(aw__ctx *ctx, const void *args)
+{
+    const aw_args_aw__dial *a = AW__LEAF_ARGS(aw__dial, args);
+    aw__task *t = (aw__task *)ctx;
+    aw_loop *l = ctx->loop;
+    aw_stream *s;
+    int fd = -1, rc = aw__io_connect(l, &a->to, &fd);
+    if (rc < 0 && rc != AW_EAGAIN) return aw__at_once(t, rc);
+    s = aw__stream_new(l, fd, &a->to);
+    if (!s) return aw__at_once(t, AW_ENOMEM);
+    if (rc == 0) {
+        *a->out = s;
+        return aw__at_once(t, 0);
+    }
+    rc = aw__fd_want(l, fd, AW_WRITE);
+    if (rc < 0) {
+        aw_stream_abort(s);
+        return aw__at_once(t, rc);
+    }
+    l->fds[fd].kind = AW__FD_DIAL;
+    l->fds[fd].object = t;
+    l->on_fd[AW__FD_DIAL] = aw__on_dial;
+    t->w.waiter.on = s;
+    t->w.waiter.arg = a->out;
+    return aw__wait_on(t, &aw__wait_dial);
+}
+static AW__LEAF(aw__dial);
+
+/* How long attempt i may take: a host that does not even refuse must not use
+   up the time of the others. */
+static int64_t aw__dial_limit(const aw__addresses *list, int i)
+{
+    return i + 1 < list->count ? AW_SECONDS(5) : AW_FOREVER;
+}
+
+/* True when another address may do better: the fault is not on our side. */
+static bool aw__dial_again(int rc)
+{
+    return rc < 0 && rc != AW_ENOMEM && rc != AW_EMFILE;
+}
+
+AW_ASYNC(aw__connect, (aw_stream **out; aw__host host; int port;),
+         aw__addresses list; int i; int rc;)
+{
+    AW_BEGIN {
+        AW_AWAIT_TO(self->rc, aw__resolve, self->host.name, self->port,
+                    &self->list);
+        if (self->rc < 0) AW_RETURN(self->rc);
+        for (; self->i < self->list.count; self->i++) {
+            AW_AWAIT_FOR_TO(aw__dial_limit(&self->list, self->i), self->rc,
+                            aw__dial, self->out, self->list.at[self->i]);
+            if (!aw__dial_again(self->rc)) break;
+        }
+        AW_RETURN(self->rc == AW_EDEADLINE ? AW_ETIMEDOUT : self->rc);
+    }
+}
+
+static aw_use_RETURN_not_return aw__aw_connect(aw__ctx *ctx, const void *args)
+{
+    const aw_args_aw_connect *a = AW__LEAF_ARGS(aw_connect, args);
+    *a->out = NULL;
+    if (!a->host) return aw__at_once((aw__task *)ctx, AW_EINVAL);
+    return aw__call AW__CALL((ctx, ), aw__connect, a->out,
+                             aw__host_copy(a->host), a->port);
+}
+AW__LEAF(aw_connect);
+
+/* ---- listening ---- */
+
+void aw_listener_close(void *listener)
+{
+    aw_listener *x = (aw_listener *)listener;
+    int i;
+    if (!x) return;
+    if (x->acceptor) aw__complete(x->acceptor, AW_ECLOSED);
+    for (i = 0; i < x->count; i++) aw__io_close(x->loop, x->fds[i]);
+    aw__mem_put(&x->loop->mem, x, sizeof *x);
+}
+
+static void aw__listener_lost(aw_loop *l, int fd)
+{
+    aw_listener *x = (aw_listener *)l->fds[fd].object;
+    if (l->debug)
+        aw__log(l, AW_LOG_WARNING, "the listener at port %d was never closed",
+                x->port);
+    aw_listener_close(x);
+}
+
+int aw_listener_port(const aw_listener *x)
+{
+    return x->port;
+}
+
+/* The next connection of any family. 0; AW_EAGAIN: there is none. */
+static int aw__accept_try(aw_listener *x, aw_stream **out)
+{
+    int i, fd = AW_EAGAIN;
+    aw__address peer;
+    for (i = 0; i < x->count && fd == AW_EAGAIN; i++) {
+        fd = aw__io_accept(x->loop, x->fds[x->next], &peer);
+        x->next = (x->next + 1) % x->count;
+    }
+    if (fd < 0) return fd;
+    *out = aw__stream_new(x->loop, fd, &peer);
+    return *out ? 0 : AW_ENOMEM;
+}
+
+static void aw__acceptor_end(aw_listener *x, int rc)
+{
+    aw__task *t = x->acceptor;
+    x->acceptor = NULL;
+    if (t) aw__complete(t, rc);
+}
+
+static void aw__undo_accept(aw__task *t)
+{
+    ((aw_listener *)t->w.waiter.on)->acceptor = NULL;
+}
+
+static const aw__wait aw__wait_accept = {"a connection to accept",
+                                         aw__undo_accept};
+
+static void aw__on_listener(aw_loop *l, int fd, int events)
+{
+    aw_listener *x = (aw_listener *)l->fds[fd].object;
+    int rc;
+    (void)events;
+    if (!x->acceptor) {
+        (void)aw__fd_want(l, fd, 0);
+        return;
+    }
+    rc = aw__accept_try(x, (aw_stream **)x->acceptor->w.waiter.arg);
+    if (rc != AW_EAGAIN) aw__acceptor_end(x, rc);
+}
+
+static aw_use_RETURN_not_return aw__aw_accept(aw__ctx *ctx, const void *args)
+{
+    const aw_args_aw_accept *a = AW__LEAF_ARGS(aw_accept, args);
+    aw_listener *x = a->listener;
+    aw__task *t = (aw__task *)ctx;
+    int i, rc;
+    *a->out = NULL;
+    if (!x) return aw__at_once(t, AW_EINVAL);
+    if (x->acceptor) return aw__at_once(t, AW_EBUSY);
+    rc = aw__accept_try(x, a->out);
+    if (rc != AW_EAGAIN) return aw__at_once(t, rc);
+    for (i = 0; i < x->count; i++) {
+        rc = aw__fd_want(x->loop, x->fds[i], AW_READ);
+        if (rc < 0) return aw__at_once(t, rc);
+    }
+    x->acceptor = t;
+    t->w.waiter.on = x;
+    t->w.waiter.arg = a->out;
+    return aw__wait_on(t, &aw__wait_accept);
+}
+AW__LEAF_KEEPS(aw_accept, "(void *listener; void *out;)");
+
+/* Listens at one more address. */
+static int aw__listener_add(aw_listener *x, aw__address at)
+{
+    int fd = -1, rc;
+    if (x->count) at.port = (uint16_t)x->port;
+    rc = aw__io_listen(x->loop, &at, &fd, &x->port);
+    if (rc < 0) return rc;
+    rc = aw__fd_open(x->loop, fd, AW__FD_LISTENER, x);
+    if (rc < 0) {
+        aw__io_close(x->loop, fd);
+        return rc;
+    }
+    x->fds[x->count++] = fd;
+    return 0;
+}
+
+/* At the first address of each family. One that this machine has not got is
+   left out, unless there is no other. */
+static int aw__listener_fill(aw_listener *x, const aw__addresses *list)
+{
+    int i, family = 0, rc, missing = 0;
+    for (i = 0; i < list->count && x->count < 2; i++) {
+        if (list->at[i].family == family) continue;
+        rc = aw__listener_add(x, list->at[i]);
+        if (rc == AW_ENOTSUP || rc == AW_EADDRNOTAVAIL) missing = rc;
+        else if (rc < 0) return rc;
+        else family = list->at[i].family;
+    }
+    return x->count ? 0 : missing;
+}
+
+static int aw__listener_open(aw_loop *l, const aw__addresses *list,
+                             aw_listener **out)
+{
+    aw_listener *x = (aw_listener *)aw__mem_get(&l->mem, sizeof *x);
+    int rc;
+    if (!x) return AW_ENOMEM;
+    memset(x, 0, sizeof *x);
+    x->loop = l;
+    l->on_fd[AW__FD_LISTENER] = aw__on_listener;
+    l->on_lost[AW__FD_LISTENER] = aw__listener_lost;
+    rc = aw__listener_fill(x, list);
+    if (rc == 0) *out = x;
+    else aw_listener_close(x);
+    return rc;
+}
+
+AW_ASYNC(aw__listen, (aw_listener **out; aw__host host; int port;),
+         aw__addresses list; int tries; int rc;)
+{
+    AW_BEGIN {
+        AW_AWAIT_TO(self->rc, aw__resolve,
+                    self->host.given ? self->host.name : NULL, self->port,
+                    &self->list);
+        if (self->rc < 0) AW_RETURN(self->rc);
+        /* A free port of one family may be taken in the other. */
+        do self->rc = aw__listener_open(AW_LOOP(), &self->list, self->out);
+        while (self->rc == AW_EADDRINUSE && self->port == 0 &&
+               ++self->tries < 8);
+        AW_RETURN(self->rc);
+    }
+}
+
+static aw_use_RETURN_not_return aw__aw_listen(aw__ctx *ctx, const void *args)
+{
+    const aw_args_aw_listen *a = AW__LEAF_ARGS(aw_listen, args);
+    *a->out = NULL;
+    return aw__call AW__CALL((ctx, ), aw__listen, a->out,
+                             aw__host_copy(a->host), a->port);
+}
+AW__LEAF(aw_listen);
+
+/* >>floor5 client  HTTP/1.1 client (RFC 9112) ------------------------------ */
+
+#ifndef ASYNCWEB_NO_CLIENT
+
+/* An exchange is one request and its answer. It is made before the caller
+   goes on and freed with the frame of its aw_get or aw_fetch, however that
+   ends; a connection it still holds then is closed, for nobody knows what is
+   left on it. Its states:
+
+   AW__CLIENT_HEAD      nothing of the answer is complete; bytes gather in
+                        `in`. Interim answers (1xx) leave here again.
+                        -> LENGTH, CHUNKED, CLOSE, DONE [aw__client_body]
+   AW__CLIENT_LENGTH    `left` bytes to come, read straight into the body
+   AW__CLIENT_CHUNKED   `in` holds coded bytes, empty between two reads
+   AW__CLIENT_CLOSE     the body ends with the connection; straight into it
+                        -> DONE [aw__client_feed, aw__client_eof]
+   AW__CLIENT_DONE      complete: the connection goes to the pool if both
+                        sides keep it and nothing else came on it
+                        [aw__client_settle]
+
+   A pooled connection that dies in AW__CLIENT_HEAD before a byte arrived is
+   forgotten, and a new one tried once [aw__client_fetch]. */
+enum {
+    AW__CLIENT_HEAD, AW__CLIENT_LENGTH, AW__CLIENT_CHUNKED, AW__CLIENT_CLOSE,
+    AW__CLIENT_DONE
+};
+
+enum {
+    AW__CLIENT_MS = 30000,              /* the default deadline */
+    AW__CLIENT_IDLE_MS = 10000,         /* below what servers usually grant */
+    AW__CLIENT_IDLE_ORIGIN = 8,         /* idle connections to one origin */
+    AW__CLIENT_IDLE_MOST = 64,
+    AW__CLIENT_MAX_BODY = 16 << 20,
+    AW__CLIENT_MAX_HEAD = 65535,
+    AW__CLIENT_FIELDS = 256,
+    AW__CLIENT_INTERIM = 32,            /* 1xx before the final answer */
+    AW__CLIENT_READ = 16384 - AW__HEAD_SLACK,   /* so room is no odd size */
+    AW__CLIENT_COPY = 16384,            /* a body up to here is copied */
+    AW__CLIENT_MANY = 1000              /* replies of one owner */
+};
+
+typedef struct aw__client_conn {
+    aw__link link;                      /* while idle */
+    aw_stream *stream;
+    const char *host;                   /* lies behind it */
+    int64_t until;                      /* idle: when it is closed */
+    size_t size;
+    int port;
+} aw__client_conn;
+
+/* What a loop's fetches share. */
+typedef struct aw__client {
+    aw__link idle;                      /* the oldest first */
+    int idle_count;
+    bool timing;
+    aw__call_timer timer;               /* closes the oldest when it is due */
+    aw__field fields[AW__CLIENT_FIELDS];        /* of the head being parsed */
+} aw__client;
+
+/* ---- replies ---- */
+
+typedef struct aw__reply {
+    aw_response face;                   /* first: what users see */
+    struct aw__reply *next, **back;     /* the owner's list, newest first */
+    aw_loop *loop;
+    aw__arena arena;                    /* URL, head, JSON */
+    aw__buf body;
+#ifndef ASYNCWEB_NO_JSON
+    const aw_value *json;
+    bool parsed;
+#endif
+    int held;                           /* about the length of the list */
+} aw__reply;
+
+static aw__reply *aw__reply_new(aw_loop *l)
+{
+    aw__reply *r = (aw__reply *)aw__mem_get(&l->mem, sizeof *r);
+    if (!r) return NULL;
+    memset(r, 0, sizeof *r);
+    r->loop = l;
+    r->arena.mem = r->body.mem = &l->mem;
+    r->face.body = "";
+    return r;
+}
+
+static void aw__reply_free(aw__reply *r)
+{
+    if (!r) return;
+    if (r->back) *r->back = r->next;
+    if (r->next) r->next->back = r->back;
+    aw__arena_free(&r->arena);
+    aw__buf_free(&r->body);
+    aw__mem_put(&r->loop->mem, r, sizeof *r);
+}
+
+static void aw__replies_free(aw__reply **owner)
+{
+    while (*owner) aw__reply_free(*owner);
+}
+
+/* Where the replies belong that t fetches (rule 15). A child's belong to its
+   ancestors: the parent reads them when the child has long ended. */
+static aw__reply **aw__replies_of(aw__task *t)
+{
+    aw_loop *l = t->ctx.loop;
+    if (t->req && l->req_replies) return l->req_replies(t->req);
+    while (t->kid) t = t->kid->group->task;
+    return &t->replies;
+}
+
+/* Gives r to its owner. One who holds very many has a loop that fetches into
+   a new variable each time round. */
+static void aw__reply_own(aw__reply **owner, aw__reply *r)
+{
+    r->next = *owner;
+    r->back = owner;
+    r->held = r->next ? r->next->held + 1 : 1;
+    if (r->next) r->next->back = &r->next;
+    *owner = r;
+    if (r->held % AW__CLIENT_MANY == 0)
+        aw__log(r->loop, AW_LOG_WARNING,
+                "a task or request holds %d replies: fetch into the same "
+                "variable again, or call aw_response_free", r->held);
+}
+
+/* Stores a reply, or NULL, in the caller's variable. What that held before is
+   freed only if it is a reply of the same owner: it may be anything. */
+static void aw__reply_deliver(aw__task *t, aw_response **out, aw__reply *r)
+{
+    aw__reply **owner = aw__replies_of(t), *old = NULL;
+    if (!out) {
+        aw__reply_free(r);
+        return;
+    }
+    if (*out)
+        for (old = *owner; old && &old->face != *out; old = old->next) {}
+    aw__reply_free(old);
+    if (r) aw__reply_own(owner, r);
+    *out = r ? &r->face : NULL;
+}
+
+/* Names and values get their NULs in place of the ':' and CR (or OWS) that
+   stand behind each in a head. */
+static int aw__reply_head(aw__reply *r, const char *head, size_t n,
+                          const aw__head *h)
+{
+    char *text = aw__arena_text(&r->arena, head, n);
+    aw_header_field *f = (aw_header_field *)aw__arena_get(
+        &r->arena, (h->count + (size_t)1) * sizeof *f);
+    size_t i;
+    if (!text || !f) return AW_ENOMEM;
+    for (i = 0; i < h->count; i++) {
+        const aw__field *at = &h->fields[i];
+        f[i].name = text + at->name;
+        f[i].value = text + at->value;
+        text[at->name + at->name_len] = 0;
+        text[at->value + at->value_len] = 0;
+    }
+    f[i].name = f[i].value = NULL;
+    r->face.status = h->status;
+    r->face.headers = f;
+    return 0;
+}
+
+/* Ends the body with a NUL, and gives back room that is much too much. */
+static int aw__reply_close(aw__reply *r)
+{
+    aw__buf *b = &r->body;
+    char *end = b->n ? aw__buf_room(b, 1) : NULL, *p;
+    if (!b->n) return 0;
+    if (!end) return AW_ENOMEM;
+    *end = 0;
+    if (b->cap - b->n > 4096) {
+        p = (char *)aw__mem_resize(b->mem, b->p, b->cap, b->n + 1);
+        if (p) b->p = p, b->cap = b->n + 1;
+    }
+    r->face.body = b->p;
+    r->face.body_len = b->n;
+    return 0;
+}
+
+void aw_response_free(aw_response *reply)
+{
+    aw__reply_free((aw__reply *)reply);
+}
+
+const char *aw_response_header(const aw_response *reply, const char *name)
+{
+    const aw_header_field *f = reply ? reply->headers : NULL;
+    for (; f && f->name; f++)
+        if (aw__slice_ieq(aw__slice(f->name, strlen(f->name)), name))
+            return f->value;
+    return NULL;
+}
+
+/* A line about a URL. It comes from elsewhere, and must not forge lines. */
+static void aw__client_log(const aw_loop *l, const char *url, const char *text)
+{
+    char shown[200];
+    size_t i;
+    for (i = 0; url[i] && i + 1 < sizeof shown; i++)
+        shown[i] = aw__http_is(url[i], AW__C_VALUE) ? url[i] : '?';
+    shown[i] = 0;
+    aw__log(l, AW_LOG_WARNING, "%s: %s", shown, text);
+}
+
+#ifndef ASYNCWEB_NO_JSON
+const aw_value *aw_response_json(const aw_response *reply)
+{
+    /* Public replies are read-only; they all lie in an aw__reply. */
+    aw__reply *r = (aw__reply *)(uintptr_t)reply;
+    size_t at;
+    int rc;
+    if (!r || r->parsed) return r ? r->json : NULL;
+    r->parsed = true;
+    rc = aw__json_parse(&r->arena, reply->body, reply->body_len, &r->json, &at);
+    if (rc < 0) {
+        char text[100];
+        snprintf(text, sizeof text, "the body is not JSON: %s at byte %lu",
+                 rc == AW_EBADMSG ? "syntax error" : aw_strerror(rc),
+                 (unsigned long)at);
+        aw__client_log(r->loop, reply->url, text);
+    }
+    return r->json;
+}
+#endif
+
+/* ---- the pool: idle connections of the loop ---- */
+
+static aw__client_conn *aw__client_conn_new(aw_loop *l, aw_slice host, int port)
+{
+    size_t size = sizeof(aw__client_conn) + host.n + 1;
+    aw__client_conn *c = (aw__client_conn *)aw__mem_get(&l->mem, size);
+    if (!c) return NULL;
+    memset(c, 0, size);
+    memcpy(c + 1, host.p, host.n);
+    c->host = (const char *)(c + 1);
+    c->port = port;
+    c->size = size;
+    return c;
+}
+
+static void aw__client_conn_free(aw_loop *l, aw__client_conn *c)
+{
+    if (!c) return;
+    aw_stream_abort(c->stream);
+    aw__mem_put(&l->mem, c, c->size);
+}
+
+static void aw__pool_remove(aw__client *client, aw__client_conn *c)
+{
+    aw__list_remove(&c->link);
+    client->idle_count--;
+}
+
+/* Times the oldest one: all stay equally long. */
+static void aw__pool_time(aw_loop *l)
+{
+    aw__client *client = l->client;
+    if (client->timing) aw__timer_stop(l, &client->timer.timer);
+    client->timing = client->idle_count > 0;
+    if (client->timing)
+        aw__timer_start(l, &client->timer.timer,
+                        ((aw__client_conn *)client->idle.next)->until - l->now,
+                        AW__TIMER_CALL);
+}
+
+static void aw__pool_due(aw_loop *l, aw__call_timer *timer)
+{
+    aw__client *client = l->client;
+    (void)timer;
+    while (client->idle_count > 0) {
+        aw__client_conn *c = (aw__client_conn *)client->idle.next;
+        if (c->until > l->now) break;
+        aw__pool_remove(client, c);
+        aw__client_conn_free(l, c);
+    }
+    client->timing = false;
+    aw__pool_time(l);
+}
+
+static void aw__client_free(aw_loop *l)
+{
+    aw__client *client = l->client;
+    aw__link *i, *next;
+    for (i = client->idle.next; i != &client->idle; i = next) {
+        next = i->next;
+        aw__client_conn_free(l, (aw__client_conn *)i);
+    }
+    if (client->timing) aw__timer_stop(l, &client->timer.timer);
+    aw__mem_put(&l->mem, client, sizeof *client);
+    l->client = NULL;
+}
+
+/* The loop's client, made when it is first needed. NULL: out of memory. */
+static aw__client *aw__client_of(aw_loop *l)
+{
+    aw__client *client = l->client;
+    if (client) return client;
+    client = (aw__client *)aw__mem_get(&l->mem, sizeof *client);
+    if (!client) return NULL;
+    memset(client, 0, sizeof *client);
+    aw__list_init(&client->idle);
+    client->timer.fn = aw__pool_due;
+    l->client = client;
+    l->client_free = aw__client_free;
+    l->replies_free = aw__replies_free;
+    return client;
+}
+
+static bool aw__client_same(const aw__client_conn *c, aw_slice host, int port)
+{
+    return c->port == port && aw__slice_ieq(host, c->host);
+}
+
+/* An idle connection that has anything to read is of no use: its peer has
+   closed it, or speaks without having been asked. */
+static bool aw__client_quiet(const aw_stream *s)
+{
+    char byte;
+    return !s->error && !s->ahead &&
+        aw__io_recv(s->loop, s->fd, &byte, 1) == AW_EAGAIN;
+}
+
+/* An idle connection to this origin, or NULL. The latest is the freshest. */
+static aw__client_conn *aw__pool_take(aw_loop *l, aw_slice host, int port)
+{
+    aw__client *client = l->client;
+    aw__link *i, *prev;
+    for (i = client->idle.prev; i != &client->idle; i = prev) {
+        aw__client_conn *c = (aw__client_conn *)i;
+        prev = i->prev;
+        if (!aw__client_same(c, host, port)) continue;
+        aw__pool_remove(client, c);
+        if (aw__client_quiet(c->stream)) return c;
+        aw__client_conn_free(l, c);
+    }
+    return NULL;
+}
+
+/* Closes the oldest of this origin if it has too many, or of all. */
+static void aw__pool_evict(aw_loop *l, const aw__client_conn *origin)
+{
+    aw__client *client = l->client;
+    aw__client_conn *oldest = NULL;
+    aw__link *i;
+    int same = 0;
+    for (i = client->idle.prev; i != &client->idle; i = i->prev) {
+        aw__client_conn *c = (aw__client_conn *)i;
+        if (c->port != origin->port || strcmp(c->host, origin->host) != 0)
+            continue;
+        oldest = c;
+        same++;
+    }
+    if (same < AW__CLIENT_IDLE_ORIGIN) oldest = NULL;
+    if (client->idle_count >= AW__CLIENT_IDLE_MOST && !oldest)
+        oldest = (aw__client_conn *)client->idle.next;
+    if (!oldest) return;
+    aw__pool_remove(client, oldest);
+    aw__client_conn_free(l, oldest);
+}
+
+static void aw__pool_give(aw_loop *l, aw__client_conn *c)
+{
+    aw__client *client = l->client;
+    if (l->draining) {
+        aw__client_conn_free(l, c);
+        return;
+    }
+    aw__pool_evict(l, c);
+    c->until = l->now + AW__CLIENT_IDLE_MS;
+    aw__list_add(&client->idle, &c->link);
+    client->idle_count++;
+    if (!client->timing) aw__pool_time(l);
+}
+
+/* ---- the request ---- */
+
+/* What aw_get and aw_fetch were asked for. */
+typedef struct aw__client_ask {
+    const char *url, *method, *body, *content_type;
+    const aw_header_field *headers;
+    size_t body_len, max_body;
+    int64_t timeout_ms;
+} aw__client_ask;
+
+typedef struct aw__exchange {
+    aw_loop *loop;
+    int error;                          /* of the arguments */
+    int rc;
+    int64_t timeout_ms;
+    size_t max_body;
+    aw__url url;                        /* its text is reply->face.url */
+    aw__buf out;                        /* head, and a body that was copied */
+    aw_slice upload;                    /* a body that was not */
+    bool mocked;
+    const aw_mock *mock;                /* NULL: in no row of the table */
+    bool head_only;                     /* HEAD: answers have no body */
+    bool repeatable;                    /* RFC 9110 9.2.2: idempotent */
+    bool single;                        /* the caller speaks of Connection */
+    bool keep;                          /* the connection may go on */
+    bool arrived;                       /* a byte of the answer */
+    bool uploading;
+    uint8_t state;
+    int interim;
+    aw__client_conn *conn;
+    aw__buf in;
+    size_t seen;                        /* of `in`, by the head parser */
+    uint64_t left;
+    aw__head head;
+    aw__chunked chunked;
+    aw__reply *reply;
+} aw__exchange;
+
+static void aw__exchange_free(void *p)
+{
+    aw__exchange *x = (aw__exchange *)p;
+    aw__client_conn_free(x->loop, x->conn);
+    aw__reply_free(x->reply);
+    aw__buf_free(&x->out);
+    aw__buf_free(&x->in);
+    aw__mem_put(&x->loop->mem, x, sizeof *x);
+}
+
+static aw__exchange *aw__exchange_new(aw_loop *l)
+{
+    aw__exchange *x = aw__client_of(l)
+        ? (aw__exchange *)aw__mem_get(&l->mem, sizeof *x) : NULL;
+    if (!x) return NULL;
+    memset(x, 0, sizeof *x);
+    x->loop = l;
+    x->out.mem = x->in.mem = &l->mem;
+    x->reply = aw__reply_new(l);
+    if (x->reply) return x;
+    aw__exchange_free(x);
+    return NULL;
+}
+
+static void aw__client_put(aw__buf *b, const char *name, const char *value,
+                           size_t n)
+{
+    aw__buf_add(b, name, strlen(name));
+    aw__buf_add(b, ": ", 2);
+    aw__buf_add(b, value, n);
+    aw__buf_add(b, "\r\n", 2);
+}
+
+/* A field of ours, unless the caller has one of that name. */
+static void aw__client_put_ours(aw__buf *b, const aw_header_field *theirs,
+                                const char *name, const char *value, size_t n)
+{
+    for (; theirs && theirs->name; theirs++)
+        if (aw__slice_ieq(aw__slice(name, strlen(name)), theirs->name)) return;
+    aw__client_put(b, name, value, n);
+}
+
+/* Adds a field of the caller's. What frames a message is not theirs to say:
+   two readings of where it ends are how requests are smuggled. */
+static int aw__client_put_theirs(aw__exchange *x, const aw_header_field *f)
+{
+    aw_slice name = aw__slice(f->name, strlen(f->name));
+    const char *value = f->value ? f->value : "";
+    size_t n = strlen(value);
+    if (!aw__is_token(name.p, name.n) ||
+        aw__http_span(value, value + n, AW__C_VALUE) != value + n)
+        return AW_EINVAL;
+    if (aw__slice_ieq(name, "content-length") ||
+        aw__slice_ieq(name, "transfer-encoding")) return AW_EINVAL;
+    if (aw__slice_ieq(name, "connection")) x->single = true;
+    if (f->value) aw__client_put(&x->out, f->name, value, n);
+    return 0;
+}
+
+/* Authorization from user:password@ (RFC 7617 section 2), decoded first. */
+static int aw__client_put_user(aw__exchange *x, const aw_header_field *theirs)
+{
+    const aw_slice user = x->url.user;
+    size_t n = user.n + 1, at = sizeof "Basic " - 1;
+    char *plain, *coded;
+    if (!user.p) return 0;
+    plain = (char *)aw__arena_get(&x->reply->arena, n);
+    coded = (char *)aw__arena_get(&x->reply->arena, at + (n + 2) / 3 * 4);
+    if (!plain || !coded) return AW_ENOMEM;
+    if (aw__url_decode(plain, user.p, user.n, false, &n) < 0) return AW_EURL;
+    if (!memchr(user.p, ':', user.n)) plain[n++] = ':';
+    memcpy(coded, "Basic ", at);
+    at += aw__base64_encode(coded + at, plain, n);
+    aw__client_put_ours(&x->out, theirs, "Authorization", coded, at);
+    return 0;
+}
+
+/* The request line (RFC 9112 3.2.1: origin-form; the fragment stays here). */
+static void aw__client_put_line(aw__exchange *x, const char *method)
+{
+    aw__buf *b = &x->out;
+    aw__buf_add(b, method, strlen(method));
+    aw__buf_add(b, " ", 1);
+    aw__buf_add(b, x->url.path.p, x->url.path.n);
+    if (x->url.query.p) aw__buf_add(b, "?", 1);
+    aw__buf_add(b, x->url.query.p, x->url.query.n);
+    aw__buf_add(b, " HTTP/1.1\r\n", 11);
+}
+
+/* Length and body. RFC 9110 8.6: a method that is meant to have a body says
+   so even if it is empty. */
+static void aw__client_put_body(aw__exchange *x, const aw__client_ask *ask,
+                                int verb)
+{
+    size_t n = ask->body_len || !ask->body ? ask->body_len : strlen(ask->body);
+    aw__buf *b = &x->out;
+    char text[24];
+    if (ask->body || verb == AW__POST || verb == AW__PUT || verb == AW__PATCH) {
+        int len = snprintf(text, sizeof text, "%lu", (unsigned long)n);
+        aw__client_put(b, "Content-Length", text, (size_t)len);
+    }
+    aw__buf_add(b, "\r\n", 2);
+    if (n <= AW__CLIENT_COPY) aw__buf_add(b, ask->body, n);
+    else x->upload = aw__slice(ask->body, n);
+}
+
+static int aw__client_bad(aw__exchange *x, const char *text)
+{
+    aw__client_log(x->loop, x->reply->face.url, text);
+    return AW_EINVAL;
+}
+
+/* The header fields, but for the body's length. */
+static int aw__client_put_fields(aw__exchange *x, const aw__client_ask *ask)
+{
+    const aw_header_field *theirs = ask->headers, *f;
+    const char *type = ask->content_type;
+    size_t n = type ? strlen(type) : 0;
+    int rc;
+    aw__client_put_ours(&x->out, theirs, "Host", x->url.authority.p,
+                        x->url.authority.n);
+    aw__client_put_ours(&x->out, theirs, "User-Agent", "asyncweb/0.1", 12);
+    aw__client_put_ours(&x->out, theirs, "Accept", "*/*", 3);
+    rc = aw__client_put_user(x, theirs);
+    if (rc < 0) return rc;
+    for (f = theirs; f && f->name; f++)
+        if (aw__client_put_theirs(x, f) < 0)
+            return aw__client_bad(x, "a header field that cannot be sent");
+    if (type && aw__http_span(type, type + n, AW__C_VALUE) != type + n)
+        return aw__client_bad(x, "a content_type that cannot be sent");
+    if (type) aw__client_put_ours(&x->out, theirs, "Content-Type", type, n);
+    return 0;
+}
+
+static const char *aw__client_method(const aw__client_ask *ask)
+{
+    if (ask->method) return ask->method;
+    return ask->body ? "POST" : "GET";
+}
+
+static int aw__client_request(aw__exchange *x, const aw__client_ask *ask)
+{
+    const char *method = aw__client_method(ask);
+    int verb = aw__http_verb(method, strlen(method)), rc;
+    if (!aw__is_token(method, strlen(method)) || verb == AW__CONNECT)
+        return aw__client_bad(x, "not a method that can be fetched with");
+    if (ask->body_len && !ask->body)
+        return aw__client_bad(x, "a body_len without a body");
+    x->head_only = verb == AW__HEAD;
+    x->repeatable = verb != AW__POST && verb != AW__PATCH && verb != AW__OTHER;
+    aw__client_put_line(x, method);
+    rc = aw__client_put_fields(x, ask);
+    if (rc < 0) return rc;
+    aw__client_put_body(x, ask, verb);
+    return x->out.failed ? AW_ENOMEM : 0;
+}
+
+/* The row of the table for this request, or NULL. */
+static const aw_mock *aw__mock_find(const aw__exchange *x, const char *method)
+{
+    const aw_mock *m = x->loop->mocks;
+    const char *url = x->reply->face.url;
+    size_t n = strcspn(url, "?");
+    for (; m->url; m++) {
+        bool same = strcmp(m->url, url) == 0 ||
+            (strlen(m->url) == n && memcmp(m->url, url, n) == 0);
+        if (same && (!m->method || strcmp(m->method, method) == 0)) return m;
+    }
+    return NULL;
+}
+
+/* Reads and copies all that the caller passed. 0, or what is wrong with it. */
+static int aw__client_prepare(aw__exchange *x, const aw__client_ask *ask)
+{
+    const char *url = ask->url ? ask->url : "";
+    aw_loop *l = x->loop;
+    x->timeout_ms = ask->timeout_ms;
+    x->max_body = ask->max_body;
+    if (!x->timeout_ms) x->timeout_ms = AW__CLIENT_MS;
+    if (!x->max_body) x->max_body = AW__CLIENT_MAX_BODY;
+    url = aw__arena_text(&x->reply->arena, url, strlen(url));
+    if (!url) return AW_ENOMEM;
+    x->reply->face.url = url;
+    if (aw__url_parse(url, &x->url) < 0 || x->url.ws) {
+        aw__client_log(l, url, "not a URL this client can fetch; it takes "
+                       "http://host[:port]/path, other bytes as %XX");
+        return AW_EURL;
+    }
+    if (x->url.tls && !l->mocks) {
+        aw__client_log(l, url, aw_strerror(AW_ENOTLS));
+        return AW_ENOTLS;
+    }
+    x->mocked = l->mocks != NULL;
+    if (x->mocked) x->mock = aw__mock_find(x, aw__client_method(ask));
+    return aw__client_request(x, ask);
+}
+
+/* ---- the answer: no I/O here ---- */
+
+/* Makes room for the next read; *n is how much. NULL: out of memory. */
+static char *aw__client_room(aw__exchange *x, size_t *n)
+{
+    aw__buf *b = &x->reply->body;
+    *n = AW__CLIENT_READ;
+    if (x->state == AW__CLIENT_LENGTH) {        /* the room is there */
+        *n = x->left < INT_MAX ? (size_t)x->left : INT_MAX;
+        return b->p + b->n;
+    }
+    if (x->state == AW__CLIENT_CLOSE) return aw__buf_room(b, *n + 1);
+    if (x->state == AW__CLIENT_HEAD) *n = 4096 - AW__HEAD_SLACK;
+    return aw__buf_room(&x->in, *n + AW__HEAD_SLACK);
+}
+
+/* A body whose length is known gets its room once; the NUL included. */
+static int aw__client_reserve(aw__exchange *x)
+{
+    aw__buf *b = &x->reply->body;
+    if (x->left > x->max_body || x->left >= SIZE_MAX) return AW_ETOOBIG;
+    b->p = (char *)aw__mem_get(b->mem, (size_t)x->left + 1);
+    if (!b->p) return AW_ENOMEM;
+    b->cap = (size_t)x->left + 1;
+    return 0;
+}
+
+static int aw__client_add(aw__exchange *x, const char *p, size_t n)
+{
+    aw__buf *b = &x->reply->body;
+    if (!n) return 0;
+    if (n > x->max_body - b->n) return AW_ETOOBIG;
+    aw__buf_add(b, p, n);
+    return b->failed ? AW_ENOMEM : 0;
+}
+
+/* Drops the first n bytes of `in`. */
+static void aw__client_drop(aw__exchange *x, size_t n)
+{
+    x->in.n -= n;
+    memmove(x->in.p, x->in.p + n, x->in.n);
+    x->seen = 0;
+}
+
+/* A final head is there: what body follows (RFC 9112 6.3). */
+static int aw__client_body(aw__exchange *x)
+{
+    const aw__head *h = &x->head;
+    if (!h->keep_alive) x->keep = false;
+    if (x->head_only || h->status == 204 || h->status == 304 ||
+        (h->content_length == 0 && !h->chunked)) {
+        x->state = AW__CLIENT_DONE;
+    } else if (h->chunked) {
+        x->state = AW__CLIENT_CHUNKED;
+    } else if (h->content_length > 0) {
+        x->state = AW__CLIENT_LENGTH;
+        x->left = (uint64_t)h->content_length;
+        return aw__client_reserve(x);
+    } else {
+        x->state = AW__CLIENT_CLOSE;
+        x->keep = false;
+    }
+    return 0;
+}
+
+/* 0: the final head is done with. AW_EAGAIN, or an error. */
+static int aw__client_feed_head(aw__exchange *x)
+{
+    aw__head *h = &x->head;
+    int rc;
+    for (;;) {
+        if (!x->in.n) return AW_EAGAIN;
+        memset(x->in.p + x->in.n, 0, AW__HEAD_SLACK);
+        h->fields = x->loop->client->fields;
+        h->max_fields = AW__CLIENT_FIELDS;
+        rc = aw__http_response_head(x->in.p, x->in.n, x->seen,
+                                    AW__CLIENT_MAX_HEAD, h);
+        if (rc == AW_EAGAIN) x->seen = x->in.n;
+        if (rc < 0) return rc;
+        if (h->status >= 200) break;
+        /* RFC 9110 15.2: any number may come first, but not without end; and
+           101 (15.2.2) would answer an Upgrade. */
+        if (h->status == 101 || ++x->interim > AW__CLIENT_INTERIM)
+            return AW_EBADMSG;
+        aw__client_drop(x, (size_t)rc);
+    }
+    if (h->status > 599) return AW_EBADMSG;
+    if (aw__reply_head(x->reply, x->in.p, (size_t)rc, h) < 0) return AW_ENOMEM;
+    aw__client_drop(x, (size_t)rc);
+    return aw__client_body(x);
+}
+
+static int aw__client_feed_chunks(aw__exchange *x)
+{
+    aw_slice in = aw__slice(x->in.p, x->in.n), data;
+    int rc;
+    while ((rc = aw__chunked_next(&x->chunked, &in, &data)) == AW_OK) {
+        rc = aw__client_add(x, data.p, data.n);
+        if (rc < 0) return rc;
+    }
+    aw__client_drop(x, x->in.n - in.n);
+    if (rc == 1) x->state = AW__CLIENT_DONE;
+    return rc == 1 ? 0 : rc;
+}
+
+/* Takes bytes that came with the head into a body that is read directly. */
+static int aw__client_feed_rest(aw__exchange *x)
+{
+    size_t n = x->in.n;
+    int rc;
+    if (x->state == AW__CLIENT_LENGTH && n > x->left) n = (size_t)x->left;
+    rc = aw__client_add(x, x->in.p, n);
+    if (rc < 0) return rc;
+    aw__client_drop(x, n);
+    if (x->state == AW__CLIENT_LENGTH && (x->left -= n) == 0)
+        x->state = AW__CLIENT_DONE;
+    return 0;
+}
+
+/* Works on what has come. 1: the answer is complete. AW_EAGAIN: more. */
+static int aw__client_feed(aw__exchange *x)
+{
+    int rc = 0;
+    if (x->state == AW__CLIENT_HEAD) rc = aw__client_feed_head(x);
+    if (rc == 0 && x->state == AW__CLIENT_CHUNKED)
+        rc = aw__client_feed_chunks(x);
+    else if (rc == 0 && x->in.n && x->state != AW__CLIENT_DONE)
+        rc = aw__client_feed_rest(x);
+    if (rc == 0 && x->state == AW__CLIENT_DONE) rc = aw__reply_close(x->reply);
+    if (rc == 0) rc = x->state == AW__CLIENT_DONE ? 1 : AW_EAGAIN;
+    return rc;
+}
+
+/* The peer has ended the connection. Only a body without a length of its own
+   may end so; to take part of another for the whole is a cut-off attack
+   (RFC 9112 8). */
+static int aw__client_eof(aw__exchange *x)
+{
+    if (x->state != AW__CLIENT_CLOSE) return AW_EEOF;
+    x->state = AW__CLIENT_DONE;
+    return aw__client_feed(x);
+}
+
+/* n > 0 bytes came where aw__client_room said. As aw__client_feed. */
+static int aw__client_got(aw__exchange *x, size_t n)
+{
+    x->arrived = true;
+    if (x->state == AW__CLIENT_HEAD || x->state == AW__CLIENT_CHUNKED) {
+        x->in.n += n;
+        return aw__client_feed(x);
+    }
+    x->reply->body.n += n;
+    if (x->state == AW__CLIENT_LENGTH && (x->left -= n) == 0)
+        x->state = AW__CLIENT_DONE;
+    if (x->reply->body.n > x->max_body) return AW_ETOOBIG;
+    return aw__client_feed(x);
+}
+
+/* ---- the exchange ---- */
+
+/* The answer is complete. Bytes behind it belong to nothing we asked. */
+static void aw__client_settle(aw__exchange *x)
+{
+    if (!x->keep || x->uploading || x->in.n) return;
+    aw__pool_give(x->loop, x->conn);
+    x->conn = NULL;
+}
+
+static bool aw__client_hung_up(int rc)
+{
+    return rc == AW_EEOF || rc == AW_ECONNRESET || rc == AW_ECLOSED;
+}
+
+/* Sends a large body while the answer is being read: a peer may answer, and
+   even close, before it has taken all of it. What it said then counts. */
+AW_ASYNC(aw__client_upload, (aw__exchange *x;), int rc;)
+{
+    AW_BEGIN {
+        AW_AWAIT_TO(self->rc, aw_write, self->x->conn->stream,
+                    self->x->upload.p, self->x->upload.n);
+        self->x->uploading = false;
+        if (self->rc < 0) self->x->keep = false;
+        AW_RETURN(aw__client_hung_up(self->rc) ? 0 : self->rc);
+    }
+}
+
+/* One request and its answer on x->conn. */
+AW_ASYNC(aw__client_turn, (aw__exchange *x;), int rc; size_t n; char *room;)
+{
+    aw__exchange *const x = self->x;
+    AW_BEGIN {
+        x->keep = !x->single;
+        AW_AWAIT_TO(self->rc, aw_write, x->conn->stream, x->out.p, x->out.n);
+        if (self->rc < 0 && !aw__client_hung_up(self->rc))
+            AW_RETURN(self->rc);
+        if (self->rc < 0) x->keep = false;
+        x->uploading = self->rc >= 0 && x->upload.n;
+        if (x->uploading) AW_START(aw__client_upload, x);
+        self->rc = AW_EAGAIN;
+        while (self->rc == AW_EAGAIN) {
+            self->room = aw__client_room(x, &self->n);
+            if (!self->room) AW_RETURN(AW_ENOMEM);
+            AW_AWAIT_TO(self->rc, aw_read, x->conn->stream, self->room,
+                        self->n);
+            if (self->rc < 0) AW_RETURN(self->rc);
+            self->rc = self->rc > 0 ? aw__client_got(x, (size_t)self->rc)
+                : aw__client_eof(x);
+        }
+        if (self->rc > 0) aw__client_settle(x);
+        AW_RETURN(self->rc);
+    }
+}
+
+/* RFC 9112 9.3.1: only what is safe to do twice, and only when the peer may
+   have closed the connection before it saw the request. */
+static bool aw__client_again(const aw__exchange *x, int rc)
+{
+    return aw__client_hung_up(rc) && x->repeatable && !x->arrived;
+}
+
+AW_ASYNC(aw__client_fetch, (aw__exchange *x;), int rc;)
+{
+    aw__exchange *const x = self->x;
+    AW_BEGIN {
+        x->conn = aw__pool_take(x->loop, x->url.host, x->url.port);
+        if (x->conn) {
+            AW_AWAIT_TO(self->rc, aw__client_turn, x);
+            if (!aw__client_again(x, self->rc)) AW_RETURN(self->rc);
+            aw__client_conn_free(x->loop, x->conn);
+        }
+        x->conn = aw__client_conn_new(x->loop, x->url.host, x->url.port);
+        if (!x->conn) AW_RETURN(AW_ENOMEM);
+        AW_AWAIT(aw_connect, &x->conn->stream, x->conn->host, x->conn->port);
+        AW_AWAIT_TO(self->rc, aw__client_turn, x);
+        AW_RETURN(self->rc);
+    }
+}
+
+/* ---- pretended upstreams ---- */
+
+void aw_loop_mock(aw_loop *l, const aw_mock *mocks)
+{
+    l->mocks = mocks;
+}
+
+/* Copies a list of fields into the reply. */
+static int aw__mock_headers(aw__reply *r, const aw_header_field *from)
+{
+    aw_header_field *to;
+    size_t i, n = 0;
+    while (from && from[n].name) n++;
+    to = (aw_header_field *)aw__arena_get(&r->arena, (n + 1) * sizeof *to);
+    if (!to) return AW_ENOMEM;
+    for (i = 0; i < n; i++) {
+        const char *value = from[i].value ? from[i].value : "";
+        to[i].name = aw__arena_text(&r->arena, from[i].name,
+                                    strlen(from[i].name));
+        to[i].value = aw__arena_text(&r->arena, value, strlen(value));
+        if (!to[i].name || !to[i].value) return AW_ENOMEM;
+    }
+    to[n].name = to[n].value = NULL;
+    r->face.headers = to;
+    return 0;
+}
+
+static int aw__mock_reply(aw__exchange *x)
+{
+    const aw_mock *m = x->mock;
+    const char *body = m->body && !x->head_only ? m->body : "";
+    int rc;
+    if (m->error < 0) return m->error;
+    x->reply->face.status = m->status ? m->status : 200;
+    rc = aw__mock_headers(x->reply, m->headers);
+    if (rc == 0) rc = aw__client_add(x, body, strlen(body));
+    return rc < 0 ? rc : aw__reply_close(x->reply);
+}
+
+AW_ASYNC(aw__mock_fetch, (aw__exchange *x;))
+{
+    AW_BEGIN {
+        if (!self->x->mock) {
+            aw__client_log(aw_t->loop, self->x->reply->face.url,
+                           "not in the table of mocks");
+            AW_RETURN(AW_ECONNREFUSED);
+        }
+        AW_AWAIT(aw_sleep_ms, self->x->mock->delay_ms);
+        AW_RETURN(aw__mock_reply(self->x));
+    }
+}
+
+/* ---- aw_get, aw_fetch ---- */
+
+/* How the frames of both begin. The exchange hangs on the frame's defer. */
+typedef struct aw__fetch_frame {
+    aw_frame aw;
+    aw_response **out;
+} aw__fetch_frame;
+
+/* The peer's time-out, unless it is the clean-up that has no time left. */
+static int aw__fetch_result(const aw__ctx *t, const aw__exchange *x)
+{
+    if (x->rc == AW_EDEADLINE && !(t->flags & AW__NO_GRACE))
+        return AW_ETIMEDOUT;
+    return x->rc < 0 ? x->rc : x->reply->face.status;
+}
+
+static aw_use_RETURN_not_return aw__fetch_run(aw__ctx *aw_t, aw_frame *f)
+{
+    aw__fetch_frame *self = (aw__fetch_frame *)f;
+    aw__exchange *x = (aw__exchange *)f->defer_arg;
+    aw__reply *reply = NULL;
+    AW_BEGIN {
+        if (!x) AW_RETURN(AW_ENOMEM);
+        if (x->error < 0) AW_RETURN(x->error);
+        if (x->mocked)
+            AW_AWAIT_FOR_TO(x->timeout_ms, x->rc, aw__mock_fetch, x);
+        else
+            AW_AWAIT_FOR_TO(x->timeout_ms, x->rc, aw__client_fetch, x);
+        AW_RETURN(aw__fetch_result(aw_t, x));
+    } AW_FINALLY {
+        if (AW_OUTCOME() >= 0) reply = x->reply, x->reply = NULL;
+        aw__reply_deliver((aw__task *)aw_t, self->out, reply);
+    }
+}
+
+/* Copies what the arguments point to, and drops the pointers: what they point
+   to may be gone when the frame first runs. */
+static void aw__fetch_enter(aw__ctx *ctx, aw_frame *f,
+                            const aw__client_ask *ask)
+{
+    aw__exchange *x = aw__exchange_new(ctx->loop);
+    f->defer = x ? aw__exchange_free : NULL;
+    f->defer_arg = x;
+    if (x) x->error = aw__client_prepare(x, ask);
+    memset((aw__fetch_frame *)f + 1, 0,
+           f->fn->size - sizeof(aw__fetch_frame));
+}
+
+static void aw__get_enter(aw__ctx *ctx, aw_frame *f)
+{
+    aw__client_ask ask;
+    memset(&ask, 0, sizeof ask);
+    ask.url = AW__LEAF_ARGS(aw_get, f + 1)->url;
+    aw__fetch_enter(ctx, f, &ask);
+}
+
+static void aw__ask_enter(aw__ctx *ctx, aw_frame *f)
+{
+    const aw_args_aw_fetch *a = AW__LEAF_ARGS(aw_fetch, f + 1);
+    aw__client_ask ask;
+    ask.url = a->url;
+    ask.method = a->method;
+    ask.body = a->body;
+    ask.content_type = a->content_type;
+    ask.headers = a->headers;
+    ask.body_len = a->body_len;
+    ask.max_body = a->max_body;
+    ask.timeout_ms = a->timeout_ms;
+    aw__fetch_enter(ctx, f, &ask);
+}
+
+#define AW__FETCH_FN(name, enter) \
+    const aw_fn aw_fn_##name = { \
+        #name, "asyncweb.h", aw__fetch_run, NULL, \
+        (uint32_t)(sizeof(aw_frame) + sizeof(aw_args_##name) - AW__ARGS_FROM), \
+        (uint32_t)(sizeof(aw_frame) + sizeof(aw_args_##name) - AW__ARGS_FROM), \
+        (uint32_t)(sizeof(aw_args_##name) - AW__ARGS_FROM), \
+        "(aw_response **out;)", enter}
+
+AW__FETCH_FN(aw_get, aw__get_enter);
+AW__FETCH_FN(aw_fetch, aw__ask_enter);
+
+#endif /* ASYNCWEB_NO_CLIENT */
 
 #ifdef __cplusplus
 }

@@ -71,8 +71,12 @@ static aw_loop *open_loop(void)
 AW__UNUSED
 static long long held_bytes(const aw_loop *l)
 {
-    return (long long)(l->mem.live - (size_t)l->slot_cap * sizeof *l->slots -
-                       (size_t)l->fd_cap * sizeof *l->fds);
+    size_t tables = (size_t)l->slot_cap * sizeof *l->slots +
+        (size_t)l->fd_cap * sizeof *l->fds;
+#ifdef ASYNCWEB_POLL
+    tables += (size_t)l->poll_cap * sizeof(struct pollfd);
+#endif
+    return (long long)l->mem.live - (long long)tables;
 }
 
 AW__UNUSED
@@ -83,9 +87,7 @@ static void check_idle(const aw_loop *l)
     CHECK(!l->ready);
     CHECK_EQ(l->wheel.count, 0);
     CHECK_EQ(l->fd_count, 1);           /* the wake-up descriptor */
-#ifndef ASYNCWEB_POLL
     CHECK_EQ(held_bytes(l), 0);
-#endif
 }
 
 /* Frees a loop whose tasks have all ended. */

@@ -353,7 +353,7 @@ TEST(oom_each_spawn_start_defer_await)
             NOTE("seed %d, call %ld fails", (int)seeds[i], n + 1);
             seen = run_scenario(seeds[i], 0, ++n).faults;
         } while (n <= seen);
-        CHECK(n > 100);
+        CHECK(n > 60);
     }
 }
 
