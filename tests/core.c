@@ -505,7 +505,10 @@ ASYNC(commits_for_ever, (int direct;), int rc;)
         if (self->direct) SHIELD(aw_sleep_ms, AW_FOREVER);
         else SHIELD(sleeper, AW_FOREVER, 0);
         mark("never");
-    } FINALLY { mark("f"); }
+    } FINALLY {
+        CHECK_EQ(OUTCOME(), AW_ECANCELED);
+        mark("f");
+    }
 }
 
 TEST(shield_ends_with_the_grace)

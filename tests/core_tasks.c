@@ -1040,6 +1040,69 @@ TEST(fd_wake_of_an_earlier_registration)
     close(fresh[0]), close(fresh[1]);
 }
 
+static struct {
+    int fd[2], fresh, events[2];
+} swap;
+
+/* The first of two ready descriptors closes the other one and opens it for
+   something else. */
+static void swaps_other(aw_loop *l, int fd, int events)
+{
+    const int me = fd == swap.fd[1], other = swap.fd[!me];
+    (void)events;
+    swap.events[me]++;
+    if (swap.events[0] + swap.events[1] > 1) return;
+    aw__fd_forget(l, other);
+    CHECK_EQ(dup2(swap.fresh, other), other);
+    CHECK_EQ(aw__fd_open(l, other, AW__FD_STREAM, NULL), 0);
+    CHECK_EQ(aw__fd_want(l, other, AW_READ), 0);
+}
+
+/* An event that the kernel had queued for the old one hits nobody. */
+TEST(fd_event_of_an_earlier_registration)
+{
+    int a[2], b[2], fresh[2], i;
+    aw_loop *l = open_loop();
+    CHECK_EQ(pipe(a) + pipe(b) + pipe(fresh), 0);
+    CHECK_EQ(write(a[1], "x", 1) + write(b[1], "x", 1), 2);
+    memset(&swap, 0, sizeof swap);
+    swap.fd[0] = a[0];
+    swap.fd[1] = b[0];
+    swap.fresh = fresh[0];
+    l->on_fd[AW__FD_STREAM] = swaps_other;
+    for (i = 0; i < 2; i++) {
+        CHECK_EQ(aw__fd_open(l, swap.fd[i], AW__FD_STREAM, NULL), 0);
+        CHECK_EQ(aw__fd_want(l, swap.fd[i], AW_READ | AW__ONCE), 0);
+    }
+    CHECK_EQ(aw_loop_step(l, 0), 0);
+    CHECK_EQ(swap.events[0] + swap.events[1], 1);
+    CHECK_EQ(write(fresh[1], "x", 1), 1);
+    CHECK_EQ(aw_loop_step(l, 0), 0);
+    CHECK_EQ(swap.events[0] + swap.events[1], 2);
+    for (i = 0; i < 2; i++) aw__fd_forget(l, swap.fd[i]);
+    close_loop(l);
+    close(a[0]), close(a[1]), close(b[0]), close(b[1]);
+    close(fresh[0]), close(fresh[1]);
+}
+
+/* A wait that was cancelled has left the poller, and is not heard of again. */
+TEST(fd_forgotten_when_cancelled)
+{
+    int p[2], other;
+    aw_loop *l = open_loop();
+    CHECK_EQ(pipe(p), 0);
+    other = dup(p[0]);
+    SPAWN_ON(l, cancel_after, 10,
+             SPAWN_ON(l, waits_fd, p[0], AW_READ, AW_READ));
+    CHECK_EQ(aw_loop_run(l), 0);
+    close(p[0]);
+    CHECK_EQ(write(p[1], "x", 1), 1);
+    CHECK_EQ(aw__poll_wait(l, 0), 0);
+    close_loop(l);
+    close(other);
+    close(p[1]);
+}
+
 TEST(fd_regular_file)
 {
     char name[] = "/tmp/aw-test-XXXXXX";
