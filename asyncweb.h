@@ -5410,17 +5410,38 @@ static aw_use_RETURN_not_return aw__leaf_run(aw__ctx *ctx, aw_frame *f)
 
 /* `fields` are those arguments whose pointers must stay valid while it waits:
    debug mode looks where they point. */
-#define AW__LEAF(name) AW__LEAF_KEEPS(name, "")
-#define AW__LEAF_KEEPS(name, fields) \
+#define AW__LEAF(name) AW__LEAF_FN(name, "", NULL)
+#define AW__LEAF_KEEPS(name, fields) AW__LEAF_FN(name, fields, NULL)
+#define AW__LEAF_FN(name, fields, enter) \
     const aw_fn aw_fn_##name = { \
         #name, "asyncweb.h", aw__leaf_run, aw__##name, \
         (uint32_t)(sizeof(aw_frame) + sizeof(aw_args_##name) - AW__ARGS_FROM), \
         (uint32_t)(sizeof(aw_frame) + sizeof(aw_args_##name) - AW__ARGS_FROM), \
-        (uint32_t)(sizeof(aw_args_##name) - AW__ARGS_FROM), fields, NULL}
+        (uint32_t)(sizeof(aw_args_##name) - AW__ARGS_FROM), fields, enter}
 
 /* The arguments of a leaf, as its struct. */
 #define AW__LEAF_ARGS(name, p) \
     ((const aw_args_##name *)(const void *)((const char *)(p) - AW__ARGS_FROM))
+
+/* A leaf that was not awaited but started has a frame, and runs when the
+   caller's C stack is gone: this copies its text before. */
+static const char aw__text_lost[] = "";
+
+static void aw__text_keep(aw__ctx *ctx, const char **text)
+{
+    const size_t n = *text ? strlen(*text) + 1 : 0;
+    char *copy;
+    if (n == 0) return;
+    copy = (char *)aw__task_get((aw__task *)ctx, n);
+    if (copy) memcpy(copy, *text, n);
+    *text = copy ? copy : aw__text_lost;
+}
+
+/* The arguments in a frame, as the struct that a call fills. */
+static void *aw__frame_args(aw_frame *f)
+{
+    return (char *)(f + 1) - AW__ARGS_FROM;
+}
 
 void aw__fell(aw_frame *f)
 {
@@ -8355,12 +8376,20 @@ static aw_use_RETURN_not_return aw__aw_read_until(aw__ctx *ctx,
     op.buffer = (char *)a->buffer;
     op.until = a->delimiter;
     op.until_n = strlen(a->delimiter);
+    if (a->delimiter == aw__text_lost) return aw__at_once(op.task, AW_ENOMEM);
     if (op.until_n == 0) return aw__at_once(op.task, AW_EINVAL);
     return aw__read(&op);
 }
+
+static void aw__read_until_enter(aw__ctx *ctx, aw_frame *f)
+{
+    aw__text_keep(ctx, &((aw_args_aw_read_until *)
+                         aw__frame_args(f))->delimiter);
+}
 /* The delimiter has been copied: it may point where it likes. */
-AW__LEAF_KEEPS(aw_read_until, "(void *stream; void *buffer; size_t size; "
-                              "size_t delimiter;)");
+AW__LEAF_FN(aw_read_until, "(void *stream; void *buffer; size_t size; "
+                              "size_t delimiter;)",
+            aw__read_until_enter);
 
 static aw_use_RETURN_not_return aw__aw_write(aw__ctx *ctx, const void *args)
 {
@@ -8504,10 +8533,16 @@ static aw_use_RETURN_not_return aw__aw_connect(aw__ctx *ctx, const void *args)
     const aw_args_aw_connect *a = AW__LEAF_ARGS(aw_connect, args);
     *a->out = NULL;
     if (!a->host) return aw__at_once((aw__task *)ctx, AW_EINVAL);
+    if (a->host == aw__text_lost) return aw__at_once((aw__task *)ctx, AW_ENOMEM);
     return aw__call AW__CALL((ctx, ), aw__connect, a->out,
                              aw__host_copy(a->host), a->port);
 }
-AW__LEAF(aw_connect);
+
+static void aw__connect_enter(aw__ctx *ctx, aw_frame *f)
+{
+    aw__text_keep(ctx, &((aw_args_aw_connect *)aw__frame_args(f))->host);
+}
+AW__LEAF_FN(aw_connect, "", aw__connect_enter);
 
 /* ---- listening ---- */
 
@@ -8666,10 +8701,16 @@ static aw_use_RETURN_not_return aw__aw_listen(aw__ctx *ctx, const void *args)
 {
     const aw_args_aw_listen *a = AW__LEAF_ARGS(aw_listen, args);
     *a->out = NULL;
+    if (a->host == aw__text_lost) return aw__at_once((aw__task *)ctx, AW_ENOMEM);
     return aw__call AW__CALL((ctx, ), aw__listen, a->out,
                              aw__host_copy(a->host), a->port);
 }
-AW__LEAF(aw_listen);
+
+static void aw__listen_enter(aw__ctx *ctx, aw_frame *f)
+{
+    aw__text_keep(ctx, &((aw_args_aw_listen *)aw__frame_args(f))->host);
+}
+AW__LEAF_FN(aw_listen, "", aw__listen_enter);
 
 /* >>floor5 client  HTTP/1.1 client (RFC 9112) ------------------------------ */
 

@@ -1061,3 +1061,54 @@ TEST(gathered_write)
             close_loop(l);
         }
 }
+
+/* Text on the C stack of the one who starts: gone when the child first runs. */
+ASYNC(starts_with_text, (int port;), aw_stream *s; int rc, n; char line[80];)
+{
+    BEGIN {
+        {
+            char host[16];
+            strcpy(host, "127.0.0.1");
+            START_TO(self->rc, aw_connect, &self->s, host, self->port);
+            memset(host, 'x', sizeof host - 1);
+        }
+        GATHER();
+        CHECK_EQ(self->rc, 0);
+        {
+            char end[4];
+            strcpy(end, "\r\n");
+            START_TO(self->n, aw_read_until, self->s, self->line,
+                     sizeof self->line, end);
+            memset(end, 'x', sizeof end - 1);
+        }
+        GATHER();
+        CHECK_EQ(self->n, 7);
+    } FINALLY { aw_stream_abort(self->s); }
+}
+
+ASYNC(says_hello, (aw_listener *x;), aw_stream *s;)
+{
+    BEGIN {
+        AWAIT(aw_accept, self->x, &self->s);
+        AWAIT(aw_write, self->s, "hello\r\nworld", 12);
+    } FINALLY { AWAIT(aw_close, self->s); }
+}
+
+ASYNC(text_in_start, (), aw_listener *x;)
+{
+    BEGIN {
+        AWAIT(aw_listen, &self->x, "127.0.0.1", 0);
+        START(says_hello, self->x);
+        START(starts_with_text, aw_listener_port(self->x));
+        GATHER();
+    } FINALLY { aw_listener_close(self->x); }
+}
+
+TEST(started_leaf_copies_text)
+{
+    aw_loop *l = aw_loop_new(NULL);
+    CHECK_EQ(aw__sim_open(l), 0);
+    SPAWN_ON(l, text_in_start);
+    CHECK_EQ(aw_loop_run(l), 0);
+    aw_loop_free(l);
+}
