@@ -1086,7 +1086,7 @@ ASYNC(starts_with_text, (int port;), aw_stream *s; int rc, n; char line[80];)
     } FINALLY { aw_stream_abort(self->s); }
 }
 
-ASYNC(says_hello, (aw_listener *x;), aw_stream *s;)
+ASYNC(greets_once, (aw_listener *x;), aw_stream *s;)
 {
     BEGIN {
         AWAIT(aw_accept, self->x, &self->s);
@@ -1098,7 +1098,7 @@ ASYNC(text_in_start, (), aw_listener *x;)
 {
     BEGIN {
         AWAIT(aw_listen, &self->x, "127.0.0.1", 0);
-        START(says_hello, self->x);
+        START(greets_once, self->x);
         START(starts_with_text, aw_listener_port(self->x));
         GATHER();
     } FINALLY { aw_listener_close(self->x); }
