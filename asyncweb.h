@@ -79,7 +79,7 @@ extern "C" {
     X(ETOOBIG, 15, "larger than the limit") \
     X(EBADMSG, 16, "the peer broke the protocol") \
     X(EURL, 17, "not a URL this client can fetch") \
-    X(ENOTLS, 18, "https needs TLS: build with -DASYNCWEB_BEARSSL") \
+    X(ENOTLS, 18, "https needs TLS, which is not built in: use a local proxy") \
     X(EDNS, 19, "the host name could not be resolved") \
     X(ECONNREFUSED, 20, "connection refused") \
     X(ECONNRESET, 21, "connection reset by the peer") \

@@ -354,7 +354,7 @@ TEST(wrong_arguments)
     log_text[0] = 0;
     CHECK_EQ(fetch_on(l, wish_of(NULL, "https://example.com/")), AW_ENOTLS);
     CHECK(strstr(log_text, "https://example.com/: https needs TLS: build with "
-                 "-DASYNCWEB_BEARSSL"));
+                 "local proxy"));
     CHECK_EQ(fetch_on(l, wish_of(NULL, "http://nonexistent.invalid/")),
              AW_EDNS);
     CHECK_EQ(fetch_on(l, wish_of(NULL, "http://127.0.0.1:8001/")),
