@@ -4439,9 +4439,10 @@ aw__log(const aw_loop *l, aw_log_level level, const char *format, ...)
 /* >>floor3 stale  Pointers into the dead C stack --------------------------- */
 
 /* Debug mode. When a task suspends, the C stack of its step is gone, so what
-   its frame and arguments hold is looked through for pointers in there. Most
-   values are not even near. One that is gets the name of its field, from the
-   text of the declarations; fields of plain data are let off. */
+   its frame and arguments hold is looked through for pointers in there. The
+   text of the declarations tells where pointers are, and what to call them;
+   plain data and padding may hold anything. Without text (NDEBUG, awaitables
+   that copy what they are given) nothing is looked at. */
 
 /* How far below the turn the variables of a step may lie. */
 enum { AW__STALE_REACH = 65536 };
@@ -4452,7 +4453,7 @@ enum { AW__STALE_REACH = 65536 };
 #define AW__STACK_HERE NULL
 #endif
 
-/* size 0: of a type that is not known here. */
+/* name NULL: of unknown type, and all that follows it. */
 typedef struct aw__stale_field {
     const char *name;
     int name_size;
@@ -4546,7 +4547,8 @@ static const char *aw__stale_read_declarator(const char *p, const char *type,
     p = aw__stale_word_end(p);
     f->name_size = (int)(p - f->name);
     f->size = aw__stale_type_size(f->points ? "size_t" : type, &f->align);
-    f->points |= strncmp(type, "aw_", 3) == 0;
+    /* A bound call's arguments are looked at when it runs. */
+    f->points |= strncmp(type, "aw_", 3) == 0 && strcmp(type, "aw_bound") != 0;
     while (*p == '[' && p[1] >= '0' && p[1] <= '9') {
         f->size *= strtoul(p + 1, (char **)&p, 10);
         if (*p == ']') p++;
@@ -4557,49 +4559,70 @@ static const char *aw__stale_read_declarator(const char *p, const char *type,
     return p;
 }
 
-/* Finds the field of fn's frame that holds the byte `at`. */
-static bool aw__stale_field_at(const aw_fn *fn, size_t at, aw__stale_field *f)
-{
-    const char *p = fn->fields + (*fn->fields == '(');
-    size_t offset = sizeof(aw_frame);
-    bool known = true;
+/* A walk over the fields of fn's frame: arguments, then locals. */
+typedef struct aw__stale_walk {
+    const aw_fn *fn;
+    const char *p;              /* their text, from here on */
+    size_t offset;
+    bool in_args, in_list;
     char type[64];
-    while (*(p += strspn(p, " ;\n\t")) && *p != '{') {
-        if (*p == ')') {        /* behind the arguments and aw_locals */
-            offset = (size_t)fn->locals + 1;
-            known = true;
-            p++;
-            continue;
-        }
-        p = aw__stale_read_type(p, type, sizeof type);
-        do {
-            p = aw__stale_read_declarator(p + (*p == ','), type, f);
-            f->offset = offset;
-            if (known && f->size == 0) {
-                /* It may be aligned to 16: what lies before is padding. */
-                f->points = false;
-                if (at >= offset && at < ((offset + 15) & ~(size_t)15))
-                    return true;
-                known = false;
-            }
-            if (f->size == 0) continue;
-            offset = (offset + f->align - 1) / f->align * f->align;
-            f->offset = offset;
-            if (known && at >= offset && at < offset + f->size) return true;
-            offset += f->size;
-        } while (*p == ',');
-    }
-    return false;
+} aw__stale_walk;
+
+static void aw__stale_begin(aw__stale_walk *w, const aw_fn *fn)
+{
+    memset(w, 0, sizeof *w);
+    w->fn = fn;
+    w->in_args = *fn->fields == '(';
+    w->p = fn->fields + w->in_args;
+    w->offset = sizeof(aw_frame);
 }
 
-static void aw__stale_found(const aw_frame *f, const aw_fn *fn, size_t at)
+/* A field of unknown size makes one of all that follows it in its part. It
+   may be aligned to 16: what lies before is padding, and never written. */
+static void aw__stale_unknown(aw__stale_walk *w, aw__stale_field *f)
+{
+    const size_t end = w->in_args ? w->fn->locals : w->fn->size;
+    int depth = 0;
+    for (; *w->p && (depth || !w->in_args || *w->p != ')'); w->p++)
+        depth += (*w->p == '(') - (*w->p == ')');
+    f->name = NULL;
+    f->points = true;
+    f->offset = (w->offset + 15) & ~(size_t)15;
+    f->size = end > f->offset ? end - f->offset : 0;
+    w->in_list = false;
+}
+
+/* False: there are no more. */
+static bool aw__stale_next(aw__stale_walk *w, aw__stale_field *f)
+{
+    if (!w->in_list) {
+        w->p += strspn(w->p, " ;\n\t");
+        if (w->in_args && *w->p == ')') {
+            w->in_args = false;
+            w->offset = (size_t)w->fn->locals + 1;      /* aw_locals */
+            w->p++;
+            w->p += strspn(w->p, " ;\n\t");
+        }
+        if (!*w->p) return false;
+        w->p = aw__stale_read_type(w->p, w->type, sizeof w->type);
+    }
+    w->p = aw__stale_read_declarator(w->p + (*w->p == ','), w->type, f);
+    w->in_list = *w->p == ',';
+    if (f->size == 0) {
+        aw__stale_unknown(w, f);
+        return true;
+    }
+    f->offset = (w->offset + f->align - 1) / f->align * f->align;
+    w->offset = f->offset + f->size;
+    return true;
+}
+
+static void aw__stale_found(const aw_frame *f, const aw_fn *fn,
+                            const aw__stale_field *field, size_t at)
 {
     char name[100];
-    aw__stale_field field;
-    bool known = aw__stale_field_at(fn, at, &field);
-    if (known && !field.points) return;
-    if (known)
-        snprintf(name, sizeof name, "`%.*s`", field.name_size, field.name);
+    if (field->name)
+        snprintf(name, sizeof name, "`%.*s`", field->name_size, field->name);
     else
         snprintf(name, sizeof name, "byte %u of its frame", (unsigned)at);
     fprintf(stderr, "%s:%u: in %s: %s%s%s points to a variable of a step that "
@@ -4610,33 +4633,36 @@ static void aw__stale_found(const aw_frame *f, const aw_fn *fn, size_t at)
     abort();
 }
 
-/* Looks through bytes from..to of a frame of fn's that begins at `base`. */
+/* Looks through what fn's declarations say of a frame, or of arguments. */
 static void aw__stale_scan(const aw_loop *l, const aw_frame *f,
-                           const aw_fn *fn, const char *base, size_t to)
+                           const aw_fn *fn, const char *base)
 {
     const uintptr_t top = (uintptr_t)l->stack;
-    size_t at;
+    aw__stale_walk walk;
+    aw__stale_field field;
     uintptr_t value;
     if (!top) return;
-    for (at = sizeof(aw_frame); at + sizeof value <= to; at += sizeof value) {
-        memcpy(&value, base + at - sizeof(aw_frame), sizeof value);
-        if (value < top && top - value <= AW__STALE_REACH)
-            aw__stale_found(f, fn, at);
+    aw__stale_begin(&walk, fn);
+    while (aw__stale_next(&walk, &field)) {
+        size_t at = field.offset, end = at + field.size;
+        for (; field.points && at + sizeof value <= end; at += sizeof value) {
+            memcpy(&value, base + at - sizeof(aw_frame), sizeof value);
+            if (value < top && top - value <= AW__STALE_REACH)
+                aw__stale_found(f, fn, &field, at);
+        }
     }
 }
 
 static AW__NOINLINE void aw__stale_frame(const aw__task *t, const aw_frame *f)
 {
-    aw__stale_scan(t->ctx.loop, f, f->fn, (const char *)(f + 1), f->fn->size);
+    aw__stale_scan(t->ctx.loop, f, f->fn, (const char *)(f + 1));
 }
 
 /* Arguments of a leaf that has begun to wait in the top frame. */
 static void aw__stale_args(const aw__task *t, const aw_fn *fn,
                            const void *args)
 {
-    if (!*fn->fields) return;   /* it has copied what it needs */
-    aw__stale_scan(t->ctx.loop, t->top, fn, (const char *)args,
-                   sizeof(aw_frame) + fn->args);
+    aw__stale_scan(t->ctx.loop, t->top, fn, (const char *)args);
 }
 
 /* Where START_TO will put a result. */

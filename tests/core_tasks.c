@@ -841,20 +841,22 @@ TEST(stale_fields_are_named)
         {offsetof(frame, f), "f", false},
         {offsetof(frame, texts), "texts", true},
         {offsetof(frame, last), "last", false}};
+    aw__stale_walk walk;
     aw__stale_field field;
     size_t i;
+    aw__stale_begin(&walk, &aw_fn_keeps_stack);
     for (i = 0; i < sizeof rows / sizeof *rows; i++) {
         NOTE("%s", rows[i].name);
-        CHECK(aw__stale_field_at(&aw_fn_keeps_stack, rows[i].offset, &field));
+        CHECK(aw__stale_next(&walk, &field));
         CHECK_EQ(field.offset, rows[i].offset);
         CHECK_EQ(field.points, rows[i].points);
         CHECK_EQ(field.name_size, strlen(rows[i].name));
         CHECK(!strncmp(field.name, rows[i].name, strlen(rows[i].name)));
     }
-    CHECK(!aw__stale_field_at(&aw_fn_keeps_stack, offsetof(frame, mixed[2]),
-                              &field));
-    CHECK(!aw__stale_field_at(&aw_fn_keeps_stack, offsetof(frame, behind),
-                              &field));
+    CHECK(aw__stale_next(&walk, &field));       /* mixed, and the rest */
+    CHECK(!field.name && field.points);
+    CHECK(field.offset + field.size == sizeof(frame));
+    CHECK(!aw__stale_next(&walk, &field));
 }
 
 /* ---- language ---- */
