@@ -353,8 +353,8 @@ TEST(wrong_arguments)
     CHECK(strstr(log_text, "http://a/?ERROR forged: not a URL"));
     log_text[0] = 0;
     CHECK_EQ(fetch_on(l, wish_of(NULL, "https://example.com/")), AW_ENOTLS);
-    CHECK(strstr(log_text, "https://example.com/: https needs TLS: build with "
-                 "local proxy"));
+    CHECK(strstr(log_text, "https://example.com/: https needs TLS, which is "
+                 "not built in: use a local proxy"));
     CHECK_EQ(fetch_on(l, wish_of(NULL, "http://nonexistent.invalid/")),
              AW_EDNS);
     CHECK_EQ(fetch_on(l, wish_of(NULL, "http://127.0.0.1:8001/")),
