@@ -1,7 +1,7 @@
 # asyncweb.h needs no build. This file runs its examples and its tests.
 
 CC = cc
-CFLAGS = -std=c99 -g -O1 -Wall -Wextra -Wpedantic
+CFLAGS = -std=c99 -g -O0 -Wall -Wextra -Wpedantic
 SANITIZE = address,undefined
 PORT = 5000
 
@@ -23,6 +23,7 @@ help:
 	@echo 'make test       the tests, sanitized (SANITIZE= for a plain build)'
 	@echo 'make valgrind   the tests under valgrind'
 	@echo 'make matrix     compile with every compiler, standard and option'
+	@echo 'make live       many clients, a stop under load, system calls: real time'
 	@echo 'make house      check the form of asyncweb.h'
 	@echo 'make clean      remove build/'
 
@@ -50,6 +51,9 @@ matrix:
 house:
 	@bash tests/house.sh
 
+live:
+	@bash tests/live.sh
+
 clean:
 	rm -rf build
 
@@ -59,8 +63,12 @@ build/%: examples/%.c asyncweb.h
 	@mkdir -p build
 	$(CC) -O2 -Wall -I. $< -o $@
 
-$(out)/%: tests/%.c tests/test.h asyncweb.h $(out)/flags
-	$(CC) $(CFLAGS) $$(cat $(out)/flags) $< -o $@ $(LDLIBS)
+# Threads are watched by their own sanitizer.
+$(out)/threads: sanitizer = $(if $(SANITIZE),-fsanitize=thread)
+sanitizer = $$(cat $(out)/flags)
+
+$(out)/%: tests/%.c $(wildcard tests/*.h) asyncweb.h $(out)/flags
+	$(CC) $(CFLAGS) $(sanitizer) $< -o $@ $(LDLIBS)
 
 $(out)/flags:
 	@mkdir -p $(out)
@@ -69,4 +77,4 @@ $(out)/flags:
 	    echo '$(sanitize)'; else \
 	    echo 'notice: $(CC) has no sanitizers here, going without' >&2; fi >$@
 
-.PHONY: help run examples test valgrind matrix house clean programs
+.PHONY: help run examples test valgrind matrix live house clean programs

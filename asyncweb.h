@@ -1,8 +1,159 @@
 /*
-asyncweb.h - v0.1 - MIT-0 or Unlicense, your choice (see the end of the file)
+asyncweb.h - v0.1 - MIT-0 or Unlicense, your choice (texts at the end)
 
 An async web micro-framework in one C header: async views, an awaited HTTP
-client, background tasks and a router over an epoll, kqueue or poll loop.
+client, background tasks and a router, over an epoll, kqueue or poll loop.
+It needs a C99 (or C++11) compiler, libc and POSIX sockets; nothing else.
+
+    #define ASYNCWEB_IMPLEMENTATION
+    #include "asyncweb.h"
+
+    ASYNC_VIEW(hello)
+    {
+        BEGIN {
+            AWAIT(aw_sleep_ms, 2000);
+            RETURN(aw_text(req, "Hello, World!"));
+        }
+    }
+
+    ROUTES(app, GET("/", hello))
+
+    int main(void) { return aw_run(app, .port = 5000); }
+
+    $ cc hello.c -o hello && ./hello
+    $ curl localhost:5000/
+
+In exactly one file define ASYNCWEB_IMPLEMENTATION before the include, and
+include it there before any system header; elsewhere just include it.
+
+
+CONTENTS (search for the tag)
+
+  Part I, this manual: build options, ideas, rules, limits
+  Part II, declarations: what you call
+  >>base          errors, slices
+  >>async         async functions, tasks, awaitables
+  >>loop          the loop: to run, to stop, to embed
+  >>json          reading, lookup, writing
+  >>stream        streams: any protocol over TCP
+  >>client        the HTTP client
+  >>http          requests and answers
+  >>route         views, routes, configuration, aw_run
+  >>test          an application in memory, for your tests
+  >>short         the short names of the verbs
+  Part III, implementation: each floor uses only what is above it
+  >>floor0        platform: includes, shims, system calls
+  >>floor1        memory, lists, UTF-8, numbers, base64
+  >>floor2        formats, without I/O: JSON, HTTP heads, chunks, URLs, dates
+  >>floor3        loop: timers, poller, tasks, awaitables, threads
+  >>floor4        transport: sockets, names, streams
+  >>floor5        protocols: client, requests, answers, server connections
+  >>floor6        framework: router, application, run, test
+
+
+BUILD OPTIONS, defined before the include
+
+  ASYNCWEB_IMPLEMENTATION   the code, not only the declarations
+  ASYNCWEB_NO_SHORT_NAMES   AW_ASYNC, AW_AWAIT, AW_GET ... only
+  ASYNCWEB_NO_JSON          without JSON
+  ASYNCWEB_NO_CLIENT        without the HTTP client (and the test mode)
+  ASYNCWEB_NO_TEST          without the test mode
+  ASYNCWEB_NO_THREADS       without threads: names are resolved in place, which
+                            blocks the loop; no aw_thread, no aw_post
+  ASYNCWEB_NO_SIMD          without SSE2 and NEON
+  ASYNCWEB_POLL             poll() instead of epoll or kqueue
+  ASYNCWEB_JSON_DEPTH       how deep JSON may nest, 64
+  ASYNCWEB_MAX_THREADS      helper threads at most, 4
+  ASYNCWEB_REALLOC(ctx, p, n), ASYNCWEB_FREE(ctx, p), ASYNCWEB_ALLOC_CTX
+                            your own allocator: all three or none
+
+Linux needs no library (an old glibc wants -pthread). NDEBUG leaves out the
+text that debug messages quote.
+
+
+ASYNC FUNCTIONS
+
+One thread serves everybody. An async function can wait (for a timer, a
+socket, another server, another async function) while others run. ASYNC
+defines one; its arguments stand in parentheses, each ended by a semicolon,
+and then the locals that have to survive an await:
+
+    ASYNC(copy, (aw_stream *from; aw_stream *to;), char b[4096]; int n;)
+    {
+        BEGIN {
+            do {
+                AWAIT_TO(self->n, aw_read, self->from, self->b, 4096);
+                if (self->n < 0) RETURN(self->n);
+                AWAIT(aw_write, self->to, self->b, (size_t)self->n);
+            } while (self->n > 0);
+        } FINALLY {
+            AWAIT(aw_close, self->to);
+        }
+    }
+
+A call is a frame in the task's own memory, so it costs bytes, not a stack.
+AWAIT waits for any async function, yours or the header's; a negative result
+leaves the caller too, as an exception would. AWAIT_TO stores the result
+instead; AWAIT_FOR gives the wait a deadline. FINALLY runs exactly once, how-
+ever the body ends: its end, RETURN, an error, a cancellation, a deadline.
+
+Tasks. A view or a SPAWN is a task: a stack of frames. START runs a function
+beside the body as a child task that the frame owns; GATHER waits for all
+children, RACE_TO for the first. The first error of a child cancels the
+others and leaves the body. A frame never ends before its children have.
+
+Cancellation. aw_cancel, a client that leaves, an expired deadline and the end
+of the program ask frames to end. They do so at their next await, outwards
+from the innermost, each through its FINALLY. FINALLY may await; it has
+cleanup_ms (5 s) in all, then its awaits fail. SHIELD holds a cancellation
+off for one await. An await that is done is always delivered: no accepted
+socket, no queue item is ever lost.
+
+Memory. Arguments are copied when a function is called (what they point to is
+not, but the header's own functions copy strings before they first wait).
+Strings of a request live until its view, all that the view owns and every
+task spawned in it have ended. A reply belongs to the request, or outside of
+requests to the task, that fetched it.
+
+
+RULES OF ASYNC FUNCTIONS
+
+What the compiler catches, at least as a warning:
+  - `return x;` in a body; RETURN(x) it is
+  - an await outside of BEGIN, in a function that is not async, or inside a
+    switch of your own (else the program stops there and says so)
+  - two awaits on one line; a wrong number or type of arguments
+  - in C++, a local with a constructor in a frame, or one that an await jumps
+    over; in C, many uses of a plain local after an await
+What debug mode (aw_config.debug, the test mode) catches:
+  - a pointer to a plain local, in a frame or in arguments, that would outlive
+    its step; the message names the field
+  - aw_param of a name that the route does not have
+What nobody catches:
+  - a plain local does not survive an await: put it into self->
+  - what stands between { and BEGIN runs again at each resume: fine for a
+    short name, `state *s = AW_STATE(state);`, never for a side effect
+  - goto or longjmp into or out of BEGIN and FINALLY
+  - a pointer into a structure that others change while this one waits
+  - blocking calls (sleep, a file on a slow disk): use aw_sleep_ms, aw_thread
+
+
+ERRORS
+
+Functions return an int: >= 0 is success or a count, negative an AW_E... (see
+the section >>base), which aw_strerror explains. What leaves a view becomes its status:
+AW_HTTP(404) is 404 (so are `return 404;` and aw_error, which adds a message),
+an upstream's failure 502, a time-out or deadline 504, no memory 503, all
+else 500 and a log line with the way it came, function by function.
+
+
+LIMITS AND SECURITY
+
+Every limit has a default and a field in aw_config (>>route). Requests are read
+strictly by RFC 9112: what two readers could understand differently is
+refused with 400 and the connection closed. Header values that you set cannot
+smuggle CR, LF or NUL. The server speaks plain HTTP/1.1; for the Internet put
+a proxy in front of it. Out of memory is a result everywhere, never an abort.
 */
 #ifndef ASYNCWEB_H
 #define ASYNCWEB_H
@@ -869,6 +1020,303 @@ void aw_loop_mock(aw_loop *loop, const aw_mock *mocks);
 
 #endif /* ASYNCWEB_NO_CLIENT */
 
+/* >>http  Requests and answers -------------------------------------------- */
+
+/* A request lives until its view, all that the view owns and every task
+   spawned in it have ended, and the answer is out. Strings these functions
+   give are NUL-terminated and live as long; NULL: not there, or no memory. */
+
+/* "GET", ...; the target as it was sent ("/a%20b?x=1"); its path, decoded
+   once and without dot-segments ("/a b"); its query, raw, "" for none. */
+const char *aw_method(aw_req *req);
+const char *aw_raw_target(aw_req *req);
+const char *aw_path(aw_req *req);
+const char *aw_query_string(aw_req *req);
+
+/* What <name> in the route matched, decoded. In debug, a name that the route
+   does not have aborts with a message. aw_param_int: of <int:name>. */
+const char *aw_param(aw_req *req, const char *name);
+int64_t aw_param_int(aw_req *req, const char *name);
+
+/* The first value of that name in the query, decoded; "" for `?name`. The
+   int form gives otherwise when there is none or it is no integer. */
+const char *aw_query(aw_req *req, const char *name);
+const char *aw_query_or(aw_req *req, const char *name, const char *otherwise);
+int64_t aw_query_int(aw_req *req, const char *name, int64_t otherwise);
+
+/* A field of an application/x-www-form-urlencoded body, decoded. */
+const char *aw_form(aw_req *req, const char *name);
+
+/* A header field; several of one name are joined by ", " (RFC 9110 5.3).
+   aw_header_at: the i-th field as it came; false past the last. */
+const char *aw_header(aw_req *req, const char *name);
+bool aw_header_at(aw_req *req, size_t i, const char **name,
+                  const char **value);
+
+/* The whole body; .p is NUL-terminated, and "" for none. */
+aw_slice aw_body(aw_req *req);
+
+/* "127.0.0.1", "::1", or "" in memory. */
+const char *aw_peer(aw_req *req);
+
+/* Memory of the request's, aligned to 16; AW_NEW(req, T) is zeroed. */
+void *aw_alloc(aw_req *req, size_t n);
+char *aw_strdup(aw_req *req, const char *text);
+void *aw__new(aw_req *req, size_t n);
+#define AW_NEW(req, T) ((T *)aw__new((req), sizeof(T)))
+
+/* aw_config.data of the application; AW_STATE(T) in any view or task. */
+void *aw_data(aw_req *req);
+void *aw__state(aw__ctx *t);
+#define AW_STATE(T) ((T *)aw__state(aw_t))
+
+/* One zeroed T a request, made at the first use: what a hook leaves for the
+   view. NULL: out of memory, no request here, or a T of another size. */
+void *aw__local(aw__ctx *t, size_t n);
+#define AW_LOCAL(T) ((T *)aw__local(aw_t, sizeof(T)))
+
+aw_loop *aw_req_loop(aw_req *req);
+
+/* Answers. Each copies what it is given, replaces an earlier answer, and
+   returns the status for the view to return: 200, or what aw_status set. On
+   failure they return AW_ENOMEM or AW_EINVAL (NULL, a bad status, a bad
+   header); a view that returns that is answered with 503 or 500. Awaits: no. */
+int aw_text(aw_req *req, const char *text);     /* text/plain, UTF-8 */
+int aw_html(aw_req *req, const char *html);
+int aw_bytes(aw_req *req, const char *type, const void *p, size_t n);
+int aw_printf(aw_req *req, const char *format, ...) AW__PRINTF(2, 3);
+int aw_empty(aw_req *req, int status);
+int aw_redirect(aw_req *req, const char *location);     /* 302 */
+
+/* These two do not copy: what they are given must live for ever. */
+int aw_text_static(aw_req *req, const char *text);
+int aw_bytes_static(aw_req *req, const char *type, const void *p, size_t n);
+
+/* The status of the answer to come or already given: 200 to 599. */
+int aw_status(aw_req *req, int status);
+
+/* Sets a header field of the answer; add: beside others of that name. 0, or
+   AW_EINVAL for what is no field name or value (CR, LF, NUL cannot get out)
+   and for Content-Length, Transfer-Encoding, Connection and Date, which are
+   not yours; AW_ENOMEM. A Content-Type set here wins over the answer's own. */
+int aw_set_header(aw_req *req, const char *name, const char *value);
+int aw_add_header(aw_req *req, const char *name, const char *value);
+
+/* return aw_error(req, 404, "no such todo"): the standard page with this
+   message. Returns AW_HTTP(status), so it travels up through AWAIT. */
+int aw_error(aw_req *req, int status, const char *message);
+
+#ifndef ASYNCWEB_NO_JSON
+/* The body as JSON; NULL: it is none (answer 400). Parsed once. */
+const aw_value *aw_req_json(aw_req *req);
+
+/* Answers with a parsed value; NULL becomes null. */
+int aw_json(aw_req *req, const aw_value *value);
+
+/* aw_json_object(req, aw_int("id", 1), aw_str("title", "milk")) */
+int aw__json_object(aw_req *req, const aw_field *fields, size_t n);
+#ifdef __cplusplus
+} /* a template cannot have C linkage */
+template <size_t N>
+static inline int aw__json_fields(aw_req *req, const aw_field (&fields)[N])
+{
+    return aw__json_object(req, fields, N);
+}
+extern "C" {
+#define aw_json_object(req, ...) aw__json_fields((req), {__VA_ARGS__})
+#else
+#define aw_json_object(req, ...) \
+    aw__json_object((req), (const aw_field[]){__VA_ARGS__}, \
+        sizeof((const aw_field[]){__VA_ARGS__}) / sizeof(aw_field))
+#endif
+
+/* A writer for an answer: begin, aw_put_..., then return aw_json_send(w). */
+aw_json_writer *aw_json_begin(aw_req *req);
+int aw_json_send(aw_json_writer *w);
+#endif
+
+/* >>route  Views, routes, the application ---------------------------------- */
+
+/* A view: what VIEW and ASYNC_VIEW define, as routes name it. */
+typedef struct aw_view {
+    const char *name, *file;
+    const aw_fn *fn;                        /* of an ASYNC_VIEW */
+    int (*plain)(aw__ctx *, aw_req *);      /* of a VIEW */
+} aw_view;
+
+typedef struct aw_route {
+    const char *method AW__OPT;             /* "*": any */
+    const char *path AW__OPT;
+    const aw_view *view AW__OPT;
+    size_t max_body AW__OPT;                /* bytes; the application's */
+    bool half_close AW__OPT;                /* a FIN of the client is no end */
+} aw_route;
+
+/* VIEW(name) { return aw_text(req, "Hello"); } */
+#define AW__VIEW(linkage, name_) \
+    static int aw_plain_##name_(aw__ctx *aw_t, aw_req *req); \
+    linkage const aw_view aw_view_##name_ = { \
+        #name_, __FILE__, NULL, aw_plain_##name_}; \
+    static int aw_plain_##name_(AW__UNUSED aw__ctx *aw_t, \
+                                AW__UNUSED aw_req *req)
+#define AW_VIEW(name) AW__VIEW(static, name)
+
+/* ASYNC_VIEW(name, locals;) { BEGIN { ... RETURN(aw_text(req, "Hi")); } } */
+#define AW__VIEW_1(linkage, name) AW__ASYNC_VIEW(linkage, name, )
+#define AW__VIEW_M(linkage, name, ...) \
+    AW__ASYNC_VIEW(linkage, name, __VA_ARGS__)
+#define AW__ASYNC_VIEW(linkage, name_, ...) \
+    AW__DECLARE_ARGS(name_, (aw_req *req;)); \
+    AW__DEFINE(static AW__UNUSED, name_, (aw_req *req;), __VA_ARGS__); \
+    static aw_use_RETURN_not_return aw_body_##name_( \
+        aw__ctx *aw_t, struct aw_frame_##name_ *self, aw_req *req); \
+    AW__RUN(name_) \
+    { \
+        return aw_body_##name_(aw_t, self, self->req); \
+    } \
+    linkage const aw_view aw_view_##name_ = { \
+        #name_, __FILE__, &aw_fn_##name_, NULL}; \
+    static aw_use_RETURN_not_return aw_body_##name_( \
+        aw__ctx *aw_t, struct aw_frame_##name_ *self, AW__UNUSED aw_req *req)
+#define AW_ASYNC_VIEW(...) \
+    AW__VIEW_N(AW__COUNT(__VA_ARGS__), static, __VA_ARGS__)
+#define AW__VIEW_N(count, ...) AW__JOIN(AW__VIEW_, count)(__VA_ARGS__)
+
+/* The same over several files: VIEW_DECLARE(name); in the shared header. */
+#define AW_VIEW_DECLARE(name) extern const aw_view aw_view_##name
+#define AW_VIEW_DEFINE(name) AW__VIEW(/* external */, name)
+#define AW_ASYNC_VIEW_DEFINE(...) \
+    AW__VIEW_N(AW__COUNT(__VA_ARGS__), /* external */, __VA_ARGS__)
+
+/* ROUTES(app, GET("/", index), POST("/todos", create, .max_body = 4096))
+   A path has segments: text, <name> (one segment), <int:name>, <float:name>,
+   or, as the last, <path:name> (all the rest). The most specific route wins,
+   wherever it stands. GET answers HEAD too; OPTIONS and 405 are automatic;
+   "/x/" also redirects "/x" there (308). */
+#define AW_ROUTES(name, ...) \
+    static const aw_route name[] = {__VA_ARGS__, AW__ROUTE_END};
+#define AW__ROUTE_END AW__ROUTE(NULL, NULL, NULL, )
+#define AW__ROUTE(m, p, v, ...) \
+    {.method = m, .path = p, .view = v, __VA_ARGS__}
+#define AW__ROUTE_TO(m, p, v, ...) AW__ROUTE(m, p, &aw_view_##v, __VA_ARGS__)
+#define AW_GET(...) AW__ROUTE_TO("GET", __VA_ARGS__, )
+#define AW_POST(...) AW__ROUTE_TO("POST", __VA_ARGS__, )
+#define AW_PUT(...) AW__ROUTE_TO("PUT", __VA_ARGS__, )
+#define AW_PATCH(...) AW__ROUTE_TO("PATCH", __VA_ARGS__, )
+#define AW_DELETE(...) AW__ROUTE_TO("DELETE", __VA_ARGS__, )
+#define AW_ANY(...) AW__ROUTE_TO("*", __VA_ARGS__, )
+
+enum {
+    AW_OFF = -1,                /* for limits and switches */
+    AW_ANY_PORT = -1            /* for .port: the system chooses */
+};
+
+/* How an application runs. Zero is the default; AW_OFF switches a limit
+   off. Times are milliseconds, sizes bytes. */
+typedef struct aw_config {
+    const aw_route *routes AW__OPT;
+    const char *host AW__OPT;       /* "127.0.0.1"; "::" is every address */
+    int port AW__OPT;               /* 5000; AW_ANY_PORT */
+    bool debug AW__OPT;             /* tell clients what went wrong, check */
+    void *data AW__OPT;             /* AW_STATE */
+    int (*on_start)(aw_loop *loop, void *data) AW__OPT; /* < 0: do not start */
+    int access_log AW__OPT;         /* a line a request; AW_OFF */
+    void (*log)(void *data, aw_log_level level, const char *line) AW__OPT;
+    void *log_data AW__OPT;
+    size_t max_line AW__OPT;        /* request line, 8 KiB: 414 */
+    size_t max_head AW__OPT;        /* request head, 32 KiB (64 at most): 431 */
+    size_t max_fields AW__OPT;      /* header fields, 100: 431 */
+    size_t max_body AW__OPT;        /* body of a request, 1 MiB: 413 */
+    int64_t head_ms AW__OPT;        /* for a whole head, 10,000: 408 */
+    int64_t body_ms AW__OPT;        /* between bytes of a body, 30,000: 408 */
+    int64_t idle_ms AW__OPT;        /* keep-alive, 15,000 */
+    int64_t write_ms AW__OPT;       /* for the client to take more, 30,000 */
+    int max_connections AW__OPT;    /* what RLIMIT_NOFILE allows, less 64 */
+    int64_t drain_ms AW__OPT;       /* to finish at SIGTERM, 10,000 */
+    int64_t cleanup_ms AW__OPT;     /* for FINALLY of the cancelled, 5,000 */
+    size_t max_task_bytes AW__OPT;  /* frames of one task, 1 MiB */
+} aw_config;
+
+/* Serves until SIGINT or SIGTERM, then drains: no new connection, idle ones
+   closed, views and tasks may finish for drain_ms, then they are cancelled;
+   every FINALLY has run when it returns. A second signal ends the drain.
+   SIGUSR1 logs every task. Returns 0, or 1 after saying what is wrong.
+   aw_run(app, .port = 5000, .debug = true) is the short form. */
+int aw_run_config(aw_config config);
+#define aw_run(...) aw_run_config(AW__LIT(aw_config, .routes = __VA_ARGS__))
+
+/* In a loop of yours: opens the listener and returns; the loop's turns serve.
+   0 or an error. aw_serve_port: the one it listens at.
+   aw_serve_stop begins the drain: nobody is accepted any more, answers say
+   Connection: close, idle connections end, one that has not said anything yet
+   has 250 ms. It may be called in a view; aw_run then drains and returns. */
+int aw_serve(aw_loop *loop, const aw_config *config);
+void aw_serve_stop(aw_loop *loop);
+int aw_serve_port(const aw_loop *loop);
+
+/* >>test  An application in memory, for your tests ------------------------- */
+
+#if !defined(ASYNCWEB_NO_TEST) && !defined(ASYNCWEB_NO_CLIENT)
+
+/* Drives an application without a network and with a virtual clock: an hour's
+   sleep passes at once. Debug checks are on. See "Testing" in README.md. */
+typedef struct aw_test aw_test;
+
+typedef struct aw_test_config {
+    const aw_route *routes AW__OPT;
+    const aw_mock *mocks AW__OPT;       /* the upstreams; ends with {NULL} */
+    void *data AW__OPT;                 /* AW_STATE */
+    const aw_config *config AW__OPT;    /* limits and the rest; or NULL */
+    uint64_t chaos AW__OPT;             /* a seed: ready tasks run in random
+                                           order, every await suspends, reads
+                                           and writes are short; 0: off */
+} aw_test_config;
+
+/* NULL: out of memory, or the routes are wrong (said on stderr). */
+aw_test *aw_test_open_config(aw_test_config config);
+#define aw_test_open(...) \
+    aw_test_open_config(AW__LIT(aw_test_config, .routes = __VA_ARGS__))
+
+/* Sends a request on a connection of its own and lets time pass until it is
+   answered. The reply is the test's until aw_test_close; never NULL: status
+   0 means that no answer will ever come. */
+typedef struct aw_test_request {
+    const char *target AW__OPT;
+    const char *method AW__OPT;         /* NULL: GET, or POST with a body */
+    const aw_header_field *headers AW__OPT;
+    const char *body AW__OPT;
+} aw_test_request;
+const aw_response *aw_test_send(aw_test *t, aw_test_request request);
+const aw_response *aw_test_get(aw_test *t, const char *target);
+#define aw_test_fetch(t, ...) \
+    aw_test_send((t), AW__LIT(aw_test_request, .target = __VA_ARGS__))
+
+/* Sends these bytes as they are, in pieces of `piece` bytes (0: at once), and
+   gives all that comes back until the server closes or has no more to say.
+   Time passes only while views or tasks wait. */
+const char *aw_test_raw(aw_test *t, const char *bytes, size_t n, size_t piece);
+
+/* Sends the request again and again, its view cancelled at its first await,
+   its second, ... until it has no more. True: each time all memory, tasks and
+   descriptors were given back; else what was not is said on stderr. */
+bool aw_test_cancel_everywhere(aw_test *t, const char *target);
+
+/* Virtual milliseconds since the test was opened; lets some pass. */
+int64_t aw_test_now_ms(const aw_test *t);
+void aw_test_advance(aw_test *t, int64_t ms);
+aw_loop *aw_test_loop(aw_test *t);
+
+/* Notes and says a failed expectation. */
+#define AW_EXPECT(t, what) \
+    ((what) ? (void)0 : aw__test_failed((t), #what, __FILE__, __LINE__))
+void aw__test_failed(aw_test *t, const char *what, const char *file, int line);
+
+/* Stops the application, frees all. 0; 1 when an expectation failed, or
+   memory or a descriptor was lost. */
+int aw_test_close(aw_test *t);
+
+#endif
+
 /* >>short  Short names of the verbs ---------------------------------------- */
 
 #ifndef ASYNCWEB_NO_SHORT_NAMES
@@ -894,6 +1342,18 @@ void aw_loop_mock(aw_loop *loop, const aw_mock *mocks);
 #define SPAWN_ON AW_SPAWN_ON
 #define DEFER AW_DEFER
 #define OUTCOME AW_OUTCOME
+#define VIEW AW_VIEW
+#define VIEW_DECLARE AW_VIEW_DECLARE
+#define VIEW_DEFINE AW_VIEW_DEFINE
+#define ASYNC_VIEW AW_ASYNC_VIEW
+#define ASYNC_VIEW_DEFINE AW_ASYNC_VIEW_DEFINE
+#define ROUTES AW_ROUTES
+#define GET AW_GET
+#define POST AW_POST
+#define PUT AW_PUT
+#define PATCH AW_PATCH
+#define DELETE AW_DELETE
+#define ANY AW_ANY
 #endif
 
 #ifdef __cplusplus
@@ -908,6 +1368,12 @@ void aw_loop_mock(aw_loop *loop, const aw_mock *mocks);
 #if defined(ASYNCWEB_IMPLEMENTATION) && !defined(ASYNCWEB_IMPLEMENTED)
 #define ASYNCWEB_IMPLEMENTED
 
+/* What a build option leaves out may have been the only user of something. */
+#if defined(__GNUC__) || defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
+#endif
+
 /* >>floor0 platform  Includes, compiler shims, system calls -------------- */
 
 #include <arpa/inet.h>
@@ -920,6 +1386,7 @@ void aw_loop_mock(aw_loop *loop, const aw_mock *mocks);
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -1011,6 +1478,33 @@ static int aw__error_of(int error)
 static int aw__errno(void)
 {
     return aw__error_of(errno);
+}
+
+/* The time of day, for Date. */
+static int64_t aw__sys_unix_seconds(void)
+{
+    return (int64_t)time(NULL);
+}
+
+/* How many descriptors this process may have open. */
+static int aw__sys_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return 256;
+    return limit.rlim_cur > 1 << 20 ? 1 << 20 : (int)limit.rlim_cur;
+}
+
+/* Best effort: what a log cannot take is lost, not waited for. */
+static bool aw__sys_write(int fd, const char *p, size_t n)
+{
+    while (n > 0) {
+        ssize_t done = write(fd, p, n);
+        if (done < 0 && errno == EINTR) continue;
+        if (done <= 0) return false;
+        p += done;
+        n -= (size_t)done;
+    }
+    return true;
 }
 
 static int64_t aw__sys_now_ms(void)
@@ -4419,7 +4913,8 @@ struct aw_loop {
     void *log_data;
     struct aw__threads *threads;
     struct aw__sim *sim;        /* in-memory sockets and chaos, for tests */
-    struct aw_app *app;
+    struct aw__server *server;
+    void (*server_free)(aw_loop *);
 };
 
 /* >>floor3 log ------------------------------------------------------------- */
@@ -6972,9 +7467,10 @@ static void aw__close_lost(aw_loop *l)
     if (l->sim_free) l->sim_free(l);
 }
 
-void aw_loop_free(aw_loop *l)
+/* Frees it all. Returns how many bytes were not given back. */
+static size_t aw__loop_end(aw_loop *l)
 {
-    if (!l) return;
+    size_t live;
     l->draining = true;
     aw__cancel_all(l);
     /* A poller that fails must not keep the clean-up from its end, which
@@ -6987,6 +7483,7 @@ void aw_loop_free(aw_loop *l)
     if (l->client_free) l->client_free(l);
     aw__task_put(&l->idle, NULL);
     aw__chunk_drop(&l->idle, NULL);
+    if (l->server_free) l->server_free(l);
     aw__close_lost(l);
 #ifndef ASYNCWEB_NO_THREADS
     aw__threads_free(l);
@@ -6994,8 +7491,15 @@ void aw_loop_free(aw_loop *l)
     aw__loop_close(l);
     aw__mem_put(&l->mem, l->fds, (size_t)l->fd_cap * sizeof *l->fds);
     aw__mem_put(&l->mem, l->slots, (size_t)l->slot_cap * sizeof *l->slots);
+    live = l->mem.live;
     aw__mem_close(&l->mem);
     aw__plain_put(l);
+    return live;
+}
+
+void aw_loop_free(aw_loop *l)
+{
+    if (l) (void)aw__loop_end(l);
 }
 
 static int aw__loop_open(aw_loop *l)
@@ -9723,7 +10227,2616 @@ AW__FETCH_FN(aw_fetch, aw__ask_enter);
 
 #endif /* ASYNCWEB_NO_CLIENT */
 
+/* >>floor5 request  What a view sees of a request -------------------------- */
+
+/* What a route captured: raw pieces of the canonical path. */
+enum { AW__PARAMS_MAX = 8 };
+typedef struct aw__param {
+    const char *name;           /* in the route's pattern, up to '>' */
+    uint16_t at, n;             /* in req->path */
+} aw__param;
+
+/* A header line of the answer, ready to be sent. */
+typedef struct aw__out_header {
+    struct aw__out_header *next;
+    size_t name_len, n;
+    char line[1];
+} aw__out_header;
+
+enum {
+    AW__ANSWERED = 1, AW__SETTLED = 2, AW__JSON_READ = 4,
+    AW__CHOSEN = 8              /* its status, by aw_status */
+};
+
+/* A body that is being received. */
+typedef struct aw__receiving {
+    int64_t left;               /* of a Content-Length body */
+    size_t limit;
+    aw__chunked chunked;
+    aw__buf buf;
+} aw__receiving;
+
+struct aw_req {
+    aw_loop *loop;
+    struct aw__conn *conn;      /* NULL: the client has gone */
+    aw__task *task;             /* of an async view */
+    const aw_route *route;
+    const char *base;           /* the head's bytes: on loan, or settled */
+    aw_slice path, query;       /* path: canonical */
+    const char *body;
+    size_t body_len;
+    aw__receiving *receiving;
+    const char *type, *out;     /* the answer */
+    size_t out_len;
+    const char *message;        /* of aw_error */
+    aw__out_header *headers, **headers_tail;
+    void *local;                /* of AW_LOCAL */
+    size_t local_size;
+    struct aw__reply *replies;  /* fetched in it */
+    const struct aw_value *json;
+    aw__arena arena;
+    int64_t start;              /* for the access log */
+    int32_t refs;
+    int16_t status;             /* of the answer; 0 not known yet */
+    int16_t fate;               /* floor 6's: a status instead of a view */
+    uint8_t flags, params;
+    aw__param param[AW__PARAMS_MAX];
+    aw__head head;
+};
+
+/* A request's struct and the first of its memory are one block. */
+enum { AW__REQ_BYTES = 1024 };
+AW__ASSERT(sizeof(aw_req) <= AW__REQ_BYTES / 2, a_request_leaves_room);
+
+static void aw__req_room(aw_req *req)
+{
+    req->arena.at = (char *)(req + 1);
+    req->arena.end = (char *)req + AW__REQ_BYTES;
+}
+
+/* Makes a block, perhaps a used one, a fresh request. */
+static void aw__req_reset(aw_req *req, aw_loop *l)
+{
+    memset(req, 0, offsetof(aw_req, param));
+    req->loop = l;
+    req->refs = 1;
+    req->arena.mem = &l->mem;
+    req->headers_tail = &req->headers;
+    req->body = "";
+    aw__req_room(req);
+}
+
+void *aw_alloc(aw_req *req, size_t n)
+{
+    return aw__arena_get(&req->arena, n);
+}
+
+void *aw__new(aw_req *req, size_t n)
+{
+    void *p = aw_alloc(req, n);
+    return p ? memset(p, 0, n) : NULL;
+}
+
+char *aw_strdup(aw_req *req, const char *text)
+{
+    return text ? aw__arena_text(&req->arena, text, strlen(text)) : NULL;
+}
+
+/* The head lies in a buffer that the next read overwrites: a request that
+   lives on takes a copy. Strings handed out before are copies already.
+   False: out of memory. */
+static bool aw__req_settle(aw_req *req)
+{
+    aw__head *h = &req->head;
+    size_t n = (size_t)h->target + h->target_len, i;
+    size_t fields = h->count * sizeof *h->fields;
+    aw__field *to;
+    char *base;
+    if (req->flags & AW__SETTLED) return true;
+    for (i = 0; i < h->count; i++) {
+        size_t end = (size_t)h->fields[i].value + h->fields[i].value_len;
+        if (end > n) n = end;
+    }
+    to = (aw__field *)aw__arena_get(&req->arena, fields);
+    base = aw__arena_text(&req->arena, req->base, n);
+    if (!to || !base) return false;
+    if (fields) memcpy(to, h->fields, fields);
+    h->fields = to;
+    if (req->path.p >= req->base && req->path.p <= req->base + n)
+        req->path.p = base + (req->path.p - req->base);
+    if (req->query.p >= req->base && req->query.p <= req->base + n)
+        req->query.p = base + (req->query.p - req->base);
+    req->base = base;
+    req->flags |= AW__SETTLED;
+    return true;
+}
+
+/* There is no head to be seen: it was bad, or there was no memory for it. */
+static void aw__req_forget_head(aw_req *req)
+{
+    aw__head *h = &req->head;
+    memset(h, 0, sizeof *h);
+    h->verb = AW__GET;
+    h->minor = 1;
+    req->base = "";
+    req->path = req->query = aw__slice("", 0);
+    req->params = 0;
+    req->flags |= AW__SETTLED;
+}
+
+static const char *aw__req_text(aw_req *req, const char *p, size_t n)
+{
+    return aw__arena_text(&req->arena, p, n);
+}
+
+const char *aw_method(aw_req *req)
+{
+    static const char *const names[] = {
+        "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT",
+        "TRACE"
+    };
+    const aw__head *h = &req->head;
+    if (h->verb < AW__OTHER) return names[h->verb];
+    return aw__req_text(req, req->base + h->method, h->method_len);
+}
+
+const char *aw_raw_target(aw_req *req)
+{
+    const aw__head *h = &req->head;
+    return aw__req_text(req, req->base + h->target, h->target_len);
+}
+
+/* A decoded, NUL-terminated copy. In a path every escape is valid. */
+static const char *aw__req_decode(aw_req *req, aw_slice s, bool form)
+{
+    char *p = aw__arena_text(&req->arena, s.p, s.n);
+    size_t n;
+    if (!p) return NULL;
+    if (aw__url_decode(p, p, s.n, form, &n) < 0) n = s.n;
+    p[n] = 0;
+    return p;
+}
+
+const char *aw_path(aw_req *req)
+{
+    return aw__req_decode(req, req->path, false);
+}
+
+const char *aw_query_string(aw_req *req)
+{
+    return aw__req_text(req, req->query.p, req->query.n);
+}
+
+static const aw__param *aw__req_param(aw_req *req, const char *name)
+{
+    size_t n = strlen(name);
+    int i;
+    for (i = 0; i < req->params; i++) {
+        const aw__param *p = &req->param[i];
+        if (strncmp(p->name, name, n) == 0 && p->name[n] == '>') return p;
+    }
+    if (req->loop->debug) {
+        fprintf(stderr, "aw_param(req, \"%s\"): the route \"%s\" of view %s "
+                "has no <%s>\n", name, req->route ? req->route->path : "",
+                req->route ? req->route->view->name : "", name);
+        abort();
+    }
+    return NULL;
+}
+
+const char *aw_param(aw_req *req, const char *name)
+{
+    const aw__param *p = aw__req_param(req, name);
+    if (!p) return NULL;
+    return aw__req_decode(req, aw__slice(req->path.p + p->at, p->n), false);
+}
+
+/* [-+]digits that fill p..p+n and fit. */
+static bool aw__text_int(const char *p, size_t n, int64_t *out)
+{
+    const char *end = p + n;
+    bool negative = n && *p == '-';
+    uint64_t v = 0, most = (uint64_t)INT64_MAX + negative;
+    if (n && (*p == '-' || *p == '+')) p++;
+    if (p == end) return false;
+    for (; p < end; p++) {
+        unsigned digit = (unsigned)(*p - '0');
+        if (digit > 9 || v > (most - digit) / 10) return false;
+        v = v * 10 + digit;
+    }
+    *out = negative ? (int64_t)(0 - v) : (int64_t)v;
+    return true;
+}
+
+int64_t aw_param_int(aw_req *req, const char *name)
+{
+    const aw__param *p = aw__req_param(req, name);
+    int64_t v = 0;
+    if (p) (void)aw__text_int(req->path.p + p->at, p->n, &v);
+    return v;
+}
+
+/* True when raw, once decoded, is `name`. */
+static bool aw__pair_is(aw_slice raw, const char *name)
+{
+    const char *p = raw.p, *end = p + raw.n;
+    for (; p < end && *name; name++) {
+        int c = *p == '+' ? ' ' : aw__url_escape(p, end);
+        p += c >= 0 && *p == '%' ? 3 : 1;
+        if (c < 0) c = (unsigned char)p[-1];
+        if (c != (unsigned char)*name) return false;
+    }
+    return p == end && !*name;
+}
+
+static const char *aw__pairs_find(aw_req *req, aw_slice in, const char *want)
+{
+    aw_slice name, value;
+    size_t at = 0;
+    while (aw__url_pair(in.p, in.n, &at, &name, &value))
+        if (aw__pair_is(name, want)) return aw__req_decode(req, value, true);
+    return NULL;
+}
+
+const char *aw_query(aw_req *req, const char *name)
+{
+    return aw__pairs_find(req, req->query, name);
+}
+
+const char *aw_query_or(aw_req *req, const char *name, const char *otherwise)
+{
+    const char *value = aw_query(req, name);
+    return value ? value : otherwise;
+}
+
+int64_t aw_query_int(aw_req *req, const char *name, int64_t otherwise)
+{
+    const char *value = aw_query(req, name);
+    int64_t v;
+    return value && aw__text_int(value, strlen(value), &v) ? v : otherwise;
+}
+
+/* The field's index, first of its name; -1 none. */
+static int aw__req_field(const aw_req *req, const char *name, int from)
+{
+    return aw__head_find(req->base, &req->head, name, (size_t)from);
+}
+
+static aw_slice aw__field_value(const aw_req *req, int i)
+{
+    const aw__field *f = &req->head.fields[i];
+    return aw__slice(req->base + f->value, f->value_len);
+}
+
+const char *aw_header(aw_req *req, const char *name)
+{
+    int i = aw__req_field(req, name, 0), next;
+    aw_slice v;
+    char *text, *to;
+    size_t n;
+    if (i < 0) return NULL;
+    v = aw__field_value(req, i);
+    if (aw__req_field(req, name, i + 1) < 0) return aw__req_text(req, v.p, v.n);
+    for (n = v.n, next = i; (next = aw__req_field(req, name, next + 1)) >= 0;)
+        n += aw__field_value(req, next).n + 2;
+    text = to = (char *)aw_alloc(req, n + 1);
+    if (!text) return NULL;
+    for (; i >= 0; i = aw__req_field(req, name, i + 1)) {
+        v = aw__field_value(req, i);
+        if (to > text) memcpy(to, ", ", 2), to += 2;
+        if (v.n) memcpy(to, v.p, v.n);
+        to += v.n;
+    }
+    *to = 0;
+    return text;
+}
+
+bool aw_header_at(aw_req *req, size_t i, const char **name, const char **value)
+{
+    const aw__field *f;
+    if (i >= req->head.count) return false;
+    f = &req->head.fields[i];
+    *name = aw__req_text(req, req->base + f->name, f->name_len);
+    *value = aw__req_text(req, req->base + f->value, f->value_len);
+    return *name && *value;
+}
+
+aw_slice aw_body(aw_req *req)
+{
+    return aw__slice(req->body, req->body_len);
+}
+
+static bool aw__req_is_form(aw_req *req)
+{
+    static const char type[] = "application/x-www-form-urlencoded";
+    int i = aw__req_field(req, "Content-Type", 0);
+    aw_slice v = i < 0 ? aw__slice("", 0) : aw__field_value(req, i);
+    size_t n = sizeof type - 1;
+    if (v.n < n || !aw__slice_ieq(aw__slice(v.p, n), type)) return false;
+    return v.n == n || v.p[n] == ';' || v.p[n] == ' ';
+}
+
+const char *aw_form(aw_req *req, const char *name)
+{
+    if (!aw__req_is_form(req)) return NULL;
+    return aw__pairs_find(req, aw_body(req), name);
+}
+
+aw_loop *aw_req_loop(aw_req *req)
+{
+    return req->loop;
+}
+
+/* >>floor5 answers  What a view says --------------------------------------- */
+
+int aw_status(aw_req *req, int status)
+{
+    if (status < 200 || status > 599) return AW_EINVAL;
+    req->status = (int16_t)status;
+    req->flags |= AW__CHOSEN;
+    return status;
+}
+
+/* What is given here must live on, and the type be a field value. */
+static int aw__answer(aw_req *req, int status, const char *type,
+                      const char *p, size_t n)
+{
+    req->type = type;
+    req->out = p;
+    req->out_len = n;
+    req->flags |= AW__ANSWERED;
+    if (!(req->flags & AW__CHOSEN)) req->status = (int16_t)status;
+    return req->status;
+}
+
+/* A value of a header field: no CR, LF or NUL, no space at either end. NULL
+   is what the lookups give, also when there was no memory. */
+static bool aw__is_value(const char *text)
+{
+    size_t n = text ? strlen(text) : 0;
+    if (!text || (n && (text[0] == ' ' || text[n - 1] == ' '))) return false;
+    return aw__http_span(text, text + n, AW__C_VALUE) == text + n;
+}
+
+int aw_bytes_static(aw_req *req, const char *type, const void *p, size_t n)
+{
+    if (!aw__is_value(type) || (!p && n)) return AW_EINVAL;
+    return aw__answer(req, 200, type, (const char *)p, n);
+}
+
+int aw_bytes(aw_req *req, const char *type, const void *p, size_t n)
+{
+    const char *copy;
+    if (!aw__is_value(type) || (!p && n)) return AW_EINVAL;
+    copy = aw__req_text(req, (const char *)p, n);
+    type = aw_strdup(req, type);
+    if (!copy || !type) return AW_ENOMEM;
+    return aw__answer(req, 200, type, copy, n);
+}
+
+static const char aw__plain[] = "text/plain; charset=utf-8";
+static const char aw__html[] = "text/html; charset=utf-8";
+
+static int aw__answer_text(aw_req *req, const char *type, const char *text)
+{
+    size_t n = text ? strlen(text) : 0;
+    const char *copy = text ? aw__req_text(req, text, n) : NULL;
+    if (!copy) return text ? AW_ENOMEM : AW_EINVAL;
+    return aw__answer(req, 200, type, copy, n);
+}
+
+int aw_text(aw_req *req, const char *text)
+{
+    return aw__answer_text(req, aw__plain, text);
+}
+
+int aw_html(aw_req *req, const char *html)
+{
+    return aw__answer_text(req, aw__html, html);
+}
+
+int aw_text_static(aw_req *req, const char *text)
+{
+    if (!text) return AW_EINVAL;
+    return aw__answer(req, 200, aw__plain, text, strlen(text));
+}
+
+int aw_printf(aw_req *req, const char *format, ...)
+{
+    va_list args;
+    char *text;
+    int n;
+    va_start(args, format);
+    n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (n < 0) return AW_EINVAL;
+    text = (char *)aw_alloc(req, (size_t)n + 1);
+    if (!text) return AW_ENOMEM;
+    va_start(args, format);
+    vsnprintf(text, (size_t)n + 1, format, args);
+    va_end(args);
+    return aw__answer(req, 200, aw__plain, text, (size_t)n);
+}
+
+int aw_empty(aw_req *req, int status)
+{
+    status = aw_status(req, status);
+    return status < 0 ? status : aw__answer(req, status, NULL, "", 0);
+}
+
+/* Fields that the connection writes itself. */
+static bool aw__header_is_ours(aw_slice name)
+{
+    return aw__slice_ieq(name, "Content-Length") ||
+        aw__slice_ieq(name, "Transfer-Encoding") ||
+        aw__slice_ieq(name, "Connection") || aw__slice_ieq(name, "Date");
+}
+
+static void aw__header_remove(aw_req *req, const char *name)
+{
+    aw__out_header **p = &req->headers;
+    while (*p) {
+        aw__out_header *h = *p;
+        if (aw__slice_ieq(aw__slice(h->line, h->name_len), name))
+            *p = h->next;
+        else
+            p = &h->next;
+    }
+    req->headers_tail = p;
+}
+
+static bool aw__header_has(const aw_req *req, const char *name)
+{
+    const aw__out_header *h = req->headers;
+    while (h && !aw__slice_ieq(aw__slice(h->line, h->name_len), name))
+        h = h->next;
+    return h != NULL;
+}
+
+static bool aw__header_fits(aw_slice name, const char *value)
+{
+    return aw__is_token(name.p, name.n) && !aw__header_is_ours(name) &&
+        aw__is_value(value);
+}
+
+int aw_add_header(aw_req *req, const char *name, const char *value)
+{
+    aw_slice s = aw__slice(name, name ? strlen(name) : 0);
+    aw__out_header *h;
+    size_t n;
+    if (!aw__header_fits(s, value)) return AW_EINVAL;
+    n = s.n + 2 + strlen(value) + 2;
+    h = (aw__out_header *)aw_alloc(req, sizeof *h + n);
+    if (!h) return AW_ENOMEM;
+    memcpy(h->line, name, s.n);
+    memcpy(h->line + s.n, ": ", 2);
+    memcpy(h->line + s.n + 2, value, n - s.n - 4);
+    memcpy(h->line + n - 2, "\r\n", 2);
+    h->name_len = s.n;
+    h->n = n;
+    h->next = NULL;
+    *req->headers_tail = h;
+    req->headers_tail = &h->next;
+    return 0;
+}
+
+int aw_set_header(aw_req *req, const char *name, const char *value)
+{
+    aw_slice s = aw__slice(name, name ? strlen(name) : 0);
+    if (!aw__header_fits(s, value)) return AW_EINVAL;
+    aw__header_remove(req, name);
+    return aw_add_header(req, name, value);
+}
+
+int aw_redirect(aw_req *req, const char *location)
+{
+    int rc = aw_set_header(req, "Location", location);
+    return rc < 0 ? rc : aw__answer(req, 302, NULL, "", 0);
+}
+
+int aw_error(aw_req *req, int status, const char *message)
+{
+    if (status < 100 || status > 599) return AW_EINVAL;
+    req->message = message ? aw_strdup(req, message) : NULL;
+    return AW_HTTP(status);
+}
+
+#ifndef ASYNCWEB_NO_JSON
+const aw_value *aw_req_json(aw_req *req)
+{
+    size_t at;
+    if (req->flags & AW__JSON_READ) return req->json;
+    req->flags |= AW__JSON_READ;
+    if (aw__json_parse(&req->arena, req->body, req->body_len, &req->json,
+                       &at) < 0)
+        req->json = NULL;
+    return req->json;
+}
+
+/* A writer that lives in the request; its text is given to the answer. */
+aw_json_writer *aw_json_begin(aw_req *req)
+{
+    aw_json_writer *w = (aw_json_writer *)aw_alloc(req, sizeof *w);
+    aw__buf *out = (aw__buf *)aw__new(req, sizeof *out);
+    if (!w || !out) return NULL;
+    out->arena = &req->arena;
+    aw__json_writer_init(w, out, req);
+    return w;
+}
+
+int aw_json_send(aw_json_writer *w)
+{
+    int rc = w ? aw__json_finish(w) : AW_ENOMEM;
+    if (rc < 0) return rc;
+    return aw__answer(w->req, 200, "application/json", w->out->p, w->out->n);
+}
+
+int aw_json(aw_req *req, const aw_value *value)
+{
+    aw_json_writer *w = aw_json_begin(req);
+    aw_put_value(w, NULL, value);
+    return aw_json_send(w);
+}
+
+int aw__json_object(aw_req *req, const aw_field *fields, size_t n)
+{
+    aw_json_writer *w = aw_json_begin(req);
+    size_t i;
+    aw_put_object(w, NULL);
+    for (i = 0; i < n; i++) aw__put_field(w, &fields[i]);
+    aw_put_end(w);
+    return aw_json_send(w);
+}
+#endif
+
+/* >>floor5 server  Connections of the HTTP server -------------------------- */
+
+/* State      what holds in it                        leaves by
+   IDLE       no byte of a request has come           a byte -> HEAD
+   HEAD       in: part of a head                      whole -> BODY, VIEW, IDLE
+   BODY       req: receiving its body                 whole -> VIEW, IDLE
+   VIEW       req: an async view runs; in: pipelined  its end -> IDLE
+   WRITE      out: bytes the client has not taken     all taken -> IDLE
+   LINGER     all said; reads until the client ends   its end, time -> closed
+
+   A plain view runs within the parse: IDLE -> IDLE. Answers gather in the
+   server's one buffer and leave in one send when the input is used up: what
+   is in there is always for `current`, the connection being worked for. In
+   each state a connection stands in the list of its time-out, in the order
+   of its last progress: the first of a list is the first to expire, and of
+   the idle ones also the first to go when there is no room. */
+typedef enum aw__conn_state {
+    AW__IDLE, AW__IN_HEAD, AW__IN_BODY, AW__IN_VIEW, AW__IN_WRITE, AW__LINGER,
+    AW__CONN_STATES
+} aw__conn_state;
+
+/* Bytes that wait: input not yet parsed, output not yet taken. */
+typedef struct aw__held {
+    size_t at, n, cap;          /* at: parsed or sent so far, of n */
+} aw__held;
+
+typedef struct aw__conn {
+    aw__link link;              /* in server->lists[state] */
+    int64_t since;              /* last progress */
+    aw__held *in, *out;
+    aw_req *req;
+    int fd;
+    uint8_t state, last, ended; /* last: close when all is out */
+    bool expected, served;      /* waits for 100 Continue; had an answer */
+    uint32_t lingered;          /* bytes dropped in LINGER */
+    aw__address peer;
+} aw__conn;
+
+enum {
+    AW__INPUT_BYTES = 65536,    /* the shared read buffer, with slack */
+    AW__READ_BYTES = 65536 - 64,
+    AW__OUT_FULL = 65536,       /* answers gather up to here */
+    AW__PIPELINE_MOST = 65536,  /* input kept while a view runs */
+    AW__LINGER_MS = 2000, AW__LINGER_MOST = 262144,
+    AW__STOP_MS = 250,          /* in a drain, to complete a head */
+    AW__RESUME_MS = 100,        /* to accept again after EMFILE */
+    AW__ACCEPT_MOST = 1024,     /* in one go */
+    AW__QUARANTINE = 32
+};
+AW__ASSERT((int)AW__INPUT_BYTES - (int)AW__READ_BYTES == (int)AW__HEAD_SLACK,
+           slack_behind_input);
+
+typedef struct aw__server {
+    aw_loop *loop;
+    aw_config config;
+    aw__head_limits limits;
+    aw__link lists[AW__CONN_STATES];
+    int64_t time_outs[AW__CONN_STATES];
+    aw__call_timer sweep;       /* looks at the heads of the lists... */
+    int64_t sweep_at;           /* ...then */
+    aw__call_timer resume;      /* accepts again after EMFILE */
+    aw__call_timer stop;        /* begins a drain that a view asked for */
+    aw__conn *current;          /* whom `out` is for; NULL: nobody */
+    aw_req *spare;              /* the next request's block */
+    aw_req *ended[AW__QUARANTINE];      /* in debug, the last ones */
+    unsigned ended_at;
+    aw__buf out;                /* answers of `current` */
+    aw__buf log;                /* access log lines not yet written */
+    aw__call_timer log_timer;
+    char *input;                /* AW__INPUT_BYTES */
+    aw__field *fields;          /* config.max_fields of them */
+    int listeners[2], connections, max_connections, port;
+    int dumps;                  /* SIGUSR1 that were heard */
+    bool paused, stopping;      /* not accepting for a while; for good */
+    aw__head head;              /* of the request being parsed */
+    aw_req *handling;           /* whose view runs for the first time */
+    int64_t date_second;
+    char date[40];              /* "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" */
+    struct aw__node *routes;    /* floor 6's, in `memory` */
+    aw__arena memory;
+    /* Stored by floor 6: finds the route; runs the view (afterwards there is
+       an answer, or req->task sleeps); makes an answer of a view's result. */
+    void (*route)(aw_req *req);
+    void (*handle)(aw_req *req);
+    void (*result)(aw_req *req, int rc);
+} aw__server;
+
+static void aw__req_keep_one(aw_req *req)
+{
+    req->refs++;
+}
+
+static struct aw__reply **aw__req_replies(aw_req *req)
+{
+    return &req->replies;
+}
+
+/* Debug mode fills the block of an ended request, and keeps it for a while:
+   who still has a pointer into it reads garbage, and is told of what he
+   writes. */
+static void aw__req_quarantine(aw__server *s, aw_req *req)
+{
+    aw_req **at = &s->ended[s->ended_at++ % AW__QUARANTINE], *old = *at;
+    const unsigned char *p = (const unsigned char *)old;
+    size_t i = 0;
+    while (old && i < AW__REQ_BYTES && p[i] == 0xdb) i++;
+    if (old && i < AW__REQ_BYTES)
+        aw__log(s->loop, AW_LOG_ERROR, "asyncweb: memory of a request was "
+                "written to after the request had ended");
+    aw__mem_put(&s->loop->mem, old, AW__REQ_BYTES);
+    if (req) memset(req, 0xdb, AW__REQ_BYTES);
+    *at = req;
+}
+
+static void aw__quarantine_end(aw__server *s)
+{
+    int i;
+    for (i = 0; i < AW__QUARANTINE; i++) aw__req_quarantine(s, NULL);
+}
+
+static void aw__req_free(aw_req *req)
+{
+    aw_loop *l = req->loop;
+    aw__server *s = l->server;
+    if (req->replies) l->replies_free(&req->replies);
+    if (req->receiving) aw__buf_free(&req->receiving->buf);
+    aw__arena_free(&req->arena);
+    if (s && l->debug) aw__req_quarantine(s, req);
+    else if (s && !s->spare) s->spare = req;
+    else aw__mem_put(&l->mem, req, AW__REQ_BYTES);
+}
+
+static void aw__req_drop_one(aw_req *req)
+{
+    if (--req->refs == 0) aw__req_free(req);
+}
+
+static aw_req *aw__req_new(aw__server *s)
+{
+    aw_req *req = s->spare;
+    if (req) s->spare = NULL;
+    else req = (aw_req *)aw__mem_get(&s->loop->mem, AW__REQ_BYTES);
+    if (req) aw__req_reset(req, s->loop);
+    return req;
+}
+
+/* ---- bytes that wait ---- */
+
+static void aw__held_free(aw_loop *l, aw__held **h)
+{
+    if (*h) aw__mem_put(&l->mem, *h, sizeof **h + (*h)->cap);
+    *h = NULL;
+}
+
+static char *aw__held_bytes(aw__held *h)
+{
+    return (char *)(h + 1);
+}
+
+/* Holds n more bytes, and behind them the slack that the head parser looks
+   at, but does not judge by. False: out of memory; what is held stays. */
+static bool aw__held_add(aw_loop *l, aw__held **hold, const char *p, size_t n)
+{
+    aw__held *h = *hold;
+    size_t cap = h ? h->cap : 0, need, most;
+    if (h && h->at) {           /* once a read at most */
+        h->n -= h->at;
+        memmove(aw__held_bytes(h), aw__held_bytes(h) + h->at, h->n);
+        h->at = 0;
+    }
+    need = (h ? h->n : 0) + n + AW__HEAD_SLACK;
+    if (need > cap) {
+        most = cap ? cap * 2 : 256;
+        if (most < need) most = need;
+        h = (aw__held *)aw__mem_resize(&l->mem, h, h ? sizeof *h + cap : 0,
+                                       sizeof *h + most);
+        if (!h) return false;
+        if (!*hold) h->at = h->n = 0;
+        h->cap = most;
+        *hold = h;
+    }
+    memcpy(aw__held_bytes(h) + h->n, p, n);
+    h->n += n;
+    memset(aw__held_bytes(h) + h->n, 0, AW__HEAD_SLACK);
+    return true;
+}
+
+/* ---- states and time-outs ---- */
+
+/* The sweep timer runs to the first time at which any list may expire; a
+   connection that moves on does not touch it. */
+static void aw__sweep_by(aw__server *s, int64_t when)
+{
+    aw_loop *l = s->loop;
+    if (s->sweep.timer.link.next && s->sweep_at <= when) return;
+    aw__timer_stop(l, &s->sweep.timer);
+    s->sweep_at = when;
+    aw__timer_start(l, &s->sweep.timer, when <= l->now ? 1 : when - l->now,
+                    AW__TIMER_CALL);
+}
+
+/* Progress: into the list of that state, as its newest. */
+static void aw__conn_enter(aw__server *s, aw__conn *c, int state)
+{
+    int64_t now = s->loop->now, limit = s->time_outs[state];
+    aw__list_remove(&c->link);
+    c->state = (uint8_t)state;
+    c->since = now;
+    aw__list_add(&s->lists[state], &c->link);
+    if (limit != AW_FOREVER) aw__sweep_by(s, now + limit);
+}
+
+/* 0: the listeners rest until a connection closes, or for a while. */
+static void aw__listeners_want(aw__server *s, int want)
+{
+    aw_loop *l = s->loop;
+    int i;
+    s->paused = want == 0;
+    for (i = 0; i < 2; i++)
+        if (s->listeners[i] >= 0 && aw__fd_want(l, s->listeners[i], want) < 0)
+            s->paused = true;
+    aw__timer_stop(l, &s->resume.timer);
+    if (s->paused)
+        aw__timer_start(l, &s->resume.timer, AW__RESUME_MS, AW__TIMER_CALL);
+}
+
+/* c and its request part: an answer that is due goes nowhere, a view that
+   still runs is cancelled. */
+static void aw__conn_abandon(aw__conn *c)
+{
+    aw_req *req = c->req;
+    if (!req) return;
+    c->req = NULL;
+    req->conn = NULL;
+    if (req->task) aw__cancel_task(req->task, AW_ECANCELED);
+    aw__req_drop_one(req);
+}
+
+/* The client is gone, or we are done with it. A view that still runs is
+   cancelled, and what it says from now on goes nowhere. */
+static void aw__conn_close(aw__server *s, aw__conn *c)
+{
+    aw_loop *l = s->loop;
+    aw__conn_abandon(c);
+    aw__list_remove(&c->link);
+    aw__held_free(l, &c->in);
+    aw__held_free(l, &c->out);
+    aw__io_close(l, c->fd);
+    if (s->current == c) {
+        s->current = NULL;
+        s->out.n = 0;
+        s->out.failed = false;
+    }
+    aw__mem_put(&l->mem, c, sizeof *c);
+    s->connections--;
+    if (s->paused && !s->stopping) aw__listeners_want(s, AW_READ);
+}
+
+/* ---- output ---- */
+
+static void aw__date_update(aw__server *s)
+{
+    int64_t second = s->loop->is_virtual ? s->loop->now / 1000
+        : aw__sys_unix_seconds();
+    memcpy(s->date, "Date: ", 6);
+    aw__date_format(s->date + 6, second);
+    memcpy(s->date + 35, "\r\n", 2);
+    s->date_second = s->loop->now / 1000;
+}
+
+static char *aw__put(char *to, const char *p, size_t n)
+{
+    memcpy(to, p, n);
+    return to + n;
+}
+
+#define AW__PUT(to, text) aw__put(to, text, sizeof(text) - 1)
+
+static char *aw__put_number(char *to, size_t v)
+{
+    char digits[20];
+    int n = 0;
+    do digits[n++] = (char)('0' + v % 10);
+    while ((v /= 10) != 0);
+    while (n) *to++ = digits[--n];
+    return to;
+}
+
+static char *aw__put_status(char *to, int status)
+{
+    const char *reason = aw__http_reason(status);
+    if (status == 200) return AW__PUT(to, "HTTP/1.1 200 OK\r\n");
+    to = AW__PUT(to, "HTTP/1.1 ");
+    to = aw__put_number(to, (size_t)status);
+    *to++ = ' ';
+    to = aw__put(to, reason, strlen(reason));
+    return AW__PUT(to, "\r\n");
+}
+
+/* Everything but the header lines of the application fits in this. */
+enum { AW__ANSWER_HEAD = 320 };
+
+static size_t aw__headers_size(const aw_req *req)
+{
+    const aw__out_header *h;
+    size_t n = AW__ANSWER_HEAD + (req->type ? strlen(req->type) : 0);
+    for (h = req->headers; h; h = h->next) n += h->n;
+    return n;
+}
+
+/* The head of the answer (RFC 9112 4, RFC 9110 8.6: 204 and 304 have no
+   Content-Length). False: out of memory. */
+static bool aw__answer_head(aw__server *s, aw_req *req)
+{
+    const aw__conn *c = req->conn;
+    const aw__out_header *h;
+    const int status = req->status;
+    char *to = aw__buf_room(&s->out, aw__headers_size(req));
+    if (!to) return false;
+    if (s->date_second != s->loop->now / 1000) aw__date_update(s);
+    to = aw__put_status(to, status);
+    to = aw__put(to, s->date, 37);
+    if (req->type && !aw__header_has(req, "Content-Type")) {
+        to = AW__PUT(to, "Content-Type: ");
+        to = aw__put(to, req->type, strlen(req->type));
+        to = AW__PUT(to, "\r\n");
+    }
+    if (status != 204 && status != 304) {
+        to = AW__PUT(to, "Content-Length: ");
+        to = aw__put_number(to, req->out_len);
+        to = AW__PUT(to, "\r\n");
+    }
+    if (c->last) to = AW__PUT(to, "Connection: close\r\n");
+    else if (req->head.minor == 0)
+        to = AW__PUT(to, "Connection: keep-alive\r\n");
+    for (h = req->headers; h; h = h->next) to = aw__put(to, h->line, h->n);
+    to = AW__PUT(to, "\r\n");
+    s->out.n = (size_t)(to - s->out.p);
+    return true;
+}
+
+/* Sends what has gathered for c, and behind it a large body, which need not
+   be copied then; what the client does not take now is held. False: c is
+   gone. */
+static bool aw__conn_send(aw__server *s, aw__conn *c, const char *p, size_t n)
+{
+    aw_loop *l = s->loop;
+    aw_slice parts[2];
+    ptrdiff_t sent = 0;
+    bool fine;
+    int i;
+    parts[0] = aw__slice(s->out.p, s->out.n);
+    parts[1] = aw__slice(p, n);
+    s->out.n = 0;
+    s->out.failed = false;
+    if (parts[0].n + n == 0) return true;
+    if (!c->out && n) sent = aw__io_send2(l, c->fd, parts, 2);
+    else if (!c->out) sent = aw__io_send(l, c->fd, parts[0].p, parts[0].n);
+    if (sent == AW_EAGAIN) sent = 0;
+    fine = sent >= 0;
+    for (i = 0; fine && i < 2; i++) {
+        size_t gone = (size_t)sent < parts[i].n ? (size_t)sent : parts[i].n;
+        sent -= (ptrdiff_t)gone;
+        if (gone == parts[i].n) continue;
+        fine = aw__held_add(l, &c->out, parts[i].p + gone, parts[i].n - gone);
+    }
+    if (!fine) aw__conn_close(s, c);
+    return fine;
+}
+
+/* The address of a peer, without its port; text has AW_PEER_TEXT bytes. */
+static const char *aw__peer_host(const aw__address *a, char *text)
+{
+    if (!inet_ntop(a->family == 6 ? AF_INET6 : AF_INET, a->bytes, text,
+                   AW_PEER_TEXT)) memcpy(text, "-", 2);
+    return text;
+}
+
+/* ---- the access log: Common Log Format, and the milliseconds it took ---- */
+
+static void aw__log_flush(aw__server *s)
+{
+    aw__timer_stop(s->loop, &s->log_timer.timer);
+    if (s->log.n) (void)aw__sys_write(2, s->log.p, s->log.n);
+    s->log.n = 0;
+    s->log.failed = false;
+}
+
+static void aw__on_log_timer(aw_loop *l, aw__call_timer *t)
+{
+    (void)t;
+    aw__log_flush(l->server);
+}
+
+/* "22/Nov/2026:17:31:02 +0000", made of "Date: Sun, 22 Nov 2026 17:31:02". */
+static void aw__log_time(const char *date, char *to)
+{
+    memcpy(to, date + 11, 20);
+    to[2] = to[6] = '/';
+    to[11] = ':';
+    memcpy(to + 20, " +0000", 7);
+}
+
+static void aw__access_log(aw__server *s, const aw_req *req, size_t n)
+{
+    char line[600], peer[AW_PEER_TEXT], when[27];
+    const aw__head *h = &req->head;
+    int len, target = h->target_len < 300 ? h->target_len : 300;
+    int method = h->method_len < 32 ? h->method_len : 32;
+    if (s->config.access_log == AW_OFF) return;
+    aw__log_time(s->date, when);
+    len = snprintf(line, sizeof line, "%s - - [%s] \"%.*s %.*s HTTP/1.%d\" %d "
+                   "%lu %lldms\n", aw__peer_host(&req->conn->peer, peer), when,
+                   method, req->base + h->method, target,
+                   req->base + h->target, h->minor, req->status,
+                   (unsigned long)n, (long long)(s->loop->now - req->start));
+    if (s->config.log) {
+        line[len - 1] = 0;
+        s->config.log(s->config.log_data, AW_LOG_ACCESS, line);
+        return;
+    }
+    /* Lines wait a moment so that a busy server writes many at once. */
+    aw__buf_add(&s->log, line, (size_t)len);
+    if (s->log.n > 4096 || s->log.failed) aw__log_flush(s);
+    else if (!s->log_timer.timer.link.next)
+        aw__timer_start(s->loop, &s->log_timer.timer, 100, AW__TIMER_CALL);
+}
+
+/* The answer in req goes out, or gathers. False: the connection is gone. */
+static bool aw__conn_answer(aw__server *s, aw_req *req)
+{
+    aw__conn *c = req->conn;
+    bool body = req->head.verb != AW__HEAD && req->status != 204 &&
+        req->status != 304;
+    size_t n = body ? req->out_len : 0;
+    bool large = n > AW__OUT_FULL / 4, fine = aw__answer_head(s, req);
+    if (fine && !large) {
+        aw__buf_add(&s->out, req->out, n);
+        fine = !s->out.failed;
+    }
+    if (!fine) {
+        aw__conn_close(s, c);
+        return false;
+    }
+    aw__access_log(s, req, n);
+    if (large) return aw__conn_send(s, c, req->out, n);
+    return s->out.n < AW__OUT_FULL || aw__conn_send(s, c, NULL, 0);
+}
+
+/* Sends what was answered, and lets the request go. One that tasks were
+   spawned in lives on without the connection. */
+static void aw__conn_finish(aw__server *s, aw_req *req)
+{
+    aw__conn *c = req->conn;
+    bool alive;
+    if (s->stopping) c->last = 1;
+    c->req = NULL;
+    alive = aw__conn_answer(s, req);
+    req->conn = NULL;
+    if (req->refs > 1 && !aw__req_settle(req)) aw__req_forget_head(req);
+    if (alive) {
+        c->served = true;
+        aw__conn_enter(s, c, c->out ? AW__IN_WRITE : AW__IDLE);
+    }
+    aw__req_drop_one(req);
+}
+
+/* A request that cannot be read is answered, and the connection closed: where
+   its next request would begin, nobody knows. */
+static void aw__conn_reject(aw__server *s, aw__conn *c, int status)
+{
+    aw_req *req = c->req ? c->req : aw__req_new(s);
+    c->last = 1;
+    if (!req) {
+        aw__conn_close(s, c);
+        return;
+    }
+    if (!c->req) {
+        aw__req_forget_head(req);
+        req->start = s->loop->now;
+    }
+    req->conn = c;
+    s->result(req, AW_HTTP(status));
+    aw__conn_finish(s, req);
+}
+
+/* ---- input ---- */
+
+/* Hands the complete request to its view. */
+static void aw__conn_dispatch(aw__server *s, aw__conn *c)
+{
+    aw_req *req = c->req;
+    aw__receiving *r = req->receiving;
+    if (r) {
+        aw__buf_add(&r->buf, "", 1);
+        if (r->buf.failed) {
+            aw__conn_reject(s, c, 503);
+            return;
+        }
+        req->body = r->buf.p;
+        req->body_len = r->buf.n - 1;
+    }
+    c->state = AW__IN_VIEW;
+    s->handling = req;
+    s->handle(req);
+    s->handling = NULL;
+    if (!req->task) {
+        aw__conn_finish(s, req);
+        return;
+    }
+    aw__conn_enter(s, c, AW__IN_VIEW);
+    if (aw__req_settle(req)) return;
+    aw__req_forget_head(req);
+    aw__conn_abandon(c);
+    aw__conn_reject(s, c, 503);
+}
+
+/* Takes body bytes from p[0..n). Returns how many, or AW_HTTP(413), (400);
+   *whole: the body is complete. */
+static ptrdiff_t aw__body_feed(aw__receiving *r, const char *p, size_t n,
+                               bool chunked, bool *whole)
+{
+    aw_slice in = aw__slice(p, n), data;
+    int rc;
+    if (!chunked) {
+        if ((uint64_t)r->left < n) n = (size_t)r->left;
+        aw__buf_add(&r->buf, p, n);
+        r->left -= (int64_t)n;
+        *whole = r->left == 0;
+        return r->buf.failed ? AW_HTTP(503) : (ptrdiff_t)n;
+    }
+    while ((rc = aw__chunked_next(&r->chunked, &in, &data)) == AW_OK) {
+        if (data.n > r->limit - r->buf.n) return AW_HTTP(413);
+        aw__buf_add(&r->buf, data.p, data.n);
+    }
+    *whole = rc == 1;
+    if (rc < 0 && rc != AW_EAGAIN) return AW_HTTP(400);
+    return r->buf.failed ? AW_HTTP(503) : in.p - p;
+}
+
+static size_t aw__conn_body(aw__server *s, aw__conn *c, const char *p, size_t n)
+{
+    aw_req *req = c->req;
+    bool whole = false;
+    ptrdiff_t used = aw__body_feed(req->receiving, p, n, req->head.chunked,
+                                   &whole);
+    c->expected = false;
+    aw__conn_enter(s, c, AW__IN_BODY);
+    if (used < 0) aw__conn_reject(s, c, (int)(AW_HTTP(0) - used));
+    else if (whole) aw__conn_dispatch(s, c);
+    return used < 0 ? n : (size_t)used;
+}
+
+/* The head says that a body comes. */
+static void aw__conn_expect_body(aw__server *s, aw__conn *c, aw_req *req)
+{
+    aw__receiving *r = (aw__receiving *)aw__new(req, sizeof *r);
+    if (!r || !aw__req_settle(req)) {
+        aw__conn_reject(s, c, 503);
+        return;
+    }
+    r->buf.mem = &s->loop->mem;
+    r->left = req->head.content_length;
+    r->limit = req->route && req->route->max_body ? req->route->max_body
+        : s->config.max_body;
+    req->receiving = r;
+    if (r->left > 0 && (uint64_t)r->left > r->limit) {
+        aw__conn_reject(s, c, 413);
+        return;
+    }
+    c->expected = req->head.expect_100;
+    aw__conn_enter(s, c, AW__IN_BODY);
+}
+
+/* The head has been read, and lies at base. */
+static void aw__conn_begin(aw__server *s, aw__conn *c, const char *base)
+{
+    const aw__head *head = &s->head;
+    aw_req *req = aw__req_new(s);
+    if (!req) {
+        aw__conn_reject(s, c, 503);
+        return;
+    }
+    req->conn = c;
+    req->head = *head;
+    req->base = base;
+    req->start = s->loop->now;
+    c->req = req;
+    /* What follows a CONNECT might be meant for somebody else. */
+    if (!head->keep_alive || head->verb == AW__CONNECT) c->last = 1;
+    s->route(req);
+    if (head->chunked || head->content_length > 0)
+        aw__conn_expect_body(s, c, req);
+    else
+        aw__conn_dispatch(s, c);
+}
+
+static bool aw__conn_takes_input(const aw__conn *c)
+{
+    if (c->state == AW__IN_BODY) return true;
+    return c->state <= AW__IN_HEAD && !c->last;
+}
+
+/* Parses p[0..n) as far as it can, having seen the first `seen` bytes before;
+   returns how much is used up. When c ends meanwhile, s->current is no more
+   c, and the rest does not matter. */
+static size_t aw__conn_parse(aw__server *s, aw__conn *c, const char *p,
+                             size_t n, size_t seen)
+{
+    size_t at = 0;
+    while (at < n && s->current == c && aw__conn_takes_input(c)) {
+        int rc;
+        if (c->state == AW__IN_BODY) {
+            at += aw__conn_body(s, c, p + at, n - at);
+            continue;
+        }
+        s->head.fields = s->fields;
+        s->head.max_fields = (uint16_t)s->config.max_fields;
+        rc = aw__http_head(p + at, n - at, seen, &s->limits, &s->head);
+        seen = 0;
+        if (rc == AW_EAGAIN) {
+            if (c->state == AW__IDLE) aw__conn_enter(s, c, AW__IN_HEAD);
+            break;
+        }
+        if (rc < 0) {
+            aw__conn_reject(s, c, AW_HTTP(0) - rc);
+            break;
+        }
+        aw__conn_begin(s, c, p + at);
+        at += (size_t)rc;
+    }
+    return at;
+}
+
+/* What is of interest: nothing more is read while an answer waits, or when
+   enough requests were sent ahead of a view that runs. */
+static int aw__conn_wants(const aw__conn *c)
+{
+    int want = c->out ? AW_WRITE : 0;
+    if (c->ended || c->state == AW__IN_WRITE) return want;
+    if (c->state == AW__IN_VIEW && c->in &&
+        c->in->n - c->in->at >= AW__PIPELINE_MOST) return want;
+    return want | AW_READ;
+}
+
+/* Everything that could be done with c's input has been done: send, and see
+   what comes next. */
+static void aw__conn_settle(aw__server *s, aw__conn *c)
+{
+    bool busy = c->state == AW__IN_VIEW || c->state == AW__IN_BODY;
+    if (c->expected && c->state == AW__IN_BODY)
+        aw__buf_add(&s->out, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+    c->expected = false;
+    if (!aw__conn_send(s, c, NULL, 0)) return;
+    s->current = NULL;
+    if (c->out && !busy) {
+        if (c->state != AW__IN_WRITE) aw__conn_enter(s, c, AW__IN_WRITE);
+    } else if (c->ended && !busy) {
+        aw__conn_close(s, c);
+        return;
+    } else if (c->last && !busy) {
+        /* To close with input unread would reset the connection, and the
+           answer could be lost (RFC 9112 9.6). */
+        aw__io_shutdown(s->loop, c->fd);
+        aw__held_free(s->loop, &c->in);
+        aw__conn_enter(s, c, AW__LINGER);
+    }
+    if (aw__fd_want(s->loop, c->fd, aw__conn_wants(c)) < 0)
+        aw__conn_close(s, c);
+}
+
+/* Goes on with c, with what is held of its input; `seen` bytes of that were
+   parsed in vain before. */
+static void aw__conn_continue(aw__server *s, aw__conn *c, size_t seen)
+{
+    aw__held *in = c->in;
+    s->current = c;
+    if (in && aw__conn_takes_input(c)) {
+        c->in = NULL;           /* a connection that ends must not free it */
+        in->at += aw__conn_parse(s, c, aw__held_bytes(in) + in->at,
+                                 in->n - in->at, seen);
+        if (s->current != c || in->at == in->n) aw__held_free(s->loop, &in);
+        else c->in = in;
+    }
+    if (s->current == c) aw__conn_settle(s, c);
+}
+
+/* A view that had to wait has ended; its result is in the request. */
+static void aw__view_done(aw_req *req)
+{
+    aw__server *s = req->loop->server;
+    aw__conn *c = req->conn;
+    req->task = NULL;
+    if (!c || s->handling == req) return;
+    s->current = c;
+    aw__conn_finish(s, req);
+    if (s->current == c) aw__conn_continue(s, c, 0);
+}
+
+/* New bytes. In the usual case they are parsed where they were read, and
+   nothing is left over. */
+static void aw__conn_input(aw__server *s, aw__conn *c, const char *p, size_t n)
+{
+    size_t used = 0, before = c->in ? c->in->n - c->in->at : 0;
+    s->current = c;
+    if (!before) used = aw__conn_parse(s, c, p, n, 0);
+    if (s->current != c) return;
+    if (used < n && !aw__held_add(s->loop, &c->in, p + used, n - used))
+        aw__conn_close(s, c);
+    else if (before)
+        aw__conn_continue(s, c, before);
+    else
+        aw__conn_settle(s, c);
+}
+
+/* The client has sent its last byte. A view that runs is cancelled: TCP
+   cannot tell one who left from one who only stopped talking. */
+static void aw__conn_end(aw__server *s, aw__conn *c)
+{
+    bool waits = c->state == AW__IN_VIEW && c->req->route &&
+        c->req->route->half_close;
+    c->ended = 1;
+    s->current = c;
+    if (waits || c->state == AW__IN_WRITE) aw__conn_settle(s, c);
+    else aw__conn_close(s, c);
+}
+
+/* False: nothing has come. */
+static bool aw__conn_readable(aw__server *s, aw__conn *c)
+{
+    ptrdiff_t n = aw__io_recv(s->loop, c->fd, s->input, AW__READ_BYTES);
+    if (n == AW_EAGAIN) return false;
+    if (n < 0) {
+        aw__conn_close(s, c);
+    } else if (n == 0) {
+        aw__conn_end(s, c);
+    } else if (c->state == AW__LINGER) {
+        c->lingered += (uint32_t)n;
+        if (c->lingered > AW__LINGER_MOST) aw__conn_close(s, c);
+    } else {
+        aw__conn_input(s, c, s->input, (size_t)n);
+    }
+    return true;
+}
+
+/* The client takes more. False: c is gone. */
+static bool aw__conn_writable(aw__server *s, aw__conn *c)
+{
+    aw__held *out = c->out;
+    ptrdiff_t n;
+    if (!out) return true;
+    n = aw__io_send(s->loop, c->fd, aw__held_bytes(out) + out->at,
+                    out->n - out->at);
+    if (n == AW_EAGAIN) return true;
+    if (n < 0) {
+        aw__conn_close(s, c);
+        return false;
+    }
+    out->at += (size_t)n;
+    if (out->at == out->n) aw__held_free(s->loop, &c->out);
+    if (c->state == AW__IN_WRITE)
+        aw__conn_enter(s, c, c->out ? AW__IN_WRITE : AW__IDLE);
+    if (c->out) return true;
+    aw__conn_continue(s, c, 0);
+    return false;               /* it has been seen to, and may be gone */
+}
+
+static void aw__on_conn(aw_loop *l, int fd, int events)
+{
+    aw__conn *c = (aw__conn *)l->fds[fd].object;
+    if (events & AW_WRITE && !aw__conn_writable(l->server, c)) return;
+    if (events & AW_READ) (void)aw__conn_readable(l->server, c);
+}
+
+/* ---- time-outs, new connections ---- */
+
+static void aw__conn_expired(aw__server *s, aw__conn *c)
+{
+    if (c->state != AW__IN_HEAD && c->state != AW__IN_BODY) {
+        aw__conn_close(s, c);
+        return;
+    }
+    s->current = c;
+    aw__conn_reject(s, c, 408);
+    if (s->current == c) aw__conn_settle(s, c);
+}
+
+static void aw__on_sweep(aw_loop *l, aw__call_timer *t)
+{
+    aw__server *s = l->server;
+    int i;
+    (void)t;
+    for (i = 0; i < AW__CONN_STATES; i++) {
+        int64_t limit = s->time_outs[i];
+        if (limit == AW_FOREVER) continue;
+        while (!aw__list_empty(&s->lists[i])) {
+            aw__conn *c = (aw__conn *)s->lists[i].next;
+            if (l->now - c->since < limit) {
+                aw__sweep_by(s, c->since + limit);
+                break;
+            }
+            aw__conn_expired(s, c);
+        }
+    }
+}
+
+/* Closes the connection that has idled for longest. False: none does. One
+   that idles only since this moment has perhaps not been heard yet. */
+static bool aw__server_evict(aw__server *s)
+{
+    static const int states[] = {AW__LINGER, AW__IDLE};
+    int i;
+    for (i = 0; i < 2; i++) {
+        aw__link *list = &s->lists[states[i]];
+        aw__conn *c = (aw__conn *)list->next;
+        if (aw__list_empty(list) || c->since >= s->loop->now) continue;
+        aw__conn_close(s, c);
+        return true;
+    }
+    return false;
+}
+
+static void aw__server_accepted(aw__server *s, int fd, const aw__address *peer)
+{
+    aw_loop *l = s->loop;
+    aw__conn *c = (aw__conn *)aw__mem_get(&l->mem, sizeof *c);
+    if (!c || aw__fd_open(l, fd, AW__FD_CONN, c) < 0) {
+        aw__mem_put(&l->mem, c, sizeof *c);
+        aw__io_close(l, fd);
+        return;
+    }
+    memset(c, 0, sizeof *c);
+    c->fd = fd;
+    c->peer = *peer;
+    aw__list_init(&c->link);
+    s->connections++;
+    aw__conn_enter(s, c, AW__IDLE);
+    if (aw__fd_want(l, fd, AW_READ) < 0) aw__conn_close(s, c);
+}
+
+static void aw__on_resume(aw_loop *l, aw__call_timer *t)
+{
+    (void)t;
+    aw__listeners_want(l->server, AW_READ);
+}
+
+/* Accepts those that wait. Where there is no room for one, the connection
+   that has idled for longest makes some; else the listeners rest, so that
+   nothing spins. */
+static void aw__on_server(aw_loop *l, int fd, int events)
+{
+    aw__server *s = l->server;
+    bool evicted = false;
+    int i;
+    (void)events;
+    for (i = 0; i < AW__ACCEPT_MOST; i++) {
+        aw__address peer;
+        int client = AW_EMFILE;
+        if (s->connections < s->max_connections)
+            client = aw__io_accept(l, fd, &peer);
+        else if (i > 0)
+            return;             /* does one more wait? the next turn knows */
+        if (client == AW_EAGAIN) return;
+        if (client >= 0) {
+            evicted = false;
+            aw__server_accepted(s, client, &peer);
+        } else if (!evicted && !s->stopping && aw__server_evict(s)) {
+            evicted = true;     /* one each; perhaps it did not help */
+        } else {
+            aw__listeners_want(s, 0);
+            return;
+        }
+    }
+}
+
+/* ---- stopping ---- */
+
+/* Nobody is accepted any more. A connection that has idled since its last
+   answer is closed. But what lies in the kernel has been sent in good faith:
+   connections are accepted, and requests read, a last time, and the new have
+   a moment to say what they want. Not while a connection is worked for. */
+static void aw__server_stop(aw__server *s)
+{
+    aw__link idle;
+    int i;
+    s->stopping = true;
+    for (i = 0; i < 2; i++) {
+        if (s->listeners[i] < 0) continue;
+        aw__on_server(s->loop, s->listeners[i], AW_READ);
+        aw__io_close(s->loop, s->listeners[i]);
+        s->listeners[i] = -1;
+    }
+    aw__timer_stop(s->loop, &s->resume.timer);
+    s->time_outs[AW__IDLE] = s->time_outs[AW__IN_HEAD] = AW__STOP_MS;
+    aw__sweep_by(s, s->loop->now + AW__STOP_MS);
+    aw__list_move(&idle, &s->lists[AW__IDLE]);
+    while (!aw__list_empty(&idle)) {
+        aw__conn *c = (aw__conn *)idle.next;
+        const bool served = c->served;
+        aw__conn_enter(s, c, AW__IDLE);
+        if (!aw__conn_readable(s, c) && served) aw__conn_close(s, c);
+    }
+}
+
+static void aw__on_stop(aw_loop *l, aw__call_timer *t)
+{
+    (void)t;
+    aw__server_stop(l->server);
+}
+
+/* >>floor6 router  A tree of path segments --------------------------------- */
+
+/* Siblings are tried in this order: the most specific first. */
+typedef enum aw__node_kind {
+    AW__N_TEXT, AW__N_INT, AW__N_FLOAT, AW__N_SEGMENT, AW__N_PATH
+} aw__node_kind;
+
+/* One route at the end of its path; the names of what it captures. */
+typedef struct aw__target {
+    struct aw__target *next;
+    const aw_route *route;
+    int params;
+    const char *names[AW__PARAMS_MAX];
+} aw__target;
+
+typedef struct aw__node {
+    struct aw__node *next, *child;
+    aw__target *targets;
+    const char *text;           /* canonical; of AW__N_TEXT */
+    size_t n;
+    aw__node_kind kind;
+} aw__node;
+
+static bool aw__is_int(const char *p, size_t n)
+{
+    int64_t v;
+    return n && aw__is_digit(*p) && aw__text_int(p, n, &v);
+}
+
+static bool aw__is_float(const char *p, size_t n)
+{
+    size_t i = 0, dot;
+    while (i < n && aw__is_digit(p[i])) i++;
+    dot = i;
+    if (i == 0 || i == n || p[i++] != '.') return false;
+    while (i < n && aw__is_digit(p[i])) i++;
+    return i == n && i > dot + 1;
+}
+
+static bool aw__node_takes(const aw__node *node, const char *p, size_t n)
+{
+    switch (node->kind) {
+        case AW__N_TEXT: return node->n == n && memcmp(node->text, p, n) == 0;
+        case AW__N_INT: return aw__is_int(p, n);
+        case AW__N_FLOAT: return aw__is_float(p, n);
+        default: return n > 0;
+    }
+}
+
+/* What is being looked for, and what was seen on the way. */
+typedef struct aw__search {
+    aw_req *req;
+    const char *method;
+    size_t method_len;
+    unsigned allowed;           /* bits of AW__GET... of routes that fit */
+    bool any_method;            /* stop at the first path that fits */
+} aw__search;
+
+static bool aw__method_is(const aw_route *route, const char *p, size_t n)
+{
+    return strlen(route->method) == n && memcmp(route->method, p, n) == 0;
+}
+
+/* The route of a node for the method: its own, GET for HEAD, or any. */
+static const aw__target *aw__node_target(const aw__node *node, aw__search *s)
+{
+    const aw__target *t, *get = NULL, *any = NULL;
+    for (t = node->targets; t; t = t->next) {
+        const char *method = t->route->method;
+        size_t n = strlen(method);
+        if (aw__method_is(t->route, s->method, s->method_len)) return t;
+        s->allowed |= 1u << aw__http_verb(method, n);
+        if (method[0] == '*') any = t;
+        else if (aw__method_is(t->route, "GET", 3)) get = t;
+    }
+    if (get && s->req->head.verb == AW__HEAD) return get;
+    return any ? any : s->any_method ? node->targets : NULL;
+}
+
+/* Follows the path from `at`, just behind a slash. Depth: its segments, and
+   no deeper than the longest route. */
+static const aw__target *aw__route_walk(const aw__node *node, size_t at,
+                                        int params, aw__search *s)
+{
+    aw_req *req = s->req;
+    const char *slash = (const char *)memchr(req->path.p + at, '/',
+                                             req->path.n - at);
+    size_t end = slash ? (size_t)(slash - req->path.p) : req->path.n;
+    for (; node; node = node->next) {
+        const aw__target *found;
+        size_t stop = node->kind == AW__N_PATH ? req->path.n : end;
+        int n = params;
+        if (!aw__node_takes(node, req->path.p + at, stop - at)) continue;
+        if (node->kind != AW__N_TEXT) {
+            req->param[n].at = (uint16_t)at;
+            req->param[n++].n = (uint16_t)(stop - at);
+        }
+        found = stop == req->path.n ? aw__node_target(node, s)
+            : aw__route_walk(node->child, stop + 1, n, s);  /* recursion */
+        if (found) return found;
+    }
+    return NULL;
+}
+
+/* ---- compiling ---- */
+
+/* Text as it stands in a canonical path. */
+static const char *aw__route_text(aw__arena *a, const char *p, size_t n,
+                                  size_t *out)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    char *text = (char *)aw__arena_get(a, 3 * n + 1), *to = text;
+    size_t i;
+    for (i = 0; text && i < n; i++) {
+        unsigned c = (unsigned char)p[i];
+        if (c != '%' && aw__http_is(p[i], AW__C_PATH)) {
+            *to++ = p[i];
+        } else {
+            *to++ = '%';
+            *to++ = hex[c >> 4];
+            *to++ = hex[c & 15];
+        }
+    }
+    *out = (size_t)(to - text);
+    return text;
+}
+
+/* Reads one segment of a pattern into `n`; the parameter's name, or NULL.
+   False: it is none. */
+static bool aw__route_segment(const char *p, size_t n, aw__node *node,
+                              const char **name)
+{
+    static const struct {
+        const char *text;
+        aw__node_kind kind;
+    } kinds[] = {{"int:", AW__N_INT}, {"float:", AW__N_FLOAT},
+                 {"path:", AW__N_PATH}, {"string:", AW__N_SEGMENT}};
+    size_t i;
+    *name = NULL;
+    node->kind = AW__N_TEXT;
+    if (n == 0 || *p != '<') return memchr(p, '<', n) == NULL;
+    if (p[n - 1] != '>') return false;
+    node->kind = AW__N_SEGMENT;
+    *name = p + 1;
+    for (i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        size_t len = strlen(kinds[i].text);
+        if (n <= len + 2 || strncmp(p + 1, kinds[i].text, len) != 0) continue;
+        node->kind = kinds[i].kind;
+        *name += len;
+    }
+    return aw__is_token(*name, (size_t)(p + n - 1 - *name));
+}
+
+/* The sibling that is like `want`, made when there is none. NULL: no memory. */
+static aw__node *aw__node_child(aw__arena *a, aw__node **list,
+                                const aw__node *want)
+{
+    aw__node **at = list, *node;
+    for (; *at && (*at)->kind <= want->kind; at = &(*at)->next) {
+        if ((*at)->kind != want->kind) continue;
+        if (want->kind != AW__N_TEXT || ((*at)->n == want->n &&
+            memcmp((*at)->text, want->text, want->n) == 0)) return *at;
+    }
+    node = (aw__node *)aw__arena_get(a, sizeof *node);
+    if (!node) return NULL;
+    *node = *want;
+    node->next = *at;
+    *at = node;
+    return node;
+}
+
+/* Adds a route. NULL, or what is wrong with it. */
+static const char *aw__route_add(aw__arena *a, aw__node **list,
+                                 const aw_route *route)
+{
+    aw__target *t = (aw__target *)aw__arena_get(a, sizeof *t);
+    const char *p = route->path;
+    if (!p || *p != '/') return "a path begins with /";
+    if (!route->view) return "it has no view";
+    if (!t) return "out of memory";
+    memset(t, 0, sizeof *t);
+    t->route = route;
+    for (;;) {
+        const char *end = p + 1 + strcspn(p + 1, "/"), *name;
+        aw__node want, *node;
+        memset(&want, 0, sizeof want);
+        if (!aw__route_segment(p + 1, (size_t)(end - p - 1), &want, &name))
+            return "a parameter is a whole segment: /<name>/ or /<int:name>/";
+        if (want.kind == AW__N_PATH && *end) return "<path:...> comes last";
+        if (name && t->params == AW__PARAMS_MAX) return "too many parameters";
+        if (name) t->names[t->params++] = name;
+        else want.text = aw__route_text(a, p + 1, (size_t)(end - p - 1),
+                                        &want.n);
+        node = name || want.text ? aw__node_child(a, list, &want) : NULL;
+        if (!node) return "out of memory";
+        list = &node->child;
+        p = end;
+        if (*p) continue;
+        t->next = node->targets;
+        node->targets = t;
+        for (t = t->next; t; t = t->next)
+            if (strcmp(t->route->method, route->method) == 0)
+                return "there is another route for the same";
+        return NULL;
+    }
+}
+
+/* >>floor6 app  Views, their results, the standard pages ------------------- */
+
+/* The header field of a 405 or OPTIONS answer (RFC 9110 10.2.1). */
+static void aw__app_allow(aw_req *req, unsigned allowed)
+{
+    static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "DELETE",
+                                        "PATCH"};
+    char text[80];
+    size_t n = 0, i;
+    if (allowed & 1u << AW__GET) allowed |= 1u << AW__HEAD;
+    for (i = 0; i < sizeof names / sizeof *names; i++)
+        if (allowed >> i & 1)
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s, ", names[i]);
+    snprintf(text + n, sizeof text - n, "OPTIONS");
+    (void)aw_set_header(req, "Allow", text);
+}
+
+/* "/x" where only "/x/" is: the address that answers, with the query. */
+static bool aw__app_slash(aw_req *req, aw__search *search, const aw__node *all)
+{
+    aw_slice path = req->path;
+    char *text = (char *)aw_alloc(req, path.n + req->query.n + 3), *to = text;
+    const aw__target *found;
+    /* A redirect to //host would leave this site. */
+    if (!to || path.p[path.n - 1] == '/' || path.p[1] == '/') return false;
+    memcpy(to, path.p, path.n);
+    to[path.n] = '/';
+    req->path = aw__slice(to, path.n + 1);
+    search->any_method = true;
+    found = aw__route_walk(all, 1, 0, search);
+    req->path = path;
+    if (!found) return false;
+    to += path.n + 1;
+    if (req->query.n) {
+        *to++ = '?';
+        memcpy(to, req->query.p, req->query.n);
+        to += req->query.n;
+    }
+    *to = 0;
+    return aw_set_header(req, "Location", text) == 0;
+}
+
+/* No route takes this method and path: why, as a status. */
+static int aw__app_fate(aw_req *req, aw__search *search, const aw__node *all)
+{
+    if (search->allowed) {
+        aw__app_allow(req, search->allowed);
+        return req->head.verb == AW__OPTIONS ? 204 : 405;
+    }
+    return aw__app_slash(req, search, all) ? 308 : 404;
+}
+
+static int aw__app_path(aw_req *req)
+{
+    const aw__head *h = &req->head;
+    size_t n;
+    char *to;
+    if (aw__url_split(req->base + h->path, h->path_len, &req->path,
+                      &req->query)) return 0;
+    to = (char *)aw_alloc(req, req->path.n + 1);
+    if (!to) return 503;
+    if (aw__url_path(to, req->path.p, req->path.n, &n) < 0) return 400;
+    req->path = aw__slice(to, n);
+    return 0;
+}
+
+static void aw__app_route(aw_req *req)
+{
+    const aw__node *all = req->loop->server->routes;
+    const aw__head *h = &req->head;
+    const aw__target *found;
+    aw__search search;
+    int i;
+    memset(&search, 0, sizeof search);
+    search.req = req;
+    search.method = req->base + h->method;
+    search.method_len = h->method_len;
+    if (h->verb == AW__OPTIONS && h->path_len == 1 &&
+        req->base[h->path] == '*') {
+        req->fate = 204;
+        aw__app_allow(req, 0x3f);
+        return;
+    }
+    if (h->verb == AW__CONNECT) req->fate = 501;   /* RFC 9110 9.3.6 */
+    else req->fate = (int16_t)aw__app_path(req);
+    if (req->fate) return;
+    found = aw__route_walk(all, 1, 0, &search);
+    if (!found) {
+        req->fate = (int16_t)aw__app_fate(req, &search, all);
+        return;
+    }
+    req->route = found->route;
+    req->params = (uint8_t)found->params;
+    for (i = 0; i < found->params; i++) req->param[i].name = found->names[i];
+}
+
+static void aw__put_escaped(aw__buf *b, const char *text)
+{
+    for (; *text; text++) {
+        switch (*text) {
+            case '<': aw__buf_add(b, "&lt;", 4); break;
+            case '>': aw__buf_add(b, "&gt;", 4); break;
+            case '&': aw__buf_add(b, "&amp;", 5); break;
+            case '"': aw__buf_add(b, "&quot;", 6); break;
+            default: aw__buf_add(b, text, 1);
+        }
+    }
+}
+
+static void aw__put_text(aw__buf *b, const char *text)
+{
+    aw__buf_add(b, text, strlen(text));
+}
+
+/* What a developer wants to know, and nobody else: in debug only. */
+static void aw__page_debug(aw__buf *b, const aw_req *req, int rc,
+                           const aw__trace *trace)
+{
+    char text[64];
+    int i;
+    aw__put_text(b, "<pre>");
+    if (req->route) {
+        aw__put_text(b, "view ");
+        aw__put_escaped(b, req->route->view->name);
+        aw__put_text(b, " of ");
+        aw__put_escaped(b, req->route->path);
+        aw__put_text(b, "\n");
+    }
+    if (rc < 0 && rc > AW_HTTP(0)) {
+        snprintf(text, sizeof text, " (%d)\n", rc);
+        aw__put_escaped(b, aw_strerror(rc));
+        aw__put_text(b, text);
+    }
+    for (i = trace && trace->rc == rc ? trace->count - 1 : -1; i >= 0; i--) {
+        aw__put_text(b, "  in ");
+        aw__put_escaped(b, trace->at[i].fn->name);
+        aw__put_text(b, " at ");
+        aw__put_escaped(b, trace->at[i].fn->file);
+        snprintf(text, sizeof text, ":%u\n", (unsigned)trace->at[i].line);
+        aw__put_text(b, text);
+    }
+    aw__put_text(b, "</pre>\n");
+}
+
+/* The standard page of a status becomes the answer. */
+static void aw__app_page(aw_req *req, int status, int rc,
+                         const aw__trace *trace)
+{
+    const char *reason = aw__http_reason(status);
+    char number[16];
+    aw__buf b;
+    /* What the view said of another answer does not hold for this one. */
+    aw__header_remove(req, "Content-Type");
+    aw__header_remove(req, "Content-Encoding");
+    (void)aw_status(req, status);
+    if (status == 204 || status == 304) {
+        (void)aw__answer(req, status, NULL, "", 0);
+        return;
+    }
+    memset(&b, 0, sizeof b);
+    b.arena = &req->arena;
+    snprintf(number, sizeof number, "%d ", status);
+    aw__put_text(&b, "<!doctype html>\n<title>");
+    aw__put_text(&b, number);
+    aw__put_text(&b, reason);
+    aw__put_text(&b, "</title>\n<h1>");
+    aw__put_text(&b, reason);
+    aw__put_text(&b, "</h1>\n");
+    if (req->message) {
+        aw__put_text(&b, "<p>");
+        aw__put_escaped(&b, req->message);
+        aw__put_text(&b, "</p>\n");
+    }
+    if (req->loop->debug && status >= 500)
+        aw__page_debug(&b, req, rc, trace);
+    if (b.failed) (void)aw_text_static(req, reason);
+    else (void)aw__answer(req, status, aw__html, b.p, b.n);
+}
+
+/* Which status an error that leaves a view becomes (rule 18). */
+static int aw__status_of(int rc)
+{
+    if (rc <= AW_HTTP(100) && rc >= AW_HTTP(599)) return AW_HTTP(0) - rc;
+    switch (rc) {
+        case AW_EDNS: case AW_ECONNREFUSED: case AW_ECONNRESET:
+        case AW_EUNREACH: case AW_EBADMSG: case AW_EEOF: case AW_ECLOSED:
+        case AW_ENOTLS: case AW_ETOOBIG:
+            return 502;
+        case AW_ETIMEDOUT: case AW_EDEADLINE:
+            return 504;
+        case AW_ENOMEM: case AW_EMFILE: case AW_ESHUTDOWN: case AW_ECANCELED:
+            return 503;
+        default:
+            return 500;
+    }
+}
+
+/* Says in the log what went wrong with a view. */
+static void aw__app_complain(const aw_req *req, int rc, const aw__task *t)
+{
+    char what[200];
+    snprintf(what, sizeof what, "view %s (%s)",
+             req->route ? req->route->view->name : "?",
+             req->route ? req->route->view->file : "?");
+    if (rc < 0 && t) aw__log_error(t, what, rc);
+    else if (rc < 0) aw__log(req->loop, AW_LOG_ERROR, "%s: %s (%d)", what,
+                             aw_strerror(rc), rc);
+    else aw__log(req->loop, AW_LOG_ERROR, "%s returned %d: return an answer "
+                 "(aw_text(...)), a status, or an error", what, rc);
+}
+
+/* Makes an answer of what the view returned. */
+static void aw__app_answer(aw_req *req, int rc, const aw__task *t)
+{
+    int status = rc < 0 ? aw__status_of(rc) : rc;
+    bool fits = status >= 200 && status <= 599;
+    if (fits && rc > 0 && (req->flags & AW__ANSWERED)) {
+        req->status = (int16_t)rc;
+        return;
+    }
+    /* A status was meant, and an end that was asked for is no error. */
+    if (!(fits && (rc > 0 || rc == AW_HTTP(status))) && rc != AW_ECANCELED)
+        aw__app_complain(req, rc, t);
+    aw__app_page(req, fits ? status : 500, rc, t ? t->trace : NULL);
+}
+
+static void aw__app_result(aw_req *req, int rc)
+{
+    aw__app_answer(req, rc, NULL);
+}
+
+static void aw__app_view_ended(aw__task *t)
+{
+    aw_req *req = t->req;
+    bool cancelled = (t->ctx.flags & AW__CANCELED) != 0;
+    if (req->conn)
+        aw__app_answer(req, cancelled ? AW_ECANCELED : t->ctx.rc, t);
+    else if (t->ctx.rc < 0 && t->ctx.rc > AW_HTTP(0) && !cancelled)
+        aw__app_complain(req, t->ctx.rc, t);
+    aw__view_done(req);
+}
+
+static void aw__app_handle(aw_req *req)
+{
+    aw_loop *l = req->loop;
+    const aw_view *view = req->route ? req->route->view : NULL;
+    aw__task *t;
+    int rc;
+    if (!view) {
+        aw__app_page(req, req->fate, 0, NULL);
+    } else if (view->plain) {
+        l->idle.req = req;
+        rc = view->plain(&l->idle.ctx, req);
+        l->idle.req = NULL;
+        if (l->idle.chunk) aw__task_put(&l->idle, NULL);
+        aw__app_answer(req, rc, NULL);
+    } else {
+        /* The one argument of a view's frame is its request. */
+        t = aw__task_new(l, view->fn, &req, false, &rc);
+        if (!t) {
+            aw__app_answer(req, rc, NULL);
+            return;
+        }
+        t->ctx.flags |= AW__VIEW_TASK;
+        aw__req_keep(t, req);
+        req->task = t;
+        if (AW__UNLIKELY(l->on_suspend != NULL))
+            l->chaos.victim = aw__handle(t);
+        aw__resume(t);
+    }
+}
+
+void *aw_data(aw_req *req)
+{
+    return req->loop->server->config.data;
+}
+
+void *aw__state(aw__ctx *t)
+{
+    return t->loop->server ? t->loop->server->config.data : NULL;
+}
+
+void *aw__local(aw__ctx *ctx, size_t n)
+{
+    aw_req *req = ((aw__task *)ctx)->req;
+    if (!req) return NULL;
+    if (!req->local) {
+        req->local = aw__new(req, n);
+        req->local_size = n;
+    }
+    return n == req->local_size ? req->local : NULL;
+}
+
+const char *aw_peer(aw_req *req)
+{
+    char text[AW_PEER_TEXT];
+    if (!req->conn) return "";
+    return aw_strdup(req, aw__peer_host(&req->conn->peer, text));
+}
+
+/* >>floor6 run  Serving, stopping, signals --------------------------------- */
+
+static size_t aw__limit(size_t value, size_t otherwise)
+{
+    return value == 0 ? otherwise : value == (size_t)AW_OFF ? SIZE_MAX / 2
+        : value;
+}
+
+static int64_t aw__limit_ms(int64_t value, int64_t otherwise)
+{
+    if (value == 0) return otherwise;
+    return value < 0 || value > AW_FOREVER / 2 ? AW_FOREVER : value;
+}
+
+static void aw__config_defaults(aw_config *c)
+{
+    if (!c->host) c->host = "127.0.0.1";
+    if (!c->port) c->port = 5000;
+    c->max_line = aw__limit(c->max_line, 8192);
+    c->max_head = aw__limit(c->max_head, 32768);
+    if (c->max_head > 65535) c->max_head = 65535;
+    c->max_fields = aw__limit(c->max_fields, 100);
+    if (c->max_fields > 1000) c->max_fields = 1000;
+    c->max_body = aw__limit(c->max_body, (size_t)1 << 20);
+    c->head_ms = aw__limit_ms(c->head_ms, 10000);
+    c->body_ms = aw__limit_ms(c->body_ms, 30000);
+    c->idle_ms = aw__limit_ms(c->idle_ms, 15000);
+    c->write_ms = aw__limit_ms(c->write_ms, 30000);
+    c->drain_ms = aw__limit_ms(c->drain_ms, 10000);
+    if (!c->max_connections) {
+        /* Views need descriptors, too. */
+        int all = aw__sys_descriptors();
+        c->max_connections = all > 128 ? all - 64 : all / 2;
+    }
+    if (c->max_connections < 0) c->max_connections = INT_MAX;
+}
+
+/* Compiles the routes; says what is wrong with one. */
+static bool aw__server_routes(aw__server *s)
+{
+    const aw_route *r;
+    for (r = s->config.routes; r && r->method; r++) {
+        const char *wrong = aw__route_add(&s->memory, &s->routes, r);
+        if (!wrong) continue;
+        aw__log(s->loop, AW_LOG_ERROR, "asyncweb: route %s %s: %s", r->method,
+                r->path ? r->path : "(NULL)", wrong);
+        return false;
+    }
+    return true;
+}
+
+static void aw__server_free(aw_loop *l)
+{
+    aw__server *s = l->server;
+    size_t fields;
+    int i;
+    if (!s) return;
+    fields = s->config.max_fields * sizeof *s->fields;
+    for (i = 0; i < AW__CONN_STATES; i++)
+        while (!aw__list_empty(&s->lists[i]))
+            aw__conn_close(s, (aw__conn *)s->lists[i].next);
+    for (i = 0; i < 2; i++)
+        if (s->listeners[i] >= 0) aw__io_close(l, s->listeners[i]);
+    aw__quarantine_end(s);
+    aw__log_flush(s);
+    aw__timer_stop(l, &s->sweep.timer);
+    aw__timer_stop(l, &s->resume.timer);
+    aw__timer_stop(l, &s->stop.timer);
+    aw__arena_free(&s->memory);
+    aw__buf_free(&s->out);
+    aw__buf_free(&s->log);
+    aw__mem_put(&l->mem, s->input, AW__INPUT_BYTES);
+    aw__mem_put(&l->mem, s->fields, fields);
+    aw__mem_put(&l->mem, s->spare, AW__REQ_BYTES);
+    l->server = NULL;
+    aw__mem_put(&l->mem, s, sizeof *s);
+}
+
+static bool aw__server_open(aw__server *s)
+{
+    aw_loop *l = s->loop;
+    aw_config *c = &s->config;
+    int i;
+    for (i = 0; i < AW__CONN_STATES; i++) aw__list_init(&s->lists[i]);
+    s->time_outs[AW__IDLE] = c->idle_ms;
+    s->time_outs[AW__IN_HEAD] = c->head_ms;
+    s->time_outs[AW__IN_BODY] = c->body_ms;
+    s->time_outs[AW__IN_VIEW] = AW_FOREVER;
+    s->time_outs[AW__IN_WRITE] = c->write_ms;
+    s->time_outs[AW__LINGER] = AW__LINGER_MS;
+    s->limits.max_line = c->max_line;
+    s->limits.max_head = c->max_head;
+    s->max_connections = c->max_connections;
+    s->sweep.fn = aw__on_sweep;
+    s->resume.fn = aw__on_resume;
+    s->stop.fn = aw__on_stop;
+    s->log_timer.fn = aw__on_log_timer;
+    s->route = aw__app_route;
+    s->handle = aw__app_handle;
+    s->result = aw__app_result;
+    s->date_second = -1;
+    s->memory.mem = s->out.mem = s->log.mem = &l->mem;
+    s->input = (char *)aw__mem_get(&l->mem, AW__INPUT_BYTES);
+    s->fields = (aw__field *)aw__mem_get(&l->mem,
+                                         c->max_fields * sizeof *s->fields);
+    if (s->input) memset(s->input, 0, AW__INPUT_BYTES);
+    return s->input && s->fields && aw__buf_room(&s->out, 4096);
+}
+
+/* Listens at the address; "localhost" has two. 0 or an error. */
+static int aw__server_listen(aw__server *s)
+{
+    static const char *const local[] = {"127.0.0.1", "::1"};
+    aw_loop *l = s->loop;
+    bool both = strcmp(s->config.host, "localhost") == 0;
+    int i, rc = 0, port = s->config.port == AW_ANY_PORT ? 0 : s->config.port;
+    for (i = 0; i < (both ? 2 : 1); i++) {
+        const char *host = both ? local[i] : s->config.host;
+        aw__address at;
+        if (port < 0 || port > 65535) return AW_EINVAL;
+        if (!aw__address_parse(host, port, &at)) return AW_EADDRNOTAVAIL;
+        rc = aw__io_listen(l, &at, &s->listeners[i], &s->port);
+        if (rc < 0 && i == 1) return 0;     /* a machine without IPv6 */
+        if (rc < 0) return rc;
+        port = s->port;
+        rc = aw__fd_open(l, s->listeners[i], AW__FD_SERVER, s);
+        if (rc == 0) rc = aw__fd_want(l, s->listeners[i], AW_READ);
+        if (rc < 0) return rc;
+    }
+    return 0;
+}
+
+int aw_serve(aw_loop *l, const aw_config *config)
+{
+    aw__server *s;
+    int rc;
+    if (l->server) return AW_EBUSY;
+    s = (aw__server *)aw__mem_get(&l->mem, sizeof *s);
+    if (!s) return AW_ENOMEM;
+    memset((void *)s, 0, sizeof *s);
+    s->loop = l;
+    s->listeners[0] = s->listeners[1] = -1;
+    s->config = *config;
+    aw__config_defaults(&s->config);
+    l->server = s;
+    l->server_free = aw__server_free;
+    l->view_ended = aw__app_view_ended;
+    l->req_keep = aw__req_keep_one;
+    l->req_drop = aw__req_drop_one;
+    l->req_get = aw_alloc;
+    l->req_replies = aw__req_replies;
+    l->on_fd[AW__FD_SERVER] = aw__on_server;
+    l->on_fd[AW__FD_CONN] = aw__on_conn;
+    rc = !aw__server_open(s) ? AW_ENOMEM : !aw__server_routes(s) ? AW_EINVAL
+        : aw__server_listen(s);
+    if (rc < 0) aw__server_free(l);
+    return rc;
+}
+
+int aw_serve_port(const aw_loop *l)
+{
+    return l->server ? l->server->port : AW_EINVAL;
+}
+
+void aw_serve_stop(aw_loop *l)
+{
+    aw__server *s = l->server;
+    if (!s || s->stopping) return;
+    s->stopping = true;
+    if (!s->current) aw__server_stop(s);
+    else aw__timer_start(l, &s->stop.timer, 0, AW__TIMER_CALL);
+}
+
+/* The two things of the process that are not a loop's: what signals have
+   come, and whom to wake. They belong to the loop that runs aw_run. Only the
+   handler writes to the first: two bits count requests to stop, up to 2, the
+   others SIGUSR1. */
+static volatile sig_atomic_t aw__signals;
+static int aw__signal_fd = -1;
+
+static void aw__on_signal(int number)
+{
+    const int had = (int)aw__signals;
+    if (number == SIGUSR1) aw__signals = (had + 4) & 127;
+    else if ((had & 3) < 2) aw__signals = had + 1;
+    if (aw__signal_fd >= 0) aw__sys_wake(aw__signal_fd);
+}
+
+enum { AW__SIGNALS = 4 };
+static const int aw__signal_numbers[AW__SIGNALS] = {SIGINT, SIGTERM, SIGUSR1,
+                                                    SIGPIPE};
+
+static void aw__signals_take(aw_loop *l, struct sigaction old[AW__SIGNALS])
+{
+    struct sigaction action;
+    int i;
+    memset(&action, 0, sizeof action);
+    sigfillset(&action.sa_mask);
+    action.sa_flags = SA_RESTART;
+    aw__signals = 0;
+    aw__signal_fd = l->wake_write;
+    for (i = 0; i < AW__SIGNALS; i++) {
+        action.sa_handler = aw__signal_numbers[i] == SIGPIPE ? SIG_IGN
+            : aw__on_signal;
+        sigaction(aw__signal_numbers[i], &action, &old[i]);
+    }
+}
+
+static void aw__signals_leave(struct sigaction old[AW__SIGNALS])
+{
+    int i;
+    for (i = 0; i < AW__SIGNALS; i++)
+        sigaction(aw__signal_numbers[i], &old[i], NULL);
+}
+
+/* How often it was asked to stop. Sees to what else has come. */
+static int aw__signals_stop(aw_loop *l)
+{
+    const int came = (int)aw__signals;
+    if (l->server->dumps != came >> 2) aw_loop_dump(l);
+    l->server->dumps = came >> 2;
+    return came & 3;
+}
+
+static void aw__run_banner(const aw__server *s)
+{
+    const aw_config *c = &s->config;
+    const aw_route *r;
+    bool six = strchr(c->host, ':') != NULL;
+    aw__log(s->loop, AW_LOG_INFO, "asyncweb: http://%s%s%s:%d (Ctrl-C stops)",
+            six ? "[" : "", c->host, six ? "]" : "", s->port);
+    for (r = c->debug ? c->routes : NULL; r && r->method; r++)
+        aw__log(s->loop, AW_LOG_INFO, "  %-7s %-30s %s%s", r->method, r->path,
+                r->view->fn ? "async " : "", r->view->name);
+}
+
+/* Lets what is under way finish, for drain_ms at most. */
+static void aw__run_drain(aw_loop *l)
+{
+    const aw__server *s = l->server;
+    int64_t limit = s->config.drain_ms, end;
+    aw_serve_stop(l);
+    aw__clock_read(l);
+    end = limit == AW_FOREVER ? limit : l->now + limit;
+    while ((l->tasks > 0 || s->connections > 0 || s->listeners[0] >= 0) &&
+           l->now < end && aw__signals_stop(l) < 2)
+        if (aw__turn(l, limit == AW_FOREVER ? limit : end - l->now) < 0) break;
+}
+
+static int aw__run_failed(const aw_config *c, const char *what, int rc)
+{
+    aw_loop l;
+    memset(&l, 0, sizeof l);
+    l.log = c->log;
+    l.log_data = c->log_data;
+    aw__log(&l, AW_LOG_ERROR, "asyncweb: %s at %s port %d: %s", what,
+            c->host ? c->host : "127.0.0.1", c->port ? c->port : 5000,
+            aw_strerror(rc));
+    return 1;
+}
+
+int aw_run_config(aw_config config)
+{
+    struct sigaction old[AW__SIGNALS];
+    const char *what = "cannot serve";
+    aw_loop_config loop;
+    aw_loop *l;
+    int rc;
+    memset(&loop, 0, sizeof loop);
+    loop.cleanup_ms = config.cleanup_ms;
+    loop.max_task_bytes = config.max_task_bytes;
+    loop.debug = config.debug;
+    loop.log = config.log;
+    loop.log_data = config.log_data;
+    l = aw_loop_new(&loop);
+    rc = l ? aw_serve(l, &config) : AW_ENOMEM;
+    if (rc == 0 && config.on_start) {
+        what = "on_start failed; not serving";
+        rc = config.on_start(l, config.data);
+    }
+    if (rc < 0) {
+        aw_loop_free(l);
+        return aw__run_failed(&config, what, rc);
+    }
+    rc = 0;
+    aw__signals_take(l, old);
+    aw__run_banner(l->server);
+    while (aw__signals_stop(l) == 0 && rc >= 0 && !l->stopped &&
+           !l->server->stopping)
+        rc = aw__turn(l, AW_FOREVER);
+    aw__run_drain(l);
+    aw__signal_fd = -1;
+    aw_loop_free(l);
+    aw__signals_leave(old);
+    return rc < 0;
+}
+
+#if !defined(ASYNCWEB_NO_TEST) && !defined(ASYNCWEB_NO_CLIENT)
+/* >>floor6 test  An application in memory ---------------------------------- */
+
+typedef struct aw__test_reply {
+    aw_response r;              /* first */
+    struct aw__test_reply *next;
+} aw__test_reply;
+
+struct aw_test {
+    aw_loop *loop;
+    aw__arena memory;           /* of replies; not the loop's */
+    aw__buf got;
+    int64_t start;
+    int background;             /* tasks of on_start */
+    int failures;
+};
+
+/* What is in use when the application rests. */
+typedef struct aw__test_use {
+    size_t bytes;
+    int tasks, descriptors;
+} aw__test_use;
+
+static void aw__test_quiet(void *data, aw_log_level level, const char *line)
+{
+    (void)data, (void)level, (void)line;
+}
+
+void aw__test_failed(aw_test *t, const char *what, const char *file, int line)
+{
+    fprintf(stderr, "%s:%d: expected %s\n", file, line, what);
+    t->failures++;
+}
+
+aw_loop *aw_test_loop(aw_test *t)
+{
+    return t->loop;
+}
+
+int64_t aw_test_now_ms(const aw_test *t)
+{
+    return t->loop->now - t->start;
+}
+
+static aw_test *aw__test_start(aw_test *t, const aw_test_config *config)
+{
+    aw_config c;
+    memset((void *)&c, 0, sizeof c);
+    if (config->config) c = *config->config;
+    if (config->routes) c.routes = config->routes;
+    if (config->data) c.data = config->data;
+    if (!config->config) c.access_log = AW_OFF;
+    if (aw__sim_open(t->loop) < 0 || aw_serve(t->loop, &c) < 0) return NULL;
+    if (config->chaos) aw__chaos_on(t->loop, config->chaos);
+    aw_loop_mock(t->loop, config->mocks);
+    if (c.on_start && c.on_start(t->loop, c.data) < 0) return NULL;
+    t->background = t->loop->tasks;
+    t->start = t->loop->now;
+    return t;
+}
+
+aw_test *aw_test_open_config(aw_test_config config)
+{
+    aw_test *t = (aw_test *)aw__plain_get(sizeof *t);
+    aw_loop_config loop;
+    memset(&loop, 0, sizeof loop);
+    loop.debug = true;
+    loop.log = aw__test_quiet;
+    if (config.config) {
+        loop.cleanup_ms = config.config->cleanup_ms;
+        loop.max_task_bytes = config.config->max_task_bytes;
+        if (config.config->log) loop.log = config.config->log;
+        loop.log_data = config.config->log_data;
+    }
+    if (!t) return NULL;
+    memset(t, 0, sizeof *t);
+    t->loop = aw_loop_new(&loop);
+    if (t->loop && aw__test_start(t, &config)) return t;
+    aw_loop_free(t->loop);
+    aw__plain_put(t);
+    return NULL;
+}
+
+/* Sends bytes from *p, takes what has come. Returns whether anything moved;
+   *ended: the server has closed. */
+static bool aw__test_pump(aw_test *t, int fd, aw_slice *bytes, size_t piece,
+                          bool *ended)
+{
+    size_t n = piece && bytes->n > piece ? piece : bytes->n;
+    ptrdiff_t sent = n ? aw__io_send(t->loop, fd, bytes->p, n) : 0, got;
+    char *to = aw__buf_room(&t->got, 4096);
+    if (sent > 0) bytes->p += sent, bytes->n -= (size_t)sent;
+    got = to ? aw__io_recv(t->loop, fd, to, 4096 - 1)
+        : (ptrdiff_t)AW_ENOMEM;
+    if (got > 0) t->got.n += (size_t)got;
+    if (got == 0 || (got < 0 && got != AW_EAGAIN)) *ended = true;
+    return sent > 0 || got > 0;
+}
+
+/* 1: t->got holds a whole answer to a `head` or other request, and *head_n
+   is the length of its head; 0: not yet; negative: it never will. */
+static int aw__test_whole(aw_test *t, aw__head *h, int *head_n, bool no_body,
+                          bool ended, size_t *body)
+{
+    char *slack = aw__buf_room(&t->got, AW__HEAD_SLACK);
+    if (!slack) return AW_ENOMEM;
+    memset(slack, 0, AW__HEAD_SLACK);
+    *head_n = aw__http_response_head(t->got.p, t->got.n, 0, 65535, h);
+    if (*head_n == AW_EAGAIN) return ended ? AW_EEOF : 0;
+    if (*head_n < 0) return *head_n;
+    *body = t->got.n - (size_t)*head_n;
+    if (no_body || h->status == 204 || h->status == 304) *body = 0;
+    else if (h->content_length >= 0 && (uint64_t)h->content_length > *body)
+        return ended ? AW_EEOF : 0;
+    else if (h->content_length >= 0) *body = (size_t)h->content_length;
+    else if (!ended) return 0;
+    return 1;
+}
+
+/* Turns in which nothing happens to the connection, until it is given up: of
+   those in which nothing can, and of others. */
+enum { AW__TEST_PATIENCE = 3, AW__TEST_TURNS = 100000 };
+
+/* Opens a connection and keeps turning until what comes back is an answer, or,
+   with no head wanted, until nothing more can happen. */
+static int aw__test_exchange(aw_test *t, aw_slice bytes, size_t piece,
+                             bool no_body, aw__head *h, int *head_n,
+                             size_t *body)
+{
+    aw_loop *l = t->loop;
+    aw__address at = aw__address_loopback(4, l->server->port);
+    const int patience = AW__TEST_PATIENCE * (l->chaos.seed ? 30 : 1);
+    bool ended = false;
+    int fd = -1, rc, idle = 0, turns = 0;
+    t->got.n = 0;
+    t->got.failed = false;
+    rc = aw__io_connect(l, &at, &fd);
+    if (rc < 0 && rc != AW_EAGAIN) return rc;
+    rc = 0;
+    while (rc == 0 && idle < patience && turns++ < AW__TEST_TURNS) {
+        /* Where the clock is virtual, no turn may be skipped: time only jumps
+           when nothing else can happen. */
+        bool waits = !ended && (h || l->tasks > t->background);
+        int left = aw__turn(l, waits ? AW_FOREVER : 0);
+        bool moved = false;
+        int tries = l->chaos.seed ? 8 : 1;      /* it may say "not now" */
+        while (tries-- > 0)
+            moved |= aw__test_pump(t, fd, &bytes, piece, &ended);
+        if (h) rc = aw__test_whole(t, h, head_n, no_body, ended, body);
+        if (moved) turns = 0;
+        if (moved || (waits && left != AW_EDEADLK)) idle = 0;
+        else idle++;
+    }
+    aw__io_close(l, fd);
+    (void)aw__turn(l, 0);
+    return rc;
+}
+
+const char *aw_test_raw(aw_test *t, const char *bytes, size_t n, size_t piece)
+{
+    const char *text;
+    (void)aw__test_exchange(t, aw__slice(bytes, n), piece, false, NULL, NULL,
+                            NULL);
+    text = aw__arena_text(&t->memory, t->got.n ? t->got.p : "", t->got.n);
+    return text ? text : "";
+}
+
+/* The reply that t->got holds, in memory of its own. */
+static bool aw__test_reply_of(aw_test *t, const aw__head *h, int head_n,
+                              size_t body, aw_response *r)
+{
+    aw__arena *a = &t->memory;
+    aw_header_field *f;
+    size_t i;
+    f = (aw_header_field *)aw__arena_get(a, (h->count + 1u) * sizeof *f);
+    if (!f) return false;
+    memset(f, 0, (h->count + 1u) * sizeof *f);
+    for (i = 0; i < h->count; i++) {
+        const aw__field *x = &h->fields[i];
+        f[i].name = aw__arena_text(a, t->got.p + x->name, x->name_len);
+        f[i].value = aw__arena_text(a, t->got.p + x->value, x->value_len);
+    }
+    r->headers = f;
+    r->body_len = body;
+    r->body = aw__arena_text(a, t->got.p + head_n, body);
+    r->status = h->status;
+    return r->body != NULL;
+}
+
+static void aw__test_write(aw__buf *b, const aw_test_request *q)
+{
+    const aw_header_field *f;
+    char length[64];
+    const char *method = q->method ? q->method : q->body ? "POST" : "GET";
+    aw__put_text(b, method);
+    aw__put_text(b, " ");
+    aw__put_text(b, q->target);
+    aw__put_text(b, " HTTP/1.1\r\nHost: localhost\r\n");
+    for (f = q->headers; f && f->name; f++) {
+        aw__put_text(b, f->name);
+        aw__put_text(b, ": ");
+        aw__put_text(b, f->value);
+        aw__put_text(b, "\r\n");
+    }
+    if (q->body) {
+        snprintf(length, sizeof length, "Content-Length: %lu\r\n",
+                 (unsigned long)strlen(q->body));
+        aw__put_text(b, length);
+    }
+    aw__put_text(b, "\r\n");
+    if (q->body) aw__put_text(b, q->body);
+}
+
+const aw_response *aw_test_send(aw_test *t, aw_test_request q)
+{
+    static const aw_response none = {0, "", 0, NULL, ""};
+    aw_response *r = (aw_response *)aw__arena_get(&t->memory, sizeof *r);
+    aw__field fields[100];
+    aw__head h;
+    aw__buf request;
+    int head_n = 0;
+    size_t body = 0;
+    bool no_body = q.method && strcmp(q.method, "HEAD") == 0;
+    memset(&request, 0, sizeof request);
+    memset(&h, 0, sizeof h);
+    h.fields = fields;
+    h.max_fields = 100;
+    aw__test_write(&request, &q);
+    if (!r || request.failed ||
+        aw__test_exchange(t, aw__slice(request.p, request.n), 0, no_body, &h,
+                          &head_n, &body) < 1 ||
+        !aw__test_reply_of(t, &h, head_n, body, r)) {
+        aw__buf_free(&request);
+        return &none;
+    }
+    r->url = q.target;
+    aw__buf_free(&request);
+    return r;
+}
+
+const aw_response *aw_test_get(aw_test *t, const char *target)
+{
+    aw_test_request q;
+    memset((void *)&q, 0, sizeof q);
+    q.target = target;
+    return aw_test_send(t, q);
+}
+
+void aw_test_advance(aw_test *t, int64_t ms)
+{
+    int64_t end = t->loop->now + ms;
+    while (t->loop->now < end)
+        if (aw__turn(t->loop, end - t->loop->now) == AW_EDEADLK)
+            t->loop->now = end;
+    (void)aw__turn(t->loop, 0);
+}
+
+/* Lets tasks that outlive their requests end, and everything settle. */
+static aw__test_use aw__test_rest(aw_test *t)
+{
+    aw_loop *l = t->loop;
+    aw__test_use use;
+    int turns, least = l->chaos.seed ? 100 : 4;
+    for (turns = 0; turns < AW__TEST_TURNS; turns++) {
+        bool busy = l->tasks > t->background;
+        if (!busy && turns >= least) break;
+        if (aw__turn(l, busy ? AW_FOREVER : 0) == AW_EDEADLK && turns >= least)
+            break;
+    }
+    aw__quarantine_end(l->server);
+    use.bytes = l->mem.live;
+    use.tasks = l->tasks;
+    use.descriptors = l->sim->open;
+    return use;
+}
+
+/* Says what is more than before. */
+static bool aw__test_same(aw__test_use a, aw__test_use b, const char *target,
+                          int64_t k)
+{
+    if (a.bytes == b.bytes && a.tasks == b.tasks &&
+        a.descriptors == b.descriptors) return true;
+    fprintf(stderr, "%s cancelled at its await %ld: %ld bytes, %d tasks, %d "
+            "descriptors were not given back\n", target, (long)k,
+            (long)(b.bytes - a.bytes), b.tasks - a.tasks,
+            b.descriptors - a.descriptors);
+    return false;
+}
+
+bool aw_test_cancel_everywhere(aw_test *t, const char *target)
+{
+    aw_loop *l = t->loop;
+    aw__test_use before;
+    int64_t k;
+    bool fine = true;
+    /* The first ones make what stays: tables grow, blocks are kept. */
+    for (k = 0; k < 3; k++) (void)aw_test_get(t, target);
+    before = aw__test_rest(t);
+    for (k = 1; fine; k++) {
+        aw_task nobody;
+        bool reached;
+        memset(&nobody, 0, sizeof nobody);
+        aw__cancel_at(l, nobody, k);
+        (void)aw_test_get(t, target);
+        reached = l->chaos.suspended >= k;
+        l->on_suspend = NULL;
+        fine = aw__test_same(before, aw__test_rest(t), target, k);
+        if (!reached) break;
+    }
+    if (!fine) t->failures++;
+    return fine;
+}
+
+int aw_test_close(aw_test *t)
+{
+    aw_loop *l = t->loop;
+    size_t live;
+    int failed;
+    aw_serve_stop(l);
+    live = aw__loop_end(l);
+    if (live) fprintf(stderr, "%lu bytes were not given back\n",
+                      (unsigned long)live);
+    failed = t->failures > 0 || live > 0;
+    aw__arena_free(&t->memory);
+    aw__buf_free(&t->got);
+    aw__plain_put(t);
+    return failed;
+}
+#endif
+
 #ifdef __cplusplus
 }
+#endif
+#if defined(__GNUC__) || defined(__clang__)
+#pragma GCC diagnostic pop
 #endif
 #endif /* ASYNCWEB_IMPLEMENTATION */
