@@ -322,7 +322,7 @@ TEST(chaos_any_order)
     uint64_t seed;
     outcome plain = run_scenario(0, 0, 0);
     CHECK(plain.suspended > 150);
-    for (seed = 1; seed <= 1000; seed++) {
+    for (seed = 1; seed <= (uint64_t)test_rounds(1000); seed++) {
         NOTE("seed %d", (int)seed);
         CHECK(run_scenario(seed, 0, 0).suspended > plain.suspended);
     }
@@ -361,7 +361,7 @@ TEST(chaos_cancelled_and_out_of_memory)
 {
     uint32_t x = 1;
     int i;
-    for (i = 0; i < 1000; i++) {
+    for (i = 0; i < test_rounds(1000); i++) {
         int k, n;
         x = x * 1664525 + 1013904223;
         k = (int)(x >> 8) % 400;
@@ -586,7 +586,7 @@ TEST(wheel_against_a_model)
     aw_loop *l = open_loop();
     int i, active = 0;
     memset(&model, 0, sizeof model);
-    for (i = 0; i < 1000000; i++) {
+    for (i = 0; i < test_rounds(1000000); i++) {
         uint64_t what = random_number() % 64;
         if (what < 36) model_start(l);
         else if (what < 60) model_stop(l);

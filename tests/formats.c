@@ -872,7 +872,7 @@ TEST(head_oracle_table)
 }
 
 #ifndef MUTATIONS
-#define MUTATIONS 300000
+#define MUTATIONS test_rounds(300000)
 #endif
 
 static size_t mutate(char *text, size_t n, size_t max)
@@ -1309,7 +1309,7 @@ TEST(url_split_agrees_with_path)
     static const char bytes[] = "/./%2e4ab?.:";
     char in[12], out[12];
     long i;
-    for (i = 0; i < 200000; i++) {
+    for (i = 0; i < test_rounds(200000); i++) {
         size_t n = 1 + rnd(11), k, len;
         aw_slice p, q;
         bool plain;

@@ -398,7 +398,7 @@ TEST(reader_random_decimals)
 {
     char text[128];
     int i, k;
-    for (i = 0; i < 200000; i++) {
+    for (i = 0; i < test_rounds(200000); i++) {
         int n = (int)(random_bits() % (i % 2 ? 19 : 40)) + 1, at = 0;
         int range = i % 3 ? 30 : 340;
         for (k = 0; k < n; k++) {
@@ -495,7 +495,7 @@ static bool shortest(double d, bool thorough)
 TEST(writer_random_doubles)
 {
     int i;
-    for (i = 0; i < 200000; i++) {
+    for (i = 0; i < test_rounds(200000); i++) {
         double d = double_of(random_bits());
         if (d - d != 0) continue;
         if (!shortest(d, i % 8 == 0)) CHECK(!"random bits");

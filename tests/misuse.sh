@@ -54,7 +54,8 @@ case_with() {
     want=$(told 'aborts' "$file")
     # What aborts may have been warned of: that is not looked at.
     if [ -n "$want" ]; then flags+=" -w"; else flags+=" $warnings -Werror"; fi
-    if ! $command $flags "$file" $other -o "$out" -lpthread \
+    if ! $command $flags -DLINKED "$file" $other -x none "$tmp/header-$1.o" \
+        -o "$out" -lpthread \
         >"$out.said" 2>&1; then
         echo "$1: was refused:"
         head -n 20 "$out.said"
@@ -82,8 +83,13 @@ check() {
 }
 
 for compiler in gcc clang g++ clang++; do
-    have "$compiler" || skip "misuse: no $compiler"
+    have "$compiler" || { skip "misuse: no $compiler"; continue; }
+    language=c
+    case $compiler in *++) language=c++ ;; esac
+    "$compiler" -w -DASYNCWEB_IMPLEMENTATION -x $language -c asyncweb.h \
+        -o "$tmp/header-$compiler.o" &
 done
+wait
 each check < <(ls tests/misuse/*.c tests/misuse/*.cc |
     grep -v '\.b\.c$' | grep -- "$pattern")
 for ((n = 1; n <= lines; n++)); do

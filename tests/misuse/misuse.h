@@ -4,8 +4,9 @@
      aborts: PATTERN     it stops with this on stderr
      runs                it is fine; it ends with 0
    `by: COMPILER...` names those that see it, `flags: ...` what they need;
-   -DFULL says that the mistake shows in the implementation only. */
-#ifndef DECLARATIONS
+   -DFULL says that the mistake shows in the implementation only. What runs is
+   linked with an implementation that was compiled once: -DLINKED. */
+#if !defined(DECLARATIONS) && !defined(LINKED)
 #define ASYNCWEB_IMPLEMENTATION
 #endif
 #include "../../asyncweb.h"
