@@ -492,7 +492,7 @@ TEST(mutated_answers_do_no_harm)
 {
     uint32_t dice = 1;
     int i, k;
-    for (i = 0; i < 2000; i++) {
+    for (i = 0; i < test_rounds(2000); i++) {
         const struct answer *a =
             &answers[(size_t)i % (sizeof answers / sizeof *answers)];
         size_t n = strlen(a->text);
@@ -1303,7 +1303,7 @@ TEST(every_call_fails_once)
 TEST(chaos)
 {
     int seed;
-    for (seed = 1; seed <= 200; seed++) {
+    for (seed = 1; seed <= (uint64_t)test_rounds(200); seed++) {
         aw_loop *l;
         aw_task task;
         prepare_scenario();

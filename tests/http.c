@@ -175,7 +175,7 @@ TEST(mixed_in_chaos)
     char *whole = strdup(aw_test_raw(t, mixed, sizeof mixed - 1, 0));
     strip_dates(whole);
     CHECK_EQ(0, aw_test_close(t));
-    for (uint64_t seed = 1; seed <= 300; seed++) {
+    for (uint64_t seed = 1; seed <= (uint64_t)test_rounds(300); seed++) {
         aw_test_config c;
         char *got;
         memset(&c, 0, sizeof c);
