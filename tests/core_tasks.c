@@ -1,5 +1,13 @@
 /* core_tasks.c: handles, waiting lists, memory, descriptors and the loop of the
    async core. The other half is core.c. */
+
+/* An allocator of one's own, over a fixed piece of memory when a test says so. */
+#include <stddef.h>
+static void *own_realloc(void *p, size_t n);
+static void own_free(void *p);
+#define ASYNCWEB_REALLOC(ctx, p, n) ((void)(ctx), own_realloc(p, n))
+#define ASYNCWEB_FREE(ctx, p) ((void)(ctx), own_free(p))
+#define ASYNCWEB_ALLOC_CTX NULL
 #include "core.h"
 
 /* ---- joining ---- */
@@ -1292,4 +1300,80 @@ TEST(loop_dump)
     close_loop(l);
     close(p[0]);
     close(p[1]);
+}
+
+/* ---- memory of one's own ---- */
+
+static struct {
+    char bytes[65536];
+    size_t used;
+    int blocks;
+    bool on;
+} fixed;
+
+static bool is_fixed(const void *p)
+{
+    return (const char *)p >= fixed.bytes &&
+        (const char *)p < fixed.bytes + sizeof fixed.bytes;
+}
+
+/* Never gives anything back until all is: enough for one test. Blocks begin at
+   multiples of 16, as the header asks, though the memory does not; their size
+   stands in the 16 bytes before. */
+static void *own_realloc(void *p, size_t n)
+{
+    char *start = fixed.bytes + 1, *block;
+    size_t pad, old;
+    if (!fixed.on) return realloc(p, n);
+    pad = 16 + (16 - (uintptr_t)(start + fixed.used) % 16) % 16;
+    if (fixed.used + pad + n > sizeof fixed.bytes - 1) return NULL;
+    block = start + fixed.used + pad;
+    fixed.used += pad + n;
+    memcpy(block - 16, &n, sizeof n);
+    if (!p) {
+        fixed.blocks++;
+        return block;
+    }
+    memcpy(&old, (char *)p - 16, sizeof old);
+    return memcpy(block, p, old < n ? old : n);
+}
+
+static void own_free(void *p)
+{
+    if (!is_fixed(p)) free(p);
+    else if (--fixed.blocks == 0) fixed.used = 0;
+}
+
+ASYNC(is_aligned, (int depth;), long double wide; char odd[3]; int rc;)
+{
+    BEGIN {
+        CHECK_EQ((uintptr_t)&self->wide % 16, 0);
+        CHECK(is_fixed(self));
+        self->wide = 1;
+        AWAIT(aw_sleep_ms, 1);
+        if (self->depth > 0) AWAIT(is_aligned, self->depth - 1);
+        CHECK(self->wide == 1);
+        mark("a");
+    }
+}
+
+/* Memory that begins at an odd address, and is soon used up: frames are aligned
+   all the same, and what does not fit is AW_ENOMEM. */
+TEST(fixed_memory_misaligned)
+{
+    aw_loop *l;
+    int made = 0;
+    fixed.on = true;
+    l = open_loop();
+    SPAWN_ON(l, is_aligned, 10);
+    CHECK_EQ(aw_loop_run(l), 0);
+    CHECK_STR(trail, "aaaaaaaaaaa");
+    while (SPAWN_ON(l, is_aligned, 0).loop) made++;
+    CHECK(made > 20);
+    CHECK_EQ(SPAWN_ON(l, is_aligned, 0).slot, AW_ENOMEM);
+    trail[0] = 0;
+    run_and_close(l);
+    CHECK_EQ(strlen(trail), made);
+    fixed.on = false;
+    CHECK_EQ(fixed.blocks, 0);
 }

@@ -154,3 +154,68 @@ TEST(free_while_threads_work)
     for (i = 0; i < 3; i++) CHECK(aw_loop_step(l, 5) > 0);
     aw_loop_free(l);
 }
+
+/* ---- signals belong to the loop that runs aw_run ---- */
+
+typedef struct apart {
+    int pipe[2];
+    volatile int result;
+} apart;
+
+ASYNC(waits_apart, (int fd;), char c;)
+{
+    BEGIN {
+        AWAIT(aw_readable, self->fd);
+        RETURN(read(self->fd, &self->c, 1) == 1 ? self->c : AW_EIO);
+    }
+}
+
+static void *runs_apart(void *arg)
+{
+    apart *a = (apart *)arg;
+    aw_loop *l = quiet_loop();
+    aw_task t = SPAWN_ON(l, waits_apart, a->pipe[0]);
+    int rc = aw_loop_run(l);
+    a->result = rc < 0 ? rc : (int)l->slots[t.slot].u.result;
+    aw_loop_free(l);
+    return NULL;
+}
+
+ASYNC(signals_itself, ())
+{
+    BEGIN {
+        raise(SIGUSR1);                 /* a dump, and life goes on */
+        AWAIT(aw_sleep_ms, 1);
+        raise(SIGTERM);
+    }
+}
+
+static int starts_signals(aw_loop *l, void *data)
+{
+    (void)data;
+    return SPAWN_ON(l, signals_itself).loop ? 0 : AW_ENOMEM;
+}
+
+VIEW(nothing) { return aw_text(req, ""); }
+ROUTES(signal_app, GET("/", nothing))
+
+TEST(signal_two_loops)
+{
+    struct sigaction before, after;
+    pthread_t other;
+    apart a;
+    a.result = 0;
+    CHECK_EQ(pipe(a.pipe), 0);
+    CHECK_EQ(sigaction(SIGTERM, NULL, &before), 0);
+    CHECK_EQ(pthread_create(&other, NULL, runs_apart, &a), 0);
+    CHECK_EQ(aw_run(signal_app, .port = AW_ANY_PORT, .log = no_log,
+                    .on_start = starts_signals), 0);
+    CHECK_EQ(sigaction(SIGTERM, NULL, &after), 0);
+    CHECK(before.sa_handler == after.sa_handler);
+    /* The other loop has heard of none of this, and goes on. */
+    CHECK_EQ(write(a.pipe[1], "x", 1), 1);
+    CHECK_EQ(pthread_join(other, NULL), 0);
+    CHECK_EQ(a.result, 'x');
+    close(a.pipe[0]);
+    close(a.pipe[1]);
+}
