@@ -210,6 +210,11 @@ extern "C" {
 #define AW__OPT
 #endif
 
+enum {
+    AW_OFF = -1,                /* for limits and switches */
+    AW_ANY_PORT = -1            /* for .port: the system chooses */
+};
+
 /* Every error the header reports: a negative int. A result >= 0 is success
    or a count. aw_strerror() makes the sentence. */
 #define AW_ERRORS(X) \
@@ -714,7 +719,8 @@ typedef enum aw_log_level {
 
 /* Everything in it may be zero. */
 typedef struct aw_loop_config {
-    int64_t cleanup_ms;         /* for all FINALLY of a cancellation; 5,000 */
+    int64_t cleanup_ms;         /* for all FINALLY of a cancellation; 5,000;
+                                   negative: no limit */
     size_t max_task_bytes;      /* frames of one task; 1 MiB */
     bool debug;                 /* look for pointers into the dead stack, ... */
     void (*log)(void *data, aw_log_level level, const char *line);
@@ -885,7 +891,8 @@ typedef struct aw_listener aw_listener;
 AW__AWAITABLE(aw_connect, (aw_stream **out; const char *host; int port;));
 
 /* Waits for connections at host (NULL: every address; a name: its first IPv6
-   and its first IPv4 address) and port (0: a free one, see aw_listener_port).
+   and its first IPv4 address) and port (0 or AW_ANY_PORT: a free one, see
+   aw_listener_port).
    0, or *out is NULL and the result AW_EADDRINUSE, AW_EADDRNOTAVAIL, AW_EACCES,
    AW_EDNS, AW_EMFILE, AW_ENOMEM. Awaits: only for the name. */
 AW__AWAITABLE(aw_listen, (aw_listener **out; const char *host; int port;));
@@ -1062,6 +1069,12 @@ const char *aw_peer(aw_req *req);
 /* Memory of the request's, aligned to 16; AW_NEW(req, T) is zeroed. */
 void *aw_alloc(aw_req *req, size_t n);
 char *aw_strdup(aw_req *req, const char *text);
+
+/* Text like printf's, owned by the request. aw_url_encode makes any text fit
+   for one segment of a path, or one value of a query: "a/b" is "a%2Fb"
+   (RFC 3986 2.1). NULL: out of memory. */
+const char *aw_format(aw_req *req, const char *format, ...) AW__PRINTF(2, 3);
+const char *aw_url_encode(aw_req *req, const char *text);
 void *aw__new(aw_req *req, size_t n);
 #define AW_NEW(req, T) ((T *)aw__new((req), sizeof(T)))
 
@@ -1103,14 +1116,16 @@ int aw_set_header(aw_req *req, const char *name, const char *value);
 int aw_add_header(aw_req *req, const char *name, const char *value);
 
 /* return aw_error(req, 404, "no such todo"): the standard page with this
-   message. Returns AW_HTTP(status), so it travels up through AWAIT. */
+   message. Returns AW_HTTP(status), so it travels up through AWAIT.
+   A client that accepts JSON and not HTML gets it as a JSON object. */
 int aw_error(aw_req *req, int status, const char *message);
 
 #ifndef ASYNCWEB_NO_JSON
 /* The body as JSON; NULL: it is none (answer 400). Parsed once. */
 const aw_value *aw_req_json(aw_req *req);
 
-/* Answers with a parsed value; NULL becomes null. */
+/* Answers with a parsed value. AW_EBADMSG for NULL: what was to be passed on is
+   no JSON, so the client gets a 502. */
 int aw_json(aw_req *req, const aw_value *value);
 
 /* aw_json_object(req, aw_int("id", 1), aw_str("title", "milk")) */
@@ -1125,9 +1140,15 @@ static inline int aw__json_fields(aw_req *req, const aw_field (&fields)[N])
 extern "C" {
 #define aw_json_object(req, ...) aw__json_fields((req), {__VA_ARGS__})
 #else
+/* tcc takes structs only into an array whose length it is told. */
+#define AW__HOW_MANY(...) AW__COUNT_(__VA_ARGS__, \
+    64, 63, 62, 61, 60, 59, 58, 57, 56, 55, 54, 53, 52, 51, 50, 49, 48, 47, \
+    46, 45, 44, 43, 42, 41, 40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 30, 29, \
+    28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, \
+    10, 9, 8, 7, 6, 5, 4, 3, 2, 1, )
 #define aw_json_object(req, ...) \
-    aw__json_object((req), (const aw_field[]){__VA_ARGS__}, \
-        sizeof((const aw_field[]){__VA_ARGS__}) / sizeof(aw_field))
+    aw__json_object((req), (const aw_field[AW__HOW_MANY(__VA_ARGS__)]) \
+        {__VA_ARGS__}, AW__HOW_MANY(__VA_ARGS__))
 #endif
 
 /* A writer for an answer: begin, aw_put_..., then return aw_json_send(w). */
@@ -1205,11 +1226,6 @@ typedef struct aw_route {
 #define AW_PATCH(...) AW__ROUTE_TO("PATCH", __VA_ARGS__, )
 #define AW_DELETE(...) AW__ROUTE_TO("DELETE", __VA_ARGS__, )
 #define AW_ANY(...) AW__ROUTE_TO("*", __VA_ARGS__, )
-
-enum {
-    AW_OFF = -1,                /* for limits and switches */
-    AW_ANY_PORT = -1            /* for .port: the system chooses */
-};
 
 /* How an application runs. Zero is the default; AW_OFF switches a limit
    off. Times are milliseconds, sizes bytes. */
@@ -1300,6 +1316,10 @@ const char *aw_test_raw(aw_test *t, const char *bytes, size_t n, size_t piece);
    its second, ... until it has no more. True: each time all memory, tasks and
    descriptors were given back; else what was not is said on stderr. */
 bool aw_test_cancel_everywhere(aw_test *t, const char *target);
+
+/* aw_test_get with the view cancelled at its k-th await, from 1 on; one that
+   has fewer is answered as usual. */
+const aw_response *aw_test_cancel_at(aw_test *t, const char *target, int64_t k);
 
 /* Virtual milliseconds since the test was opened; lets some pass. */
 int64_t aw_test_now_ms(const aw_test *t);
@@ -7560,6 +7580,7 @@ aw_loop *aw_loop_new(const aw_loop_config *config)
     l->idle.ctx.loop = l;
     l->idle.ctx.flags = AW__STATIC_TASK;
     l->cleanup_ms = config && config->cleanup_ms ? config->cleanup_ms : 5000;
+    if (l->cleanup_ms < 0) l->cleanup_ms = AW_FOREVER;
     l->max_task_bytes = config && config->max_task_bytes
         ? config->max_task_bytes : (size_t)1 << 20;
     if (l->max_task_bytes > AW__TASK_BYTES_MAX)
@@ -9233,7 +9254,8 @@ static aw_use_RETURN_not_return aw__aw_listen(aw__ctx *ctx, const void *args)
     *a->out = NULL;
     if (a->host == aw__text_lost) return aw__at_once((aw__task *)ctx, AW_ENOMEM);
     return aw__call AW__CALL((ctx, ), aw__listen, a->out,
-                             aw__host_copy(a->host), a->port);
+                             aw__host_copy(a->host),
+                             a->port == AW_ANY_PORT ? 0 : a->port);
 }
 
 static void aw__listen_enter(aw__ctx *ctx, aw_frame *f)
@@ -10351,6 +10373,41 @@ static bool aw__req_settle(aw_req *req)
     return true;
 }
 
+const char *aw_format(aw_req *req, const char *format, ...)
+{
+    va_list args;
+    char *text;
+    int n;
+    va_start(args, format);
+    n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    text = n < 0 ? NULL : (char *)aw_alloc(req, (size_t)n + 1);
+    if (!text) return NULL;
+    va_start(args, format);
+    vsnprintf(text, (size_t)n + 1, format, args);
+    va_end(args);
+    return text;
+}
+
+const char *aw_url_encode(aw_req *req, const char *text)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    char *encoded = (char *)aw_alloc(req, 3 * strlen(text) + 1), *to = encoded;
+    if (!encoded) return NULL;
+    for (; *text; text++) {
+        const unsigned c = (unsigned char)*text;
+        if (aw__http_is(*text, AW__C_HOST)) {   /* unreserved (2.3) */
+            *to++ = *text;
+            continue;
+        }
+        *to++ = '%';
+        *to++ = hex[c >> 4];
+        *to++ = hex[c & 15];
+    }
+    *to = 0;
+    return encoded;
+}
+
 /* There is no head to be seen: it was bad, or there was no memory for it. */
 static void aw__req_forget_head(aw_req *req)
 {
@@ -10773,7 +10830,8 @@ int aw_json_send(aw_json_writer *w)
 
 int aw_json(aw_req *req, const aw_value *value)
 {
-    aw_json_writer *w = aw_json_begin(req);
+    aw_json_writer *w = value ? aw_json_begin(req) : NULL;
+    if (!value) return AW_EBADMSG;
     aw_put_value(w, NULL, value);
     return aw_json_send(w);
 }
@@ -11015,15 +11073,91 @@ static void aw__listeners_want(aw__server *s, int want)
         aw__timer_start(l, &s->resume.timer, AW__RESUME_MS, AW__TIMER_CALL);
 }
 
+static void aw__date_update(aw__server *s)
+{
+    int64_t second = s->loop->is_virtual ? s->loop->now / 1000
+        : aw__sys_unix_seconds();
+    memcpy(s->date, "Date: ", 6);
+    aw__date_format(s->date + 6, second);
+    memcpy(s->date + 35, "\r\n", 2);
+    s->date_second = s->loop->now / 1000;
+}
+
+/* The address of a peer, without its port; text has AW_PEER_TEXT bytes. */
+static const char *aw__peer_host(const aw__address *a, char *text)
+{
+    if (!inet_ntop(a->family == 6 ? AF_INET6 : AF_INET, a->bytes, text,
+                   AW_PEER_TEXT)) memcpy(text, "-", 2);
+    return text;
+}
+
+/* ---- the access log: Common Log Format, and the milliseconds it took ---- */
+
+static void aw__log_flush(aw__server *s)
+{
+    aw__timer_stop(s->loop, &s->log_timer.timer);
+    if (s->log.n) (void)aw__sys_write(2, s->log.p, s->log.n);
+    s->log.n = 0;
+    s->log.failed = false;
+}
+
+static void aw__on_log_timer(aw_loop *l, aw__call_timer *t)
+{
+    (void)t;
+    aw__log_flush(l->server);
+}
+
+/* "22/Nov/2026:17:31:02 +0000", made of "Date: Sun, 22 Nov 2026 17:31:02". */
+static void aw__log_time(const char *date, char *to)
+{
+    memcpy(to, date + 11, 20);
+    to[2] = to[6] = '/';
+    to[11] = ':';
+    memcpy(to + 20, " +0000", 7);
+}
+
+static void aw__access_log(aw__server *s, const aw_req *req, size_t n)
+{
+    char line[600], peer[AW_PEER_TEXT], when[27];
+    const aw__head *h = &req->head;
+    int len, target = h->target_len < 300 ? h->target_len : 300;
+    int method = h->method_len < 32 ? h->method_len : 32;
+    if (s->config.access_log == AW_OFF) return;
+    aw__log_time(s->date, when);
+    len = snprintf(line, sizeof line, "%s - - [%s] \"%.*s %.*s HTTP/1.%d\" %d "
+                   "%lu %lldms\n", aw__peer_host(&req->conn->peer, peer), when,
+                   method, req->base + h->method, target,
+                   req->base + h->target, h->minor, req->status,
+                   (unsigned long)n, (long long)(s->loop->now - req->start));
+    if (s->config.log) {
+        line[len - 1] = 0;
+        s->config.log(s->config.log_data, AW_LOG_ACCESS, line);
+        return;
+    }
+    /* Lines wait a moment so that a busy server writes many at once. */
+    aw__buf_add(&s->log, line, (size_t)len);
+    if (s->log.n > 4096 || s->log.failed) aw__log_flush(s);
+    else if (!s->log_timer.timer.link.next)
+        aw__timer_start(s->loop, &s->log_timer.timer, 100, AW__TIMER_CALL);
+}
+
+/* ---- the end of a connection ---- */
+
 /* c and its request part: an answer that is due goes nowhere, a view that
    still runs is cancelled. */
-static void aw__conn_abandon(aw__conn *c)
+enum { AW__CLIENT_GONE = 499 }; /* in the access log only, as nginx has it */
+
+static void aw__conn_abandon(aw__server *s, aw__conn *c)
 {
     aw_req *req = c->req;
     if (!req) return;
     c->req = NULL;
+    if (req->task) {
+        req->status = AW__CLIENT_GONE;
+        aw__access_log(s, req, 0);
+        aw__cancel_task(req->task, AW_ECANCELED);
+    }
     req->conn = NULL;
-    if (req->task) aw__cancel_task(req->task, AW_ECANCELED);
     aw__req_drop_one(req);
 }
 
@@ -11032,7 +11166,7 @@ static void aw__conn_abandon(aw__conn *c)
 static void aw__conn_close(aw__server *s, aw__conn *c)
 {
     aw_loop *l = s->loop;
-    aw__conn_abandon(c);
+    aw__conn_abandon(s, c);
     aw__list_remove(&c->link);
     aw__held_free(l, &c->in);
     aw__held_free(l, &c->out);
@@ -11048,16 +11182,6 @@ static void aw__conn_close(aw__server *s, aw__conn *c)
 }
 
 /* ---- output ---- */
-
-static void aw__date_update(aw__server *s)
-{
-    int64_t second = s->loop->is_virtual ? s->loop->now / 1000
-        : aw__sys_unix_seconds();
-    memcpy(s->date, "Date: ", 6);
-    aw__date_format(s->date + 6, second);
-    memcpy(s->date + 35, "\r\n", 2);
-    s->date_second = s->loop->now / 1000;
-}
 
 static char *aw__put(char *to, const char *p, size_t n)
 {
@@ -11159,64 +11283,6 @@ static bool aw__conn_send(aw__server *s, aw__conn *c, const char *p, size_t n)
     return fine;
 }
 
-/* The address of a peer, without its port; text has AW_PEER_TEXT bytes. */
-static const char *aw__peer_host(const aw__address *a, char *text)
-{
-    if (!inet_ntop(a->family == 6 ? AF_INET6 : AF_INET, a->bytes, text,
-                   AW_PEER_TEXT)) memcpy(text, "-", 2);
-    return text;
-}
-
-/* ---- the access log: Common Log Format, and the milliseconds it took ---- */
-
-static void aw__log_flush(aw__server *s)
-{
-    aw__timer_stop(s->loop, &s->log_timer.timer);
-    if (s->log.n) (void)aw__sys_write(2, s->log.p, s->log.n);
-    s->log.n = 0;
-    s->log.failed = false;
-}
-
-static void aw__on_log_timer(aw_loop *l, aw__call_timer *t)
-{
-    (void)t;
-    aw__log_flush(l->server);
-}
-
-/* "22/Nov/2026:17:31:02 +0000", made of "Date: Sun, 22 Nov 2026 17:31:02". */
-static void aw__log_time(const char *date, char *to)
-{
-    memcpy(to, date + 11, 20);
-    to[2] = to[6] = '/';
-    to[11] = ':';
-    memcpy(to + 20, " +0000", 7);
-}
-
-static void aw__access_log(aw__server *s, const aw_req *req, size_t n)
-{
-    char line[600], peer[AW_PEER_TEXT], when[27];
-    const aw__head *h = &req->head;
-    int len, target = h->target_len < 300 ? h->target_len : 300;
-    int method = h->method_len < 32 ? h->method_len : 32;
-    if (s->config.access_log == AW_OFF) return;
-    aw__log_time(s->date, when);
-    len = snprintf(line, sizeof line, "%s - - [%s] \"%.*s %.*s HTTP/1.%d\" %d "
-                   "%lu %lldms\n", aw__peer_host(&req->conn->peer, peer), when,
-                   method, req->base + h->method, target,
-                   req->base + h->target, h->minor, req->status,
-                   (unsigned long)n, (long long)(s->loop->now - req->start));
-    if (s->config.log) {
-        line[len - 1] = 0;
-        s->config.log(s->config.log_data, AW_LOG_ACCESS, line);
-        return;
-    }
-    /* Lines wait a moment so that a busy server writes many at once. */
-    aw__buf_add(&s->log, line, (size_t)len);
-    if (s->log.n > 4096 || s->log.failed) aw__log_flush(s);
-    else if (!s->log_timer.timer.link.next)
-        aw__timer_start(s->loop, &s->log_timer.timer, 100, AW__TIMER_CALL);
-}
-
 /* The answer in req goes out, or gathers. False: the connection is gone. */
 static bool aw__conn_answer(aw__server *s, aw_req *req)
 {
@@ -11302,7 +11368,7 @@ static void aw__conn_dispatch(aw__server *s, aw__conn *c)
     aw__conn_enter(s, c, AW__IN_VIEW);
     if (aw__req_settle(req)) return;
     aw__req_forget_head(req);
-    aw__conn_abandon(c);
+    aw__conn_abandon(s, c);
     aw__conn_reject(s, c, 503);
 }
 
@@ -12050,6 +12116,32 @@ static void aw__page_debug(aw__buf *b, const aw_req *req, int rc,
     aw__put_text(b, "</pre>\n");
 }
 
+#ifndef ASYNCWEB_NO_JSON
+/* A client that asks for JSON, and not for HTML, is told in JSON. */
+static bool aw__app_wants_json(const aw_req *req)
+{
+    int i = aw__req_field(req, "Accept", 0);
+    aw_slice v;
+    bool json = false;
+    if (i < 0) return false;
+    for (v = aw__field_value(req, i); v.n >= 4; v.p++, v.n--) {
+        if (aw__slice_ieq(aw__slice(v.p, 4), "html")) return false;
+        if (aw__slice_ieq(aw__slice(v.p, 4), "json")) json = true;
+    }
+    return json;
+}
+
+static bool aw__app_page_json(aw_req *req, int status)
+{
+    aw_field fields[3];
+    fields[0] = aw_int("status", status);
+    fields[1] = aw_str("error", aw__http_reason(status));
+    fields[2] = aw_str("message", req->message);
+    return aw__app_wants_json(req) &&
+        aw__json_object(req, fields, req->message ? 3 : 2) > 0;
+}
+#endif
+
 /* The standard page of a status becomes the answer. */
 static void aw__app_page(aw_req *req, int status, int rc,
                          const aw__trace *trace)
@@ -12065,6 +12157,9 @@ static void aw__app_page(aw_req *req, int status, int rc,
         (void)aw__answer(req, status, NULL, "", 0);
         return;
     }
+#ifndef ASYNCWEB_NO_JSON
+    if (aw__app_page_json(req, status)) return;
+#endif
     memset(&b, 0, sizeof b);
     b.arena = &req->arena;
     snprintf(number, sizeof number, "%d ", status);
@@ -12792,6 +12887,17 @@ static bool aw__test_same(aw__test_use a, aw__test_use b, const char *target,
     return false;
 }
 
+const aw_response *aw_test_cancel_at(aw_test *t, const char *target, int64_t k)
+{
+    const aw_response *r;
+    aw_task nobody;             /* until the view's task is there */
+    memset(&nobody, 0, sizeof nobody);
+    aw__cancel_at(t->loop, nobody, k);
+    r = aw_test_get(t, target);
+    t->loop->on_suspend = NULL;
+    return r;
+}
+
 bool aw_test_cancel_everywhere(aw_test *t, const char *target)
 {
     aw_loop *l = t->loop;
@@ -12802,13 +12908,9 @@ bool aw_test_cancel_everywhere(aw_test *t, const char *target)
     for (k = 0; k < 3; k++) (void)aw_test_get(t, target);
     before = aw__test_rest(t);
     for (k = 1; fine; k++) {
-        aw_task nobody;
         bool reached;
-        memset(&nobody, 0, sizeof nobody);
-        aw__cancel_at(l, nobody, k);
-        (void)aw_test_get(t, target);
+        (void)aw_test_cancel_at(t, target, k);
         reached = l->chaos.suspended >= k;
-        l->on_suspend = NULL;
         fine = aw__test_same(before, aw__test_rest(t), target, k);
         if (!reached) break;
     }

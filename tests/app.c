@@ -1344,3 +1344,44 @@ TEST(run_says_why_it_does_not)
     config.port = 70000;
     CHECK_EQ(1, aw_run_config(config));
 }
+
+/* ---- what programs written against the first draft were missing ---- */
+
+VIEW(formats)
+{
+    const char *encoded = aw_url_encode(req, aw_query_or(req, "q", ""));
+    return aw_text(req, aw_format(req, "http://up/%s?n=%d", encoded, 7));
+}
+
+VIEW(no_todo) { return aw_error(req, 404, "no such \"todo\""); }
+VIEW(passes_nothing) { return aw_json(req, NULL); }
+
+ROUTES(small_app, GET("/formats", formats), GET("/no-todo", no_todo),
+       GET("/nothing", passes_nothing))
+
+TEST(format_and_url_encode)
+{
+    aw_test *t = aw_test_open(small_app);
+    CHECK_STR(aw_test_get(t, "/formats?q=a/b%20c%3F%C3%A9-._~")->body,
+              "http://up/a%2Fb%20c%3F%C3%A9-._~?n=7");
+    CHECK_EQ(aw_test_get(t, "/nothing")->status, 502);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+TEST(errors_as_json)
+{
+    static const aw_header_field json[] = {
+        {"Accept", "application/json"}, {NULL, NULL}};
+    static const aw_header_field browser[] = {
+        {"Accept", "text/html,application/json;q=0.9"}, {NULL, NULL}};
+    aw_test *t = aw_test_open(small_app);
+    const aw_response *r = aw_test_fetch(t, "/no-todo", .headers = json);
+    CHECK_EQ(r->status, 404);
+    CHECK_STR(r->body, "{\"status\":404,\"error\":\"Not Found\","
+              "\"message\":\"no such \\\"todo\\\"\"}");
+    CHECK_STR(aw_test_fetch(t, "/none", .headers = json)->body,
+              "{\"status\":404,\"error\":\"Not Found\"}");
+    r = aw_test_fetch(t, "/no-todo", .headers = browser);
+    CHECK(strstr(r->body, "<p>no such &quot;todo&quot;</p>") != NULL);
+    CHECK_EQ(aw_test_close(t), 0);
+}
