@@ -61,6 +61,7 @@ BUILD OPTIONS, defined before the include
   ASYNCWEB_NO_THREADS       without threads: names are resolved in place, which
                             blocks the loop; no aw_thread, no aw_post
   ASYNCWEB_NO_SIMD          without SSE2 and NEON
+  ASYNCWEB_NO_SLABS         small blocks come from malloc, too
   ASYNCWEB_POLL             poll() instead of epoll or kqueue
   ASYNCWEB_JSON_DEPTH       how deep JSON may nest, 64
   ASYNCWEB_MAX_THREADS      helper threads at most, 4
@@ -1792,12 +1793,11 @@ static void aw__plain_put(void *p)
 /* Small blocks come from slabs of one size each: no header before a block, and
    a slab without blocks goes back to the system at once, so that a burst of
    sleeping views leaves nothing behind. Sanitizers see more without them. */
-#if defined(__SANITIZE_ADDRESS__) || defined(AW__OWN_ALLOCATOR)
+#if defined(__SANITIZE_ADDRESS__) || defined(AW__OWN_ALLOCATOR) || \
+    defined(ASYNCWEB_NO_SLABS) || !defined(MAP_ANON)
 #define AW__SLABS 0
 #elif defined(__has_feature)
 #define AW__SLABS (!__has_feature(address_sanitizer))
-#elif defined(ASYNCWEB_NO_SLABS) || !defined(MAP_ANON)
-#define AW__SLABS 0
 #else
 #define AW__SLABS 1
 #endif

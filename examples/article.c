@@ -36,11 +36,8 @@ ASYNC_VIEW(async_view)
 static const char *upstream(aw_req *req)
 {
     const char *url = getenv("UPSTREAM");
-    char *own = url ? NULL : (char *)aw_alloc(req, 64);
-    if (own)
-        snprintf(own, 64, "http://127.0.0.1:%d/posts/1",
-                 aw_serve_port(aw_req_loop(req)));
-    return own ? own : url;
+    return url ? url : aw_format(req, "http://127.0.0.1:%d/posts/1",
+                                 aw_serve_port(aw_req_loop(req)));
 }
 
 ASYNC_VIEW(fetch_data, aw_response *reply;)

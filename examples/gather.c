@@ -23,11 +23,8 @@ ASYNC_VIEW(part)
 
 static const char *part_url(aw_req *req, const char *name, int ms)
 {
-    char *url = (char *)aw_alloc(req, 100);
-    if (url)
-        snprintf(url, 100, "http://127.0.0.1:%d/part/%s/%d",
-                 aw_serve_port(aw_req_loop(req)), name, ms);
-    return url;
+    return aw_format(req, "http://127.0.0.1:%d/part/%s/%d",
+                     aw_serve_port(aw_req_loop(req)), name, ms);
 }
 
 /* START runs a child beside this view. START_TO keeps its result to itself:
