@@ -25,6 +25,7 @@ static void doc_free(doc *d)
 {
     aw__arena_free(&d->arena);
     CHECK_EQ(d->mem.live, 0);
+    aw__mem_close(&d->mem);
 }
 
 static int read_error(const char *text, size_t n)
@@ -624,6 +625,7 @@ static int out_end(out *o, const char *want)
     if (!error) CHECK_EQ(read_error(o->b.p, o->b.n - 1), 0);
     aw__buf_free(&o->b);
     CHECK_EQ(o->mem.live, 0);
+    aw__mem_close(&o->mem);
     return error;
 }
 
