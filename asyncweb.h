@@ -5357,6 +5357,14 @@ static aw__fd *aw__fd_entry(aw_loop *l, int fd)
     return &l->fds[fd];
 }
 
+/* Right after the wait: what its events lead to is stamped with the time they
+   came, not with that of the turn before. */
+static void aw__clock_read(aw_loop *l)
+{
+    if (!l->is_virtual) l->now = aw__sys_now_ms();
+    l->clock_due = false;
+}
+
 /* An event of the kernel's. One that was queued for an earlier registration
    of the same descriptor carries another generation. */
 static void aw__fd_event(aw_loop *l, int fd, uint32_t generation, int events)
@@ -5437,6 +5445,7 @@ static int aw__poll_wait(aw_loop *l, int ms)
 {
     int i, ready, n = aw__poll_fill(l);
     ready = aw__sys_poll((struct pollfd *)l->poll_set, (nfds_t)n, ms);
+    aw__clock_read(l);
     if (ready < 0) return errno == EINTR ? 0 : aw__errno();
     for (i = 0; ready && i < n; i++)
         aw__poll_event(l, (struct pollfd *)l->poll_set + i);
@@ -5499,6 +5508,7 @@ static int aw__poll_wait(aw_loop *l, int ms)
     int i, n, seen = 0;
     do {
         n = aw__sys_epoll_wait(l->poller, events, MOST, seen ? 0 : ms);
+        if (!seen) aw__clock_read(l);
         if (n < 0) return errno == EINTR ? seen : aw__errno();
         for (i = 0; i < n; i++) aw__poll_event(l, &events[i]);
         seen += n;
@@ -5563,6 +5573,7 @@ static int aw__poll_wait(aw_loop *l, int ms)
     limit.tv_sec = ms / 1000;
     limit.tv_nsec = (long)(ms % 1000) * 1000000;
     n = kevent(l->poller, NULL, 0, events, 256, ms < 0 ? NULL : &limit);
+    aw__clock_read(l);
     if (n < 0) return errno == EINTR ? 0 : aw__errno();
     for (i = 0; i < n; i++) {
         uint32_t generation;
@@ -7315,11 +7326,6 @@ static void aw__sys_pause(int ms)
     (void)nanosleep(&t, NULL);
 }
 
-static void aw__clock_read(aw_loop *l)
-{
-    if (!l->is_virtual) l->now = aw__sys_now_ms();
-    l->clock_due = false;
-}
 
 int64_t aw_now_ms(const aw_loop *l)
 {
@@ -7424,7 +7430,6 @@ static int aw__turn(aw_loop *l, int64_t max_wait_ms)
                            : aw__wait_limit(l, max_wait_ms));
     more = l->poll_more && l->poll_more(l);
     if (l->is_virtual && events <= 0 && !more) alive = aw__jump(l, max_wait_ms);
-    aw__clock_read(l);
     aw__run_ready(l);
     aw__expire(l);
     aw__run_ready(l);
@@ -11739,11 +11744,15 @@ static void aw__on_server(aw_loop *l, int fd, int events)
 static void aw__server_stop(aw__server *s)
 {
     aw__link idle;
-    int i;
+    int i, before;
     s->stopping = true;
     for (i = 0; i < 2; i++) {
         if (s->listeners[i] < 0) continue;
-        aw__on_server(s->loop, s->listeners[i], AW_READ);
+        /* All that wait have perhaps sent their request already. */
+        for (before = -1; before != s->connections;) {
+            before = s->connections;
+            aw__on_server(s->loop, s->listeners[i], AW_READ);
+        }
         aw__io_close(s->loop, s->listeners[i]);
         s->listeners[i] = -1;
     }
@@ -12024,6 +12033,23 @@ static int aw__app_fate(aw_req *req, aw__search *search, const aw__node *all)
     return aw__app_slash(req, search, all) ? 308 : 404;
 }
 
+/* A view that takes a parameter for a file's name must not be led out by one
+   that decodes to "a/../b": %2F separates here, and dot-segments are refused.
+   The path is canonical, so no other escape can hide one. */
+static bool aw__app_climbs(aw_slice path)
+{
+    const char *p = path.p, *end = p + path.n, *q;
+    for (; p < end; p = q) {
+        p += *p == '/' ? 1 : *p == '%' ? 3 : 0;
+        for (q = p; q < end && *q != '/'; q++)
+            if (*q == '%' && end - q >= 3 && q[1] == '2' && q[2] == 'F') break;
+        if (q - p == 1 && *p == '.') return true;
+        if (q - p == 2 && p[0] == '.' && p[1] == '.') return true;
+        if (q == end) break;
+    }
+    return false;
+}
+
 static int aw__app_path(aw_req *req)
 {
     const aw__head *h = &req->head;
@@ -12035,7 +12061,7 @@ static int aw__app_path(aw_req *req)
     if (!to) return 503;
     if (aw__url_path(to, req->path.p, req->path.n, &n) < 0) return 400;
     req->path = aw__slice(to, n);
-    return 0;
+    return aw__app_climbs(req->path) ? 400 : 0;
 }
 
 static void aw__app_route(aw_req *req)
@@ -12153,7 +12179,7 @@ static void aw__app_page(aw_req *req, int status, int rc,
     aw__header_remove(req, "Content-Type");
     aw__header_remove(req, "Content-Encoding");
     (void)aw_status(req, status);
-    if (status == 204 || status == 304) {
+    if (status == 204 || status == 205 || status == 304) {
         (void)aw__answer(req, status, NULL, "", 0);
         return;
     }
@@ -12410,15 +12436,18 @@ static bool aw__server_open(aw__server *s)
     return s->input && s->fields && aw__buf_room(&s->out, 4096);
 }
 
-/* Listens at the address; "localhost" has two. 0 or an error. */
+/* Listens at the address; "localhost" and "::", every address, are two: one of
+   IPv4 and one of IPv6. 0 or an error. */
 static int aw__server_listen(aw__server *s)
 {
-    static const char *const local[] = {"127.0.0.1", "::1"};
+    static const char *const pairs[][2] = {{"127.0.0.1", "::1"},
+                                           {"0.0.0.0", "::"}};
     aw_loop *l = s->loop;
-    bool both = strcmp(s->config.host, "localhost") == 0;
+    bool every = strcmp(s->config.host, "::") == 0;
+    bool both = every || strcmp(s->config.host, "localhost") == 0;
     int i, rc = 0, port = s->config.port == AW_ANY_PORT ? 0 : s->config.port;
     for (i = 0; i < (both ? 2 : 1); i++) {
-        const char *host = both ? local[i] : s->config.host;
+        const char *host = both ? pairs[every][i] : s->config.host;
         aw__address at;
         if (port < 0 || port > 65535) return AW_EINVAL;
         if (!aw__address_parse(host, port, &at)) return AW_EADDRNOTAVAIL;

@@ -1385,3 +1385,57 @@ TEST(errors_as_json)
     CHECK(strstr(r->body, "<p>no such &quot;todo&quot;</p>") != NULL);
     CHECK_EQ(aw_test_close(t), 0);
 }
+
+/* ---- what a fresh eye found ---- */
+
+VIEW(captured) { return aw_text(req, aw_param(req, "rest")); }
+ROUTES(captured_app, GET("/f/<path:rest>", captured),
+       GET("/one/<rest>", captured))
+
+TEST(no_parameter_climbs)
+{
+    static const struct {
+        const char *target;
+        int status;
+    } rows[] = {
+        {"/f/a/b", 200}, {"/f/a%2Fb", 200}, {"/f/a%20b", 200},
+        {"/f/..%2f..%2fetc/passwd", 400}, {"/f/a%2f..%2fb", 400},
+        {"/f/a%2F.%2Fb", 400}, {"/f/a%2f..", 400}, {"/one/..%2fx", 400},
+        {"/one/a%2f%2e%2e", 400}, {"/one/..x%2fy..", 200}, {"/one/%2e%2e", 404},
+        {"/f/...%2f...", 200}, {"/one/%252e%252e%252f", 200}
+    };
+    aw_test *t = aw_test_open(captured_app);
+    size_t i;
+    for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+        NOTE("%s", rows[i].target);
+        CHECK_EQ(aw_test_get(t, rows[i].target)->status, rows[i].status);
+    }
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* Events are stamped with the time they came: a connection that spoke after a
+   long wait is idle from then on. */
+TEST(idle_counts_from_the_last_word)
+{
+    aw_config c;
+    aw_test *t;
+    aw_loop *l;
+    aw__address at;
+    int fd = -1;
+    char got[400];
+    memset(&c, 0, sizeof c);
+    c.idle_ms = 3000;
+    t = aw_test_open(small_app, .config = &c);
+    l = aw_test_loop(t);
+    (void)aw__address_parse("127.0.0.1", aw_serve_port(l), &at);
+    (void)aw__io_connect(l, &at, &fd);
+    aw_test_advance(t, 2500);
+    CHECK(aw__io_send(l, fd, "GET /none HTTP/1.1\r\nHost: a\r\n\r\n", 31) == 31);
+    aw_test_advance(t, 2900);
+    CHECK(aw__io_recv(l, fd, got, sizeof got) > 0);
+    CHECK_EQ(aw__io_recv(l, fd, got, sizeof got), AW_EAGAIN);
+    aw_test_advance(t, 200);
+    CHECK_EQ(aw__io_recv(l, fd, got, sizeof got), 0);
+    aw__io_close(l, fd);
+    CHECK_EQ(aw_test_close(t), 0);
+}
