@@ -8189,6 +8189,10 @@ static AW__UNUSED int aw__sim_open(aw_loop *l)
     aw__list_init(&s->listeners);
     l->sim = s;
     l->is_virtual = true;
+    if (l->wheel.count == 0) {  /* the same steps each time */
+        l->now = 0;
+        aw__wheel_init(&l->wheel, 0);
+    }
     l->poll_more = aw__sim_poll;
     l->sim_want = aw__sim_want;
     l->sim_free = aw__sim_free;
@@ -8299,6 +8303,7 @@ static int aw__io_socket(const aw__address *a)
 static int aw__io_connect(aw_loop *l, const aw__address *to, int *fd)
 {
     aw__sys_address a;
+    const socklen_t n = aw__address_to(to, &a);
     int s, rc;
     if (l->sim) return aw__sim_connect(l, to, fd);
     s = aw__io_socket(to);
@@ -8306,7 +8311,7 @@ static int aw__io_connect(aw_loop *l, const aw__address *to, int *fd)
     /* Small writes go out at once: a reply must not wait for an ACK. */
     (void)aw__sys_option(s, IPPROTO_TCP, TCP_NODELAY, 1);
     *fd = s;
-    if (aw__sys_connect(s, &a, aw__address_to(to, &a)) == 0) return 0;
+    if (aw__sys_connect(s, &a, n) == 0) return 0;
     /* An interrupted one goes on by itself; a second call would fail. */
     if (errno == EINPROGRESS || errno == EINTR) return AW_EAGAIN;
     rc = aw__connect_error();

@@ -17,6 +17,14 @@ run() {
 
 each run < <(printf '%s\n' "$@")
 
+# names PROGRAM OUTPUT: the tests that passed, a line each.
+names() {
+    case $1 in
+        *.sh) sed -n 's/^ok //p' "$2" ;;
+        *) "./$1" -l ;;
+    esac
+}
+
 closing='^[^ ]+: [0-9]+ passed, [0-9]+ failed$'
 for ((n = 1; n <= lines; n++)); do
     rc=$(cat "$tmp/$n.rc")
@@ -35,6 +43,8 @@ for ((n = 1; n <= lines; n++)); do
         bad "$(cat "$tmp/$n.line"): exit $rc" "$(cat "$tmp/$n.out")"
     else
         grep -a '^skip: ' "$tmp/$n.out"
+        names "$(cat "$tmp/$n.line")" "$tmp/$n.out" | tr '\n' ' ' |
+            fold -s -w 76 | sed 's/^/    /; s/ *$//; $a\'
         echo "$line"
     fi
 done
