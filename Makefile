@@ -39,7 +39,7 @@ test:
 
 # A child of CHECK_ABORTS ends without freeing anything, and may.
 valgrind: export WRAP = valgrind -q --leak-check=full --error-exitcode=9 \
-    --child-silent-after-fork=yes
+    --suppressions=tests/valgrind.supp --child-silent-after-fork=yes
 valgrind:
 	+@$(parallel) SANITIZE= programs
 	@bash tests/run.sh $(patsubst tests/%.c,build/$(notdir $(firstword $(CC)))/%,\
