@@ -1303,7 +1303,7 @@ TEST(every_call_fails_once)
 TEST(chaos)
 {
     int seed;
-    for (seed = 1; seed <= (uint64_t)test_rounds(200); seed++) {
+    for (seed = 1; seed <= (int)test_rounds(200); seed++) {
         aw_loop *l;
         aw_task task;
         prepare_scenario();
