@@ -631,7 +631,8 @@ static inline aw_use_RETURN_not_return aw__step(int v)
 #define AW_SELF() aw__self(aw_t)
 #define AW_LOOP() (aw_t->loop)
 
-/* An awaitable of the header's. Awaits: yes. */
+/* An awaitable of the header's own: whatever is declared with this Awaits, and
+   works with every verb. */
 #define AW__AWAITABLE(name, args) AW_ASYNC_DECLARE(name, args)
 
 /* Sleeps for ms (<= 0: lets others run once; AW_FOREVER: until cancelled).
@@ -671,7 +672,7 @@ bool aw_ended(aw_task task);
 
 /* An event: zeroed is a valid, unset one. set() wakes all waiters and stays
    set; pulse() wakes those waiting now. asyncio.Event, Condition.notify_all.
-   It must outlive its waiters. */
+   It must outlive its waiters, as the two below. The wait's result is 0. */
 typedef struct aw_event {
     void *waiters;
     bool is_set;
@@ -692,7 +693,8 @@ AW__AWAITABLE(aw_semaphore_acquire, (aw_semaphore *semaphore;));
 
 /* A bounded queue of pointers over an array of yours. First come, first
    served on both sides. put: 0, AW_ECLOSED; get: 0, and AW_ECLOSED when the
-   queue is closed and empty. try_*: AW_EAGAIN when full or empty. */
+   queue is closed and empty: what is in it can still be taken. try_*: AW_EAGAIN
+   when full or empty. All of the loop's thread. */
 typedef struct aw_queue {
     void **items;
     size_t capacity, count, first;
@@ -707,8 +709,10 @@ AW__AWAITABLE(aw_queue_put, (aw_queue *queue; void *item;));
 AW__AWAITABLE(aw_queue_get, (aw_queue *queue; void **item;));
 
 #ifndef ASYNCWEB_NO_THREADS
-/* Runs fn(arg) on a helper thread (at most ASYNCWEB_MAX_THREADS, 4); its
-   result. A cancellation waits for fn, so arg stays valid. AW_ENOMEM. */
+/* Runs fn(arg) on a helper thread; its result. There are ASYNCWEB_MAX_THREADS
+   (4), shared with name lookups; more work waits its turn. Cancellations and
+   deadlines wait until fn has returned, so that arg stays valid: the end of
+   the program, too. AW_ENOMEM: no thread. Awaits: yes. */
 AW__AWAITABLE(aw_thread, (int (*fn)(void *); void *arg;));
 #endif
 
@@ -734,13 +738,15 @@ aw_loop *aw_loop_new(const aw_loop_config *config);
 /* Cancels what still runs, lets every FINALLY end, frees all. NULL is fine. */
 void aw_loop_free(aw_loop *loop);
 
-/* Runs until no task is left or aw_loop_stop was called. 0 or an error. */
+/* Runs until no task is left or aw_loop_stop was called, which cancels nothing:
+   the loop can be run again. 0 or an error. */
 int aw_loop_run(aw_loop *loop);
 void aw_loop_stop(aw_loop *loop);
 
 /* One turn, for a host with a loop of its own: waits at most max_wait_ms
    (AW_FOREVER: as long as it takes) for something to do, does it. Returns the
-   number of tasks left, or an error. The host waits for aw_loop_fd to be
+   number of tasks left, or an error: the poller's, or AW_EDEADLK when time is
+   virtual and nothing can happen any more. The host waits for aw_loop_fd to be
    readable, at most aw_loop_wait_ms. aw_loop_fd is AW_ENOTSUP with poll. */
 int aw_loop_step(aw_loop *loop, int64_t max_wait_ms);
 int aw_loop_fd(const aw_loop *loop);
@@ -1052,7 +1058,8 @@ const char *aw_query(aw_req *req, const char *name);
 const char *aw_query_or(aw_req *req, const char *name, const char *otherwise);
 int64_t aw_query_int(aw_req *req, const char *name, int64_t otherwise);
 
-/* A field of an application/x-www-form-urlencoded body, decoded. */
+/* The first field of that name in an application/x-www-form-urlencoded body,
+   decoded; NULL: there is none, or the body is of another type. */
 const char *aw_form(aw_req *req, const char *name);
 
 /* A header field; several of one name are joined by ", " (RFC 9110 5.3).
@@ -1152,7 +1159,9 @@ extern "C" {
         {__VA_ARGS__}, AW__HOW_MANY(__VA_ARGS__))
 #endif
 
-/* A writer for an answer: begin, aw_put_..., then return aw_json_send(w). */
+/* A writer for an answer: begin, aw_put_..., then return aw_json_send(w), which
+   gives the status, AW_EINVAL for a misused writer, AW_ENOMEM. Without memory
+   the writer is NULL, which every call takes. It is the request's. */
 aw_json_writer *aw_json_begin(aw_req *req);
 int aw_json_send(aw_json_writer *w);
 #endif
@@ -1248,7 +1257,7 @@ typedef struct aw_config {
     int64_t body_ms AW__OPT;        /* between bytes of a body, 30,000: 408 */
     int64_t idle_ms AW__OPT;        /* keep-alive, 15,000 */
     int64_t write_ms AW__OPT;       /* for the client to take more, 30,000 */
-    int max_connections AW__OPT;    /* what RLIMIT_NOFILE allows, less 64 */
+    int max_connections AW__OPT;    /* RLIMIT_NOFILE less 64, half at least */
     int64_t drain_ms AW__OPT;       /* to finish at SIGTERM, 10,000 */
     int64_t cleanup_ms AW__OPT;     /* for FINALLY of the cancelled, 5,000 */
     size_t max_task_bytes AW__OPT;  /* frames of one task, 1 MiB */
@@ -1263,7 +1272,10 @@ int aw_run_config(aw_config config);
 #define aw_run(...) aw_run_config(AW__LIT(aw_config, .routes = __VA_ARGS__))
 
 /* In a loop of yours: opens the listener and returns; the loop's turns serve.
-   0 or an error. aw_serve_port: the one it listens at.
+   0; AW_EBUSY: the loop serves already; AW_EINVAL: a route or the port is
+   wrong (logged); AW_EADDRNOTAVAIL: host is no address of this machine (names
+   but "localhost" are not looked up); AW_EADDRINUSE, AW_EACCES, AW_EMFILE,
+   AW_ENOMEM. Awaits: no. aw_serve_port: the one it listens at.
    aw_serve_stop begins the drain: nobody is accepted any more, answers say
    Connection: close, idle connections end, one that has not said anything yet
    has 250 ms. It may be called in a view; aw_run then drains and returns. */
