@@ -9481,14 +9481,22 @@ const char *aw_response_header(const aw_response *reply, const char *name)
     return NULL;
 }
 
-/* A line about a URL. It comes from elsewhere, and must not forge lines. */
+/* A line about a URL. It comes from elsewhere, and must not forge lines; nor is
+   a password for the log. */
 static void aw__client_log(const aw_loop *l, const char *url, const char *text)
 {
     char shown[200];
-    size_t i;
-    for (i = 0; url[i] && i + 1 < sizeof shown; i++)
-        shown[i] = aw__http_is(url[i], AW__C_VALUE) ? url[i] : '?';
-    shown[i] = 0;
+    const char *host = strstr(url, "://");
+    const size_t end = host ? (size_t)(host - url) + 3 : 0;
+    const size_t user = end ? strcspn(url + end, "/?#@") : 0;
+    size_t i, n = 0;
+    for (i = 0; url[i] && n + 1 < sizeof shown; i++) {
+        if (end && i == end && url[end + user] == '@') i += user + 1;
+        shown[n] = aw__http_is(url[i], AW__C_VALUE) ? url[i] : '?';
+        if (url[i]) n++;
+        else break;
+    }
+    shown[n] = 0;
     aw__log(l, AW_LOG_WARNING, "%s: %s", shown, text);
 }
 
@@ -9635,7 +9643,8 @@ static void aw__pool_evict(aw_loop *l, const aw__client_conn *origin)
     int same = 0;
     for (i = client->idle.prev; i != &client->idle; i = i->prev) {
         aw__client_conn *c = (aw__client_conn *)i;
-        if (c->port != origin->port || strcmp(c->host, origin->host) != 0)
+        if (c->port != origin->port ||
+            !aw__slice_ieq(aw__slice(c->host, strlen(c->host)), origin->host))
             continue;
         oldest = c;
         same++;

@@ -352,6 +352,10 @@ TEST(wrong_arguments)
     CHECK_EQ(fetch_on(l, wish_of(NULL, "http://a/\nERROR forged")), AW_EURL);
     CHECK(strstr(log_text, "http://a/?ERROR forged: not a URL"));
     log_text[0] = 0;
+    CHECK_EQ(fetch_on(l, wish_of(NULL, "https://me:secret@h/p")), AW_ENOTLS);
+    CHECK(strstr(log_text, "https://h/p: https needs") != NULL);
+    CHECK(strstr(log_text, "secret") == NULL);
+    log_text[0] = 0;
     CHECK_EQ(fetch_on(l, wish_of(NULL, "https://example.com/")), AW_ENOTLS);
     CHECK(strstr(log_text, "https://example.com/: https needs TLS, which is "
                  "not built in: use a local proxy"));
