@@ -1439,3 +1439,49 @@ TEST(idle_counts_from_the_last_word)
     aw__io_close(l, fd);
     CHECK_EQ(aw_test_close(t), 0);
 }
+
+/* ---- /fetch-data of the tutorial, its upstream down, silent, its client gone */
+
+static int asked, asked_finally;
+
+ASYNC_VIEW(asks_upstream, aw_response *reply;)
+{
+    BEGIN {
+        asked++;
+        AWAIT_FOR(5000, aw_get, &self->reply, "http://127.0.0.1:7777/posts/1");
+        RETURN(aw_json(req, aw_response_json(self->reply)));
+    } FINALLY { asked_finally++; }
+}
+
+ROUTES(asking_app, GET("/fetch-data", asks_upstream))
+
+TEST(upstream_down_silent_or_client_gone)
+{
+    aw_test *t = aw_test_open(asking_app);
+    aw_loop *l = aw_test_loop(t);
+    aw__address at, up;
+    int upstream = -1, port, fd = -1, before;
+    int64_t start;
+    asked = asked_finally = 0;
+    CHECK_EQ(aw_test_get(t, "/fetch-data")->status, 502);
+    (void)aw__address_parse("127.0.0.1", 7777, &up);
+    CHECK(aw__io_listen(l, &up, &upstream, &port) >= 0);
+    start = aw_test_now_ms(t);
+    CHECK_EQ(aw_test_get(t, "/fetch-data")->status, 504);
+    CHECK_EQ(aw_test_now_ms(t) - start, 5000);
+    before = l->sim->open;
+    (void)aw__address_parse("127.0.0.1", aw_serve_port(l), &at);
+    (void)aw__io_connect(l, &at, &fd);
+    CHECK_EQ(aw__io_send(l, fd, "GET /fetch-data HTTP/1.1\r\nHost: a\r\n\r\n", 37),
+             37);
+    aw_test_advance(t, 100);
+    CHECK_EQ(asked, 3);
+    CHECK_EQ(asked_finally, 2);
+    CHECK_EQ(l->sim->open, before + 3);     /* both ends, and the fetch */
+    aw__io_close(l, fd);
+    aw_test_advance(t, 10);
+    CHECK_EQ(asked_finally, 3);
+    CHECK_EQ(l->sim->open, before);
+    aw__io_close(l, upstream);
+    CHECK_EQ(aw_test_close(t), 0);
+}
