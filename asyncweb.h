@@ -44,7 +44,8 @@ CONTENTS (search for the tag)
   Part III, implementation: each floor uses only what is above it
   >>floor0        platform: includes, shims, system calls
   >>floor1        memory, lists, UTF-8, numbers, base64
-  >>floor2        formats, without I/O: JSON, HTTP heads, chunks, URLs, dates
+  >>floor2        formats, without I/O: JSON, HTTP heads, chunks, URLs, dates,
+                  conditions, ranges
   >>floor3        loop: timers, poller, tasks, awaitables, threads
   >>floor4        transport: sockets, names, streams
   >>floor5        protocols: client, requests, answers, server connections
@@ -1122,6 +1123,19 @@ int aw_status(aw_req *req, int status);
    not yours; AW_ENOMEM. A Content-Type set here wins over the answer's own. */
 int aw_set_header(aw_req *req, const char *name, const char *value);
 int aw_add_header(aw_req *req, const char *name, const char *value);
+
+/* For an answer that the client may have already, and for a change that must
+   not undo another's (RFC 9110 13). `etag` names this version, "v7", and may
+   be in the form of the field, W/"v7"; `modified` is in seconds since 1970;
+   NULL and 0: none. Sets ETag and Last-Modified of a GET's answer and judges
+   If-Match, If-Unmodified-Since, If-None-Match and If-Modified-Since. 0: go on;
+   304 or 412: return that. AW_EINVAL: no tag has such a byte (a space, a quote,
+   a control); AW_ENOMEM. Awaits: no. */
+int aw_conditional(aw_req *req, const char *etag, int64_t modified);
+
+/* Whatever is answered becomes a download under this name, any text in UTF-8
+   (RFC 6266). 0; AW_EINVAL: NULL; AW_ENOMEM. */
+int aw_attachment(aw_req *req, const char *name);
 
 /* return aw_error(req, 404, "no such todo"): the standard page with this
    message. Returns AW_HTTP(status), so it travels up through AWAIT.
@@ -4362,6 +4376,16 @@ static int aw__url_escape(const char *p, const char *end)
     return high < 0 || low < 0 ? -1 : high << 4 | low;
 }
 
+/* Writes a byte as %XX; its length. */
+static size_t aw__url_put(char to[3], unsigned byte)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    to[0] = '%';
+    to[1] = hex[byte >> 4];
+    to[2] = hex[byte & 15];
+    return 3;
+}
+
 /* Decodes %XX into `to` (at most n bytes; it may be `from`) and stores the
    length. A form or query has + for a space, and a % that is no escape stands
    for itself, as in browsers (WHATWG URL, 5.1); elsewhere it is AW_EBADMSG. */
@@ -4396,7 +4420,6 @@ static int aw__url_decode(char *to, const char *from, size_t n, bool form,
 static int aw__url_segment(char *to, const char *p, const char *end,
                            size_t *out)
 {
-    static const char hex[] = "0123456789ABCDEF";
     char *o = to;
     while (p < end) {
         int c = (unsigned char)*p;
@@ -4407,9 +4430,7 @@ static int aw__url_segment(char *to, const char *p, const char *end,
         if (c != '%' && c != '/' && aw__http_is((char)c, AW__C_PATH)) {
             *o++ = (char)c;
         } else {
-            *o++ = '%';
-            *o++ = hex[c >> 4];
-            *o++ = hex[c & 15];
+            o += aw__url_put(o, (unsigned)c);
         }
     }
     *out = (size_t)(o - to);
@@ -4716,6 +4737,388 @@ static int aw__date_parse(const char *p, size_t n, int64_t *out)
     year = aw__date_number(p + 12, 2);
     year += year < 70 ? 2000 : 1900;
     return aw__date_join(year, p + 8, p + 5, p + 15, out);
+}
+
+/* >>floor2 conditional  Validators, ranges, codings (RFC 9110) ------------ */
+
+/* What conditions look at in the representation that a request selects. */
+typedef struct aw__validators {
+    const char *etag;           /* as it is sent, "x" or W/"x"; NULL: none */
+    int64_t modified;           /* seconds since 1970; 0: not known */
+} aw__validators;
+
+static aw_slice aw__head_value(const char *base, const aw__head *h, int i)
+{
+    return aw__slice(base + h->fields[i].value, h->fields[i].value_len);
+}
+
+/* The value of a field that is no list, so that a second one spoils it. */
+static bool aw__head_only(const char *base, const aw__head *h,
+                          const char *name, aw_slice *value)
+{
+    int i = aw__head_find(base, h, name, 0);
+    if (i < 0 || aw__head_find(base, h, name, (size_t)i + 1) >= 0) return false;
+    *value = aw__head_value(base, h, i);
+    return true;
+}
+
+/* Reads an entity tag (8.8.3): `tag` is what stands between its quotes, which
+   may hold a comma. What follows it, or NULL. */
+static const char *aw__etag_read(const char *p, const char *end, aw_slice *tag,
+                                 bool *weak)
+{
+    const char *q;
+    *weak = end - p > 2 && p[0] == 'W' && p[1] == '/';
+    if (*weak) p += 2;
+    if (p == end || *p++ != '"') return NULL;
+    for (q = p; q < end && *q != '"'; q++)
+        if ((unsigned char)*q <= ' ' || *q == 127) return NULL;
+    *tag = aw__slice(p, (size_t)(q - p));
+    return q < end ? q + 1 : NULL;
+}
+
+/* Compares with a tag of ours (8.8.3.2). Strong: neither may be weak. */
+static bool aw__etag_same(aw_slice tag, bool weak, const char *etag,
+                          bool strong)
+{
+    aw_slice own;
+    bool own_weak;
+    if (!etag || !aw__etag_read(etag, etag + strlen(etag), &own, &own_weak))
+        return false;
+    if (strong && (weak || own_weak)) return false;
+    return tag.n == own.n && memcmp(tag.p, own.p, own.n) == 0;
+}
+
+typedef enum aw__answer_to {
+    AW__NO, AW__YES, AW__ABSENT, AW__UNREADABLE
+} aw__answer_to;
+
+/* Whether the tag is in a list, "*" or #entity-tag. */
+static aw__answer_to aw__etag_listed(aw_slice list, const char *etag,
+                                     bool strong)
+{
+    const char *p = list.p, *end = p + list.n;
+    if (list.n == 1 && *p == '*') return AW__YES;
+    for (;;) {
+        aw_slice tag;
+        bool weak;
+        while (p < end && (*p == ' ' || *p == '\t' || *p == ',')) p++;
+        if (p == end) return AW__NO;
+        p = aw__etag_read(p, end, &tag, &weak);
+        if (!p) return AW__UNREADABLE;
+        if (aw__etag_same(tag, weak, etag, strong)) return AW__YES;
+        while (p < end && (*p == ' ' || *p == '\t')) p++;
+        if (p < end && *p != ',') return AW__UNREADABLE;
+    }
+}
+
+/* The same over all fields of that name. */
+static aw__answer_to aw__etag_matches(const char *base, const aw__head *h,
+                                      const char *name, const char *etag,
+                                      bool strong)
+{
+    aw__answer_to all = AW__ABSENT;
+    int i = -1;
+    while ((i = aw__head_find(base, h, name, (size_t)(i + 1))) >= 0) {
+        aw__answer_to one = aw__etag_listed(aw__head_value(base, h, i), etag,
+                                            strong);
+        if (one == AW__YES) return one;
+        if (all != AW__UNREADABLE) all = one;
+    }
+    return all;
+}
+
+/* True if the field is there and a date to compare with; else it does not
+   count (13.1.3, 13.1.4), nor does it when no date of ours is known. */
+static bool aw__since(const char *base, const aw__head *h, const char *name,
+                      const aw__validators *v, int64_t *date)
+{
+    aw_slice s;
+    return v->modified && aw__head_only(base, h, name, &s) &&
+        aw__date_parse(s.p, s.n, date) == AW_OK;
+}
+
+/* Judges a request whose answer would be a success, in the order of 13.2.2:
+   0 go on, 304 or 412. A list that cannot be read is no reason to act: what
+   would change something is refused, and who only reads gets it all. */
+static int aw__preconditions(const char *base, const aw__head *h,
+                             const aw__validators *v)
+{
+    const bool reads = h->verb == AW__GET || h->verb == AW__HEAD;
+    int64_t date;
+    aw__answer_to found = aw__etag_matches(base, h, "If-Match", v->etag, true);
+    if (found == AW__NO || found == AW__UNREADABLE) return 412;
+    if (found == AW__ABSENT && v->modified &&
+        aw__since(base, h, "If-Unmodified-Since", v, &date) &&
+        v->modified > date) return 412;
+    found = aw__etag_matches(base, h, "If-None-Match", v->etag, false);
+    if (found == AW__YES) return reads ? 304 : 412;
+    if (found == AW__UNREADABLE) return reads ? 0 : 412;
+    if (found == AW__ABSENT && reads &&
+        aw__since(base, h, "If-Modified-Since", v, &date) &&
+        v->modified <= date) return 304;
+    return 0;
+}
+
+/* Whether the client has a part of just this representation (13.1.5). A date
+   counts when it is exactly ours: a client that got it within the second that
+   it names must not send it. */
+static bool aw__if_range(const char *base, const aw__head *h,
+                         const aw__validators *v)
+{
+    aw_slice s, tag;
+    const char *end;
+    int64_t date;
+    bool weak;
+    if (aw__head_find(base, h, "If-Range", 0) < 0) return true;
+    if (!aw__head_only(base, h, "If-Range", &s)) return false;
+    end = aw__etag_read(s.p, s.p + s.n, &tag, &weak);
+    if (end)
+        return end == s.p + s.n && aw__etag_same(tag, weak, v->etag, true);
+    return v->modified && aw__date_parse(s.p, s.n, &date) == AW_OK &&
+        date == v->modified;
+}
+
+typedef struct aw__range {
+    int64_t at, n;
+} aw__range;
+
+/* Many ranges cost us more than they save (14.2, 17.15), and the head of a
+   part is about as long as the gap. */
+enum { AW__RANGES_MAX = 32, AW__RANGE_GAP = 80 };
+
+/* Digits, as many as there are; what does not fit is the largest. -1: none. */
+static int64_t aw__range_number(const char **p, const char *end)
+{
+    int64_t v = *p < end && aw__is_digit(**p) ? 0 : -1;
+    for (; *p < end && aw__is_digit(**p); ++*p) {
+        int digit = **p - '0';
+        v = v > (INT64_MAX - digit) / 10 ? INT64_MAX : v * 10 + digit;
+    }
+    return v;
+}
+
+/* first-last, first- or -suffix (14.1.1) of a representation of this size.
+   False: none of these. r->at < 0: not satisfiable. */
+static bool aw__range_read(aw_slice s, int64_t size, aw__range *r)
+{
+    const char *p = s.p, *end = p + s.n;
+    int64_t first = aw__range_number(&p, end), last;
+    if (p == end || *p++ != '-') return false;
+    last = aw__range_number(&p, end);
+    if (p != end || (first < 0 && last < 0)) return false;
+    if (first < 0) {
+        r->n = last < size ? last : size;
+        r->at = last ? size - r->n : -1;
+        return true;
+    }
+    if (last >= 0 && last < first) return false;
+    if (last < 0 || last >= size) last = size - 1;
+    r->at = first < size ? first : -1;
+    r->n = last - first + 1;
+    return true;
+}
+
+static bool aw__range_near(const aw__range *a, const aw__range *b)
+{
+    return a->at - (b->at + b->n) <= AW__RANGE_GAP &&
+        b->at - (a->at + a->n) <= AW__RANGE_GAP;
+}
+
+/* Adds one to ranges none of which is near another, united with those it is
+   near, in the place of the first of them (15.3.7.2). Returns how many they
+   are then. Uniting brings it near no other: that one would have been near
+   to what it was united with. */
+static int aw__range_add(aw__range *all, int count, aw__range r)
+{
+    int i, n = 0, place = -1;
+    for (i = 0; i < count; i++) {
+        const aw__range one = all[i];
+        const int64_t end = r.at + r.n, one_end = one.at + one.n;
+        if (!aw__range_near(&one, &r)) {
+            all[n++] = one;
+            continue;
+        }
+        if (place < 0) place = n++;
+        if (one.at < r.at) r.at = one.at;
+        r.n = (one_end > end ? one_end : end) - r.at;
+    }
+    all[place < 0 ? n++ : place] = r;
+    return n;
+}
+
+/* What a Range field asks of `size` bytes (14.2): how many ranges, disjoint,
+   in the order they were asked for; 0: it does not count; AW_HTTP(416). */
+static int aw__ranges_read(aw_slice field, int64_t size,
+                           aw__range out[AW__RANGES_MAX])
+{
+    aw_slice item;
+    int n = 0, asked = 0;
+    if (field.n < 6 || !aw__slice_ieq(aw__slice(field.p, 6), "bytes="))
+        return 0;
+    field = aw__slice(field.p + 6, field.n - 6);
+    while (aw__http_list(&field, &item)) {
+        aw__range r;
+        if (++asked > AW__RANGES_MAX) return 0;
+        if (!aw__range_read(item, size, &r)) return 0;
+        if (r.at < 0) continue;
+        if (r.n == 0) return 0;     /* the end of nothing: all of it */
+        n = aw__range_add(out, n, r);
+    }
+    return n || !asked ? n : AW_HTTP(416);
+}
+
+/* The same for a request, whose preconditions hold. */
+static int aw__ranges(const char *base, const aw__head *h,
+                      const aw__validators *v, int64_t size,
+                      aw__range out[AW__RANGES_MAX])
+{
+    aw_slice field;
+    if (h->verb != AW__GET) return 0;           /* 14.2 */
+    if (!aw__head_only(base, h, "Range", &field)) return 0;
+    if (!aw__if_range(base, h, v)) return 0;
+    return aw__ranges_read(field, size, out);
+}
+
+/* 0 to 1, with three decimals at most (12.4.2), as 0 to 1000; -1: bad. */
+static int aw__qvalue(const char *p, const char *end)
+{
+    int q, unit = 100;
+    if (p == end || (*p != '0' && *p != '1')) return -1;
+    q = (*p++ - '0') * 1000;
+    if (p < end && *p++ != '.') return -1;
+    for (; p < end && unit; unit /= 10, p++) {
+        if (!aw__is_digit(*p)) return -1;
+        q += (*p - '0') * unit;
+    }
+    return p == end && q <= 1000 ? q : -1;
+}
+
+/* Splits "name;q=0.5"; the weight, 1000 when there is none, 0 for a bad one,
+   so that what cannot be read is not sent. */
+static int aw__weighted(aw_slice item, aw_slice *name)
+{
+    const char *semicolon = (const char *)memchr(item.p, ';', item.n);
+    aw_slice q;
+    int weight;
+    *name = item;
+    if (!semicolon) return 1000;
+    name->n = (size_t)(semicolon - item.p);
+    *name = aw__slice_trim(*name);
+    q = aw__slice_trim(aw__slice(semicolon + 1, item.n - (size_t)(semicolon -
+                                                                  item.p) - 1));
+    if (q.n < 2 || !aw__slice_ieq(aw__slice(q.p, 2), "q=")) return 0;
+    weight = aw__qvalue(q.p + 2, q.p + q.n);
+    return weight < 0 ? 0 : weight;
+}
+
+/* How much a client wants this content coding (12.5.3), 0 not at all to 1000.
+   One that says nothing gets none: it may be too simple to decode. */
+static int aw__coding_weight(const char *base, const aw__head *h,
+                             const char *coding)
+{
+    int i = -1, any = 0;
+    while ((i = aw__head_find(base, h, "Accept-Encoding",
+                              (size_t)(i + 1))) >= 0) {
+        aw_slice list = aw__head_value(base, h, i), item, name;
+        while (aw__http_list(&list, &item)) {
+            int weight = aw__weighted(item, &name);
+            if (aw__slice_ieq(name, coding)) return weight;
+            if (name.n == 1 && *name.p == '*') any = weight;
+        }
+    }
+    return any;
+}
+
+/* The media type of a file, by the end of its name. Sorted by extension.
+   JavaScript is text/javascript (RFC 9239). */
+typedef struct aw__type {
+    const char *extension, *type;
+} aw__type;
+
+static const aw__type aw__types[] = {
+    {"aac", "audio/aac"}, {"avif", "image/avif"}, {"bmp", "image/bmp"},
+    {"css", "text/css; charset=utf-8"}, {"csv", "text/csv; charset=utf-8"},
+    {"epub", "application/epub+zip"}, {"flac", "audio/flac"},
+    {"gif", "image/gif"}, {"gz", "application/gzip"},
+    {"htm", "text/html; charset=utf-8"}, {"html", "text/html; charset=utf-8"},
+    {"ico", "image/x-icon"}, {"ics", "text/calendar; charset=utf-8"},
+    {"jpeg", "image/jpeg"}, {"jpg", "image/jpeg"},
+    {"js", "text/javascript; charset=utf-8"}, {"json", "application/json"},
+    {"jsonld", "application/ld+json"}, {"m4a", "audio/mp4"},
+    {"map", "application/json"}, {"md", "text/markdown; charset=utf-8"},
+    {"mjs", "text/javascript; charset=utf-8"}, {"mov", "video/quicktime"},
+    {"mp3", "audio/mpeg"}, {"mp4", "video/mp4"}, {"oga", "audio/ogg"},
+    {"ogg", "audio/ogg"}, {"ogv", "video/ogg"}, {"opus", "audio/ogg"},
+    {"otf", "font/otf"}, {"pdf", "application/pdf"}, {"png", "image/png"},
+    {"rtf", "application/rtf"}, {"svg", "image/svg+xml"},
+    {"tar", "application/x-tar"}, {"tif", "image/tiff"},
+    {"tiff", "image/tiff"}, {"ttf", "font/ttf"},
+    {"txt", "text/plain; charset=utf-8"},
+    {"vtt", "text/vtt; charset=utf-8"}, {"wasm", "application/wasm"},
+    {"wav", "audio/wav"}, {"weba", "audio/webm"}, {"webm", "video/webm"},
+    {"webmanifest", "application/manifest+json"}, {"webp", "image/webp"},
+    {"woff", "font/woff"}, {"woff2", "font/woff2"},
+    {"xhtml", "application/xhtml+xml"}, {"xml", "application/xml"},
+    {"zip", "application/zip"}
+};
+
+/* Compares ASCII in any case with lower-case text, as strcmp does. */
+static int aw__compare_lower(const char *p, const char *lower)
+{
+    while (*p && aw__ascii_lower(*p) == *lower) p++, lower++;
+    return (unsigned char)aw__ascii_lower(*p) - (unsigned char)*lower;
+}
+
+static const char *aw__type_of(const char *name)
+{
+    size_t low = 0, high = sizeof aw__types / sizeof *aw__types;
+    const char *dot = strrchr(name, '.');
+    while (dot && low < high) {
+        size_t i = low + (high - low) / 2;
+        int order = aw__compare_lower(dot + 1, aw__types[i].extension);
+        if (order == 0) return aw__types[i].type;
+        if (order < 0) high = i;
+        else low = i + 1;
+    }
+    return "application/octet-stream";
+}
+
+/* A name exactly (RFC 8187); no byte of it is a control or separates paths. */
+static void aw__put_name(aw__buf *b, const char *name)
+{
+    for (; *name; name++) {
+        unsigned char c = (unsigned char)*name;
+        char escaped[3];
+        if (c < ' ' || c == 127 || c == '/' || c == '\\') c = '_';
+        escaped[0] = (char)c;
+        if (aw__http_is((char)c, AW__C_HOST)) aw__buf_add(b, escaped, 1);
+        else aw__buf_add(b, escaped, aw__url_put(escaped, c));
+    }
+}
+
+/* "attachment; filename=...", NUL-terminated (RFC 6266): first in ASCII, with
+   an underscore for each character that some browser would misread; where
+   that changed it, exactly, too. */
+static void aw__put_disposition(aw__buf *b, const char *name)
+{
+    const size_t n = strlen(name);
+    bool exact = true;
+    size_t i;
+    aw__buf_add(b, "attachment; filename=\"", 22);
+    for (i = 0; i < n; i++) {
+        const unsigned char c = (unsigned char)name[i];
+        const bool plain = c >= ' ' && c < 127 && !strchr("\"\\%/", c);
+        if (plain) aw__buf_add(b, name + i, 1);
+        else if ((c & 0xc0) != 0x80) aw__buf_add(b, "_", 1);
+        exact = exact && plain;
+    }
+    aw__buf_add(b, "\"", 1);
+    if (!exact && aw__utf8_valid(name, n) == n) {
+        aw__buf_add(b, "; filename*=UTF-8''", 19);
+        aw__put_name(b, name);
+    }
+    aw__buf_add(b, "", 1);
 }
 
 /* >>floor3 structs  What a loop is made of --------------------------------- */
@@ -10592,8 +10995,7 @@ static int aw__req_field(const aw_req *req, const char *name, int from)
 
 static aw_slice aw__field_value(const aw_req *req, int i)
 {
-    const aw__field *f = &req->head.fields[i];
-    return aw__slice(req->base + f->value, f->value_len);
+    return aw__head_value(req->base, &req->head, i);
 }
 
 const char *aw_header(aw_req *req, const char *name)
@@ -10877,6 +11279,58 @@ int aw__json_object(aw_req *req, const aw_field *fields, size_t n)
     return aw_json_send(w);
 }
 #endif
+
+/* >>floor5 validators  Answers that the client may have -------------------- */
+
+/* The tag in the form of the field; NULL: none, or a bad one, or no memory. */
+static const char *aw__etag_quoted(aw_req *req, const char *etag)
+{
+    const size_t n = etag ? strlen(etag) : 0;
+    const char *end = etag + n;
+    aw_slice tag;
+    bool weak;
+    if (!etag || aw__etag_read(etag, end, &tag, &weak) == end) return etag;
+    return aw_format(req, "\"%s\"", etag);
+}
+
+/* Sets the fields of what is judged; 0 or an error. */
+static int aw__validators_set(aw_req *req, const aw__validators *v)
+{
+    char date[30];
+    int rc = v->etag ? aw_set_header(req, "ETag", v->etag) : 0;
+    if (rc < 0 || !v->modified) return rc;
+    aw__date_format(date, v->modified);
+    return aw_set_header(req, "Last-Modified", date);
+}
+
+int aw_conditional(aw_req *req, const char *etag, int64_t modified)
+{
+    const aw__head *h = &req->head;
+    aw__validators v;
+    aw_slice tag;
+    bool weak;
+    int rc = 0;
+    v.etag = aw__etag_quoted(req, etag);
+    v.modified = modified;
+    if (etag && !v.etag) return AW_ENOMEM;
+    if (etag && !aw__etag_read(v.etag, v.etag + strlen(v.etag), &tag, &weak))
+        return AW_EINVAL;
+    /* After a PUT the tag would be taken for that of what was put (9.3.4). */
+    if (h->verb == AW__GET || h->verb == AW__HEAD)
+        rc = aw__validators_set(req, &v);
+    return rc < 0 ? rc : aw__preconditions(req->base, h, &v);
+}
+
+int aw_attachment(aw_req *req, const char *name)
+{
+    aw__buf b;
+    if (!name) return AW_EINVAL;
+    memset(&b, 0, sizeof b);
+    b.arena = &req->arena;
+    aw__put_disposition(&b, name);
+    return b.failed ? AW_ENOMEM
+        : aw_set_header(req, "Content-Disposition", b.p);
+}
 
 /* >>floor5 server  Connections of the HTTP server -------------------------- */
 
