@@ -4,6 +4,7 @@ CC = cc
 CFLAGS = -std=c99 -g -O0 -Wall -Wextra -Wpedantic
 SANITIZE = address,undefined
 PORT = 5000
+SECONDS = 10
 
 # Programs of each compiler, with and without sanitizers, live side by side.
 out := build/$(notdir $(firstword $(CC)))$(if $(SANITIZE),-sanitized)
@@ -24,6 +25,7 @@ help:
 	@echo 'make valgrind   the tests under valgrind'
 	@echo 'make matrix     compile with every compiler, standard and option'
 	@echo 'make live       many clients, a stop under load, system calls: real time'
+	@echo 'make fuzz       look for inputs that break it, SECONDS=10 a target'
 	@echo 'make house      check the form of asyncweb.h'
 	@echo 'make clean      remove build/'
 
@@ -51,6 +53,9 @@ matrix:
 house:
 	@bash tests/house.sh
 
+fuzz:
+	@bash tests/fuzz.sh $(SECONDS)
+
 live:
 	@bash tests/live.sh
 
@@ -67,6 +72,28 @@ build/%: examples/%.c asyncweb.h
 $(out)/threads: sanitizer = $(if $(SANITIZE),-fsanitize=thread)
 sanitizer = $$(cat $(out)/flags)
 
+# All targets are compiled at once: the header takes most of the time.
+fuzz_files := $(wildcard tests/fuzz/*.[ch])
+fuzz_names := $(patsubst tests/fuzz/%.c,%,$(filter %.c,$(fuzz_files)))
+
+build/fuzz/targets.h: always
+	@mkdir -p build/fuzz
+	@for t in $(fuzz_names); do \
+	    echo "#define LLVMFuzzerTestOneInput fuzz_$$t"; \
+	    echo "#include \"tests/fuzz/$$t.c\""; \
+	    echo '#undef LLVMFuzzerTestOneInput'; \
+	done >$@.new
+	@echo '#define FUZZ_TARGETS(X) $(foreach t,$(fuzz_names),X($t))' >>$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(out)/fuzz_seeds: build/fuzz/targets.h $(fuzz_files)
+$(out)/fuzz_seeds: CFLAGS += -I.
+
+build/fuzz/all: tests/fuzz_seeds.c build/fuzz/targets.h $(fuzz_files) \
+    asyncweb.h
+	clang -std=c99 -g -O1 -DFUZZER -I. -fno-sanitize-recover=all \
+	    -fsanitize=fuzzer,address,undefined $< -o $@
+
 $(out)/%: tests/%.c $(wildcard tests/*.h) asyncweb.h $(out)/flags
 	$(CC) $(CFLAGS) $(sanitizer) $< -o $@ $(LDLIBS)
 
@@ -77,4 +104,5 @@ $(out)/flags:
 	    echo '$(sanitize)'; else \
 	    echo 'notice: $(CC) has no sanitizers here, going without' >&2; fi >$@
 
-.PHONY: help run examples test valgrind matrix live house clean programs
+.PHONY: help run examples test valgrind fuzz matrix live house clean programs \
+    always
