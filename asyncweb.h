@@ -45,7 +45,7 @@ CONTENTS (search for the tag)
   >>floor0        platform: includes, shims, system calls
   >>floor1        memory, lists, UTF-8, numbers, base64
   >>floor2        formats, without I/O: JSON, HTTP heads, chunks, URLs, dates,
-                  conditions, ranges
+                  conditions, ranges, addresses, what proxies say
   >>floor3        loop: timers, poller, tasks, awaitables, threads
   >>floor4        transport: sockets, names, streams
   >>floor5        protocols: client, requests, answers, server connections
@@ -3474,6 +3474,11 @@ static char aw__ascii_lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
 }
 
+static bool aw__slice_eq(aw_slice s, const char *text)
+{
+    return s.n == strlen(text) && memcmp(s.p, text, s.n) == 0;
+}
+
 /* Equal but for the case of ASCII letters; `text` in any case. */
 static bool aw__slice_ieq(aw_slice s, const char *text)
 {
@@ -5119,6 +5124,461 @@ static void aw__put_disposition(aw__buf *b, const char *name)
         aw__put_name(b, name);
     }
     aw__buf_add(b, "", 1);
+}
+
+/* >>floor2 address  Numeric addresses and networks ------------------------- */
+
+typedef struct aw__address {
+    uint8_t bytes[16];          /* the first four, when family is 4 */
+    uint32_t scope;             /* RFC 4007: which link, of a link-local one */
+    uint16_t port;
+    uint8_t family, spare;      /* 4, 6, AW__UNIX; 0: none */
+} aw__address;
+
+enum { AW__UNIX = 1 };          /* as a family: of a UNIX socket, unnamed */
+
+/* The address of every interface. */
+static aw__address aw__address_any(int family, int port)
+{
+    aw__address a;
+    memset(&a, 0, sizeof a);
+    a.family = (uint8_t)family;
+    a.port = (uint16_t)port;
+    return a;
+}
+
+static aw__address aw__address_loopback(int family, int port)
+{
+    aw__address a = aw__address_any(family, port);
+    a.bytes[family == 4 ? 3 : 15] = 1;
+    if (family == 4) a.bytes[0] = 127;
+    return a;
+}
+
+/* A numeric address, without brackets. False: it is none. */
+static bool aw__address_parse(const char *text, int port, aw__address *a)
+{
+    *a = aw__address_any(4, port);
+    if (inet_pton(AF_INET, text, a->bytes) == 1) return true;
+    *a = aw__address_any(6, port);
+    return inet_pton(AF_INET6, text, a->bytes) == 1;
+}
+
+/* ::ffff:192.0.2.1 is 192.0.2.1 (RFC 4291 2.5.5.2): in one form only, or a
+   rule about the one could be passed by with the other. */
+static void aw__address_unmap(aw__address *a)
+{
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255};
+    if (a->family != 6 || memcmp(a->bytes, mapped, 12) != 0) return;
+    memcpy(a->bytes, a->bytes + 12, 4);
+    memset(a->bytes + 4, 0, 12);
+    a->scope = 0;
+    a->family = 4;
+}
+
+/* The same of text that does not end with NUL, for comparing. */
+static bool aw__address_read(aw_slice text, aw__address *a)
+{
+    char copy[INET6_ADDRSTRLEN];
+    if (!text.n || text.n >= sizeof copy || memchr(text.p, 0, text.n))
+        return false;
+    memcpy(copy, text.p, text.n);
+    copy[text.n] = 0;
+    if (!aw__address_parse(copy, 0, a)) return false;
+    aw__address_unmap(a);
+    return true;
+}
+
+/* Takes the next word off a list that blanks separate. */
+static bool aw__word(aw_slice *list, aw_slice *word)
+{
+    const char *p = list->p, *const end = p + list->n;
+    while (p < end && (unsigned char)*p <= ' ') p++;
+    word->p = p;
+    while (p < end && (unsigned char)*p > ' ') p++;
+    word->n = (size_t)(p - word->p);
+    *list = aw__slice(p, (size_t)(end - p));
+    return word->n > 0;
+}
+
+/* A network: the addresses whose first bits are those of `at`. */
+typedef struct aw__net {
+    aw__address at;
+    unsigned bits;
+} aw__net;
+
+typedef struct aw__nets {
+    aw__net *p;
+    size_t n;
+} aw__nets;
+
+static bool aw__net_has(const aw__net *net, const aw__address *a)
+{
+    const size_t whole = net->bits / 8;
+    const unsigned rest = net->bits % 8;
+    if (a->family != net->at.family) return false;
+    if (memcmp(a->bytes, net->at.bytes, whole) != 0) return false;
+    return !rest || (a->bytes[whole] ^ net->at.bytes[whole]) >> (8 - rest) == 0;
+}
+
+static bool aw__nets_have(const aw__nets *nets, const aw__address *a)
+{
+    size_t i;
+    for (i = 0; i < nets->n; i++)
+        if (aw__net_has(&nets->p[i], a)) return true;
+    return false;
+}
+
+/* Reads "10.0.0.0/8", "2001:db8::1" or "unix" (RFC 4632 3.1, RFC 4291 2.3).
+   NULL, or what is wrong. A bit set behind the prefix is a slip of the pen:
+   which of two networks was meant? */
+static const char *aw__net_read(aw_slice text, aw__net *net)
+{
+    const char *slash = (const char *)memchr(text.p, '/', text.n);
+    const aw_slice host = aw__slice(text.p, slash ? (size_t)(slash - text.p)
+                                                  : text.n);
+    unsigned most, i;
+    net->at = aw__address_any(AW__UNIX, 0);
+    net->bits = 0;
+    if (aw__slice_ieq(text, "unix")) return NULL;
+    if (!aw__address_read(host, &net->at))
+        return "is no IPv4 or IPv6 address, and not \"unix\"";
+    if (slash && net->at.family == 4 && memchr(host.p, ':', host.n))
+        return "is a network of IPv4 addresses: write it as one";
+    net->bits = most = net->at.family == 4 ? 32 : 128;
+    if (slash) {
+        const int bits = aw__url_port(slash + 1, text.p + text.n);
+        if (bits < 0) return "needs a number of bits behind the slash";
+        if ((unsigned)bits > most) return "has not that many bits";
+        net->bits = (unsigned)bits;
+    }
+    for (i = net->bits; i < most; i++)
+        if (net->at.bytes[i / 8] >> (7 - i % 8) & 1)
+            return "has bits set behind its prefix";
+    return NULL;
+}
+
+/* >>floor2 forwarded  What proxies say of the client (RFC 7239) ------------ */
+
+/* Each proxy adds, on the right, whom it was called by. So a list is believed
+   from the right for as long as trusted proxies wrote it: the first address
+   that is not one of theirs is the client, and what is left of it could be
+   anybody's invention. If all are trusted it is the leftmost. */
+
+typedef struct aw__forwarded {
+    aw_slice node;              /* the client as it stands there, .n 0: unsaid */
+    aw__address client;         /* family 0: node is hidden, "unknown", unsaid */
+    const char *proto;          /* "http", "https"; NULL: unsaid */
+    aw_slice host;              /* .n 0: unsaid */
+} aw__forwarded;
+
+/* Reads a node (RFC 7239 6): an address, "unknown" or "_hidden", perhaps with
+   a port. `loose`: as X-Forwarded-For has it, IPv6 without brackets. */
+static bool aw__forwarded_node(aw_slice text, bool loose, aw__forwarded *f)
+{
+    const char *p = text.p, *end = p + text.n, *q;
+    f->client = aw__address_any(0, 0);
+    f->node = text;
+    if (!text.n) return false;
+    if (loose && aw__address_read(text, &f->client)) return true;
+    q = (const char *)memchr(p, *p == '[' ? ']' : ':', text.n);
+    if (*p == '[') {
+        f->node = aw__slice(p + 1, q ? (size_t)(q - p) - 1 : 0);
+        if (!memchr(f->node.p, ':', f->node.n)) return false;
+        q++;
+    } else {
+        if (!q) q = end;
+        f->node = aw__slice(p, (size_t)(q - p));
+    }
+    if (q < end) {              /* node-port, 6.3 */
+        if (*q++ != ':' || q == end) return false;
+        if (*q != '_' && aw__url_port(q, end) < 0) return false;
+        if (aw__http_span(q, end, AW__C_HOST) != end) return false;
+    }
+    if (aw__address_read(f->node, &f->client)) return true;
+    f->client = aw__address_any(0, 0);
+    p = f->node.p;              /* 6.2 and 6.3: _ and letters, digits, . _ - */
+    return aw__slice_ieq(f->node, "unknown") ||
+        (*p == '_' && f->node.n > 1 && !memchr(p, '~', f->node.n) &&
+         aw__http_span(p, p + f->node.n, AW__C_HOST) == p + f->node.n);
+}
+
+/* The scheme of a page behind it; proxies also name WebSockets'. */
+static bool aw__forwarded_proto(aw_slice text, aw__forwarded *f)
+{
+    if (aw__slice_ieq(text, "https") || aw__slice_ieq(text, "wss"))
+        f->proto = "https";
+    else if (aw__slice_ieq(text, "http") || aw__slice_ieq(text, "ws"))
+        f->proto = "http";
+    else return false;
+    return true;
+}
+
+static bool aw__forwarded_host(aw_slice text, aw__forwarded *f)
+{
+    f->host = text;
+    return text.n && aw__http_host(text.p, text.p, text.p + text.n);
+}
+
+/* A value behind '=': a token, or a string in quotes, whose raw inside it
+   gives (RFC 9110 5.6.4). Returns its end; NULL: it is neither. */
+static const char *aw__forwarded_value(const char *p, const char *end,
+                                       aw_slice *value)
+{
+    const char *q = aw__http_span(p, end, AW__C_TOKEN);
+    *value = aw__slice(p, (size_t)(q - p));
+    if (q > p) return q;
+    if (p == end || *p != '"') return NULL;
+    for (q = ++p; q < end && *q != '"'; q++) {
+        if (*q == '\\' && ++q == end) return NULL;
+        if (!aw__http_is(*q, AW__C_VALUE)) return NULL;
+    }
+    if (q == end) return NULL;
+    *value = aw__slice(p, (size_t)(q - p));
+    return q + 1;
+}
+
+/* One name=value of an element into *f. A backslash in what is read here is
+   refused: no address and no host needs one. No name comes twice (4). */
+static bool aw__forwarded_pair(aw_slice name, aw_slice value, unsigned *seen,
+                               aw__forwarded *f)
+{
+    static const char *const names[] = {"for", "proto", "host", "by"};
+    unsigned i = 0;
+    while (i < 4 && !aw__slice_ieq(name, names[i])) i++;
+    if (i == 4) return true;    /* an extension: 5.5 */
+    if (*seen >> i & 1) return false;
+    *seen |= 1u << i;
+    if (i == 0) return aw__forwarded_node(value, false, f);
+    if (i == 1) return aw__forwarded_proto(value, f);
+    return i == 3 || aw__forwarded_host(value, f);
+}
+
+static const char *aw__skip_blanks(const char *p, const char *end)
+{
+    while (p < end && (*p == ' ' || *p == '\t')) p++;
+    return p;
+}
+
+/* Takes the next element off a Forwarded list: 1; 0: there are no more;
+   AW_EBADMSG. Blanks beside a semicolon are not in the grammar, but common. */
+static int aw__forwarded_next(aw_slice *in, aw__forwarded *f)
+{
+    const char *p = in->p, *const end = p + in->n, *q;
+    unsigned seen = 0;
+    aw_slice name, value;
+    memset(f, 0, sizeof *f);
+    while (p < end && (*p == ',' || *p == ' ' || *p == '\t')) p++;
+    if (p == end) return 0;
+    for (;;) {
+        p = aw__skip_blanks(p, end);
+        q = aw__http_span(p, end, AW__C_TOKEN);
+        if (q > p) {
+            name = aw__slice(p, (size_t)(q - p));
+            p = q < end && *q == '=' ? aw__forwarded_value(q + 1, end, &value)
+                                     : NULL;
+            if (!p || !aw__forwarded_pair(name, value, &seen, f))
+                return AW_EBADMSG;
+            p = aw__skip_blanks(p, end);
+        }
+        if (p == end || *p == ',') break;
+        if (*p++ != ';') return AW_EBADMSG;
+    }
+    *in = aw__slice(p, (size_t)(end - p));
+    return 1;
+}
+
+/* Reads a whole Forwarded, its lines joined by ", ". 0, AW_EBADMSG: one quote
+   too many in a forged element may swallow the true ones behind it, so a list
+   with a fault anywhere says nothing. */
+static int aw__forwarded_read(aw_slice list, const aw__nets *trusted,
+                              aw__forwarded *f)
+{
+    aw__forwarded hop;
+    bool first = true;
+    int rc;
+    memset(f, 0, sizeof *f);
+    while ((rc = aw__forwarded_next(&list, &hop)) > 0) {
+        if (first || !aw__nets_have(trusted, &hop.client)) *f = hop;
+        first = false;
+    }
+    return rc;
+}
+
+/* The item that belongs to the at-th of n hops: a list is as long as theirs,
+   or one proxy wrote it alone. False: it contradicts them. */
+static bool aw__forwarded_pick(aw_slice list, size_t at, size_t n,
+                               aw_slice *one)
+{
+    aw_slice item;
+    size_t i;
+    one->n = 0;
+    for (i = 0; aw__http_list(&list, &item); i++)
+        if (i == 0 || i == at) *one = item;
+    return i <= 1 || i == n;
+}
+
+/* The same of X-Forwarded-For, -Proto and -Host; .n 0: not there. Commas
+   cannot be hidden here, so only what is believed is judged. */
+static int aw__forwarded_read_x(aw_slice from, aw_slice proto, aw_slice host,
+                                const aw__nets *trusted, aw__forwarded *f)
+{
+    aw__forwarded hop;
+    aw_slice item;
+    size_t n = 0, at = 0;
+    bool fine = true;
+    memset(f, 0, sizeof *f);
+    memset(&hop, 0, sizeof hop);
+    for (; aw__http_list(&from, &item); n++) {
+        const bool good = aw__forwarded_node(item, true, &hop);
+        if (n && good && aw__nets_have(trusted, &hop.client)) continue;
+        *f = hop;
+        fine = good;
+        at = n;
+    }
+    if (!aw__forwarded_pick(proto, at, n, &item)) return AW_EBADMSG;
+    if (item.n && !aw__forwarded_proto(item, f)) return AW_EBADMSG;
+    if (!aw__forwarded_pick(host, at, n, &item)) return AW_EBADMSG;
+    if (item.n && !aw__forwarded_host(item, f)) return AW_EBADMSG;
+    return fine ? 0 : AW_EBADMSG;
+}
+
+/* >>floor2 proxy protocol  PROXY, versions 1 and 2, as HAProxy speaks it --- */
+
+/* A proxy that only passes bytes on says in front of them who called it. */
+enum { AW__PROXY_LOCAL, AW__PROXY_UNKNOWN, AW__PROXY_CLIENT };
+enum { AW__PROXY_V1_MOST = 107, AW__PROXY_V2_MOST = 4096 };
+
+typedef struct aw__proxied {
+    int who;                    /* the proxy itself, nobody knows, or... */
+    aw__address client;         /* ...this one, AW__PROXY_CLIENT */
+} aw__proxied;
+
+/* The text up to the next space, which goes as well; *more: there was one. */
+static aw_slice aw__proxy_word(aw_slice *in, bool *more)
+{
+    const char *space = in->n ? (const char *)memchr(in->p, ' ', in->n) : NULL;
+    aw_slice word = aw__slice(in->p, space ? (size_t)(space - in->p) : in->n);
+    *more = space != NULL;
+    in->p += word.n + *more;
+    in->n -= word.n + *more;
+    return word;
+}
+
+static int aw__proxy_port(aw_slice w)
+{
+    return w.n > 1 && *w.p == '0' ? -1 : aw__url_port(w.p, w.p + w.n);
+}
+
+/* "TCP4 192.0.2.1 192.0.2.2 4711 80": what stands between PROXY and CRLF. */
+static int aw__proxy_v1_line(aw_slice line, aw__proxied *to)
+{
+    bool more, six;
+    aw_slice w = aw__proxy_word(&line, &more), ip[2];
+    aw__address a;
+    int i, port[2];
+    to->who = AW__PROXY_UNKNOWN;
+    if (aw__slice_eq(w, "UNKNOWN")) return 0;
+    six = aw__slice_eq(w, "TCP6");
+    if (!six && !aw__slice_eq(w, "TCP4")) return AW_EBADMSG;
+    for (i = 0; i < 2 && more; i++) ip[i] = aw__proxy_word(&line, &more);
+    if (i < 2) return AW_EBADMSG;
+    for (i = 0; i < 2 && more; i++)
+        port[i] = aw__proxy_port(aw__proxy_word(&line, &more));
+    if (i < 2 || more || port[0] < 0 || port[1] < 0) return AW_EBADMSG;
+    for (i = 1; i >= 0; i--)
+        if (!ip[i].n || six != (memchr(ip[i].p, ':', ip[i].n) != NULL) ||
+            !aw__address_read(ip[i], &a)) return AW_EBADMSG;
+    to->who = AW__PROXY_CLIENT;
+    to->client = a;
+    to->client.port = (uint16_t)port[0];
+    return 0;
+}
+
+static int aw__proxy_v1(const char *p, size_t n, aw__proxied *to)
+{
+    const size_t most = AW__PROXY_V1_MOST, look = n < most ? n : most;
+    const char *lf = (const char *)memchr(p, '\n', look);
+    if (memcmp(p, "PROXY ", look < 6 ? look : 6) != 0) return AW_EBADMSG;
+    if (!lf) return n < most ? AW_EAGAIN : AW_EBADMSG;
+    if (lf[-1] != '\r') return AW_EBADMSG;
+    if (aw__proxy_v1_line(aw__slice(p + 6, (size_t)(lf - p) - 7), to) < 0)
+        return AW_EBADMSG;
+    return (int)(lf + 1 - p);
+}
+
+/* CRC32c (RFC 3720 B.4), of what is mostly absent: bit by bit will do. */
+static uint32_t aw__crc32c(uint32_t crc, const unsigned char *p, size_t n)
+{
+    int bit;
+    for (; n; p++, n--) {
+        crc ^= *p;
+        for (bit = 0; bit < 8; bit++)
+            crc = crc >> 1 ^ (crc & 1 ? UINT32_C(0x82f63b78) : 0);
+    }
+    return crc;
+}
+
+/* The extensions behind the addresses: {type, length, value}. Of interest is
+   the checksum (type 3), of all with itself as zeros. */
+static bool aw__proxy_extras(const unsigned char *b, size_t at, size_t n)
+{
+    static const unsigned char zeros[4] = {0, 0, 0, 0};
+    bool checked = false;
+    while (at < n) {
+        const unsigned char *v = b + at + 3;
+        size_t len = n - at < 3 ? n : (size_t)(b[at + 1] << 8 | b[at + 2]);
+        if (n - at < 3 || n - at - 3 < len) return false;
+        at += 3 + len;
+        if (v[-3] == 3) {
+            uint32_t crc = aw__crc32c(UINT32_MAX, b, (size_t)(v - b));
+            if (len != 4 || checked) return false;
+            crc = aw__crc32c(crc, zeros, 4);
+            crc = ~aw__crc32c(crc, b + at, n - at);
+            if (crc != ((uint32_t)v[0] << 24 | (uint32_t)v[1] << 16 |
+                        (uint32_t)v[2] << 8 | v[3])) return false;
+            checked = true;
+        }
+    }
+    return true;
+}
+
+/* Binary: 12 bytes signature, version and command, family and transport, how
+   much follows; the addresses and ports of both ends; extensions. */
+static int aw__proxy_v2(const unsigned char *b, size_t n, aw__proxied *to)
+{
+    static const uint8_t bytes[] = {0, 12, 36, 216};    /* of both ends */
+    const unsigned family = n > 13 ? b[13] >> 4 : 0;
+    size_t all, ip;
+    if (memcmp(b, "\r\n\r\n\0\r\nQUIT\n", n < 12 ? n : 12) != 0)
+        return AW_EBADMSG;
+    if (n > 12 && (b[12] & 0xfe) != 0x20) return AW_EBADMSG;
+    if (n > 13 && (family > 3 || (b[13] & 15) > 2)) return AW_EBADMSG;
+    if (n < 16) return AW_EAGAIN;
+    all = 16 + (size_t)(b[14] << 8 | b[15]);
+    if (all > AW__PROXY_V2_MOST) return AW_EBADMSG;
+    if (n < all) return AW_EAGAIN;
+    to->who = b[12] & 1 ? AW__PROXY_UNKNOWN : AW__PROXY_LOCAL;
+    if (to->who == AW__PROXY_LOCAL || family == 0) return (int)all;
+    if (all < 16u + bytes[family]) return AW_EBADMSG;
+    if (!aw__proxy_extras(b, 16u + bytes[family], all)) return AW_EBADMSG;
+    to->who = AW__PROXY_CLIENT;
+    to->client.family = family == 1 ? 4 : family == 2 ? 6 : AW__UNIX;
+    if (family == 3) return (int)all;
+    ip = family == 1 ? 4 : 16;
+    memcpy(to->client.bytes, b + 16, ip);
+    to->client.port = (uint16_t)(b[16 + 2 * ip] << 8 | b[17 + 2 * ip]);
+    aw__address_unmap(&to->client);
+    return (int)all;
+}
+
+/* Reads the header at p[0..n), n > 0: its length, AW_EAGAIN when it is not
+   complete, AW_EBADMSG when it can be none. */
+static int aw__proxy_header(const char *p, size_t n, aw__proxied *to)
+{
+    memset(to, 0, sizeof *to);
+    return *p == 'P' ? aw__proxy_v1(p, n, to)
+                     : aw__proxy_v2((const unsigned char *)p, n, to);
 }
 
 /* >>floor3 structs  What a loop is made of --------------------------------- */
@@ -8061,48 +8521,19 @@ void aw_loop_dump(aw_loop *l)
     }
 }
 
-/* >>floor4 address  Addresses, as small as a connection wants to keep them */
+/* >>floor4 sockaddr  Addresses for people, and for the kernel -------------- */
 
-typedef struct aw__address {
-    uint8_t bytes[16];          /* the first four, when family is 4 */
-    uint32_t scope;             /* RFC 4007: which link, of a link-local one */
-    uint16_t port;
-    uint8_t family, spare;      /* 4, 6; 0: none */
-} aw__address;
-
-/* The address of every interface. */
-static aw__address aw__address_any(int family, int port)
-{
-    aw__address a;
-    memset(&a, 0, sizeof a);
-    a.family = (uint8_t)family;
-    a.port = (uint16_t)port;
-    return a;
-}
-
-static aw__address aw__address_loopback(int family, int port)
-{
-    aw__address a = aw__address_any(family, port);
-    a.bytes[family == 4 ? 3 : 15] = 1;
-    if (family == 4) a.bytes[0] = 127;
-    return a;
-}
-
-/* A numeric address, without brackets. False: it is none. */
-static bool aw__address_parse(const char *text, int port, aw__address *a)
-{
-    *a = aw__address_any(4, port);
-    if (inet_pton(AF_INET, text, a->bytes) == 1) return true;
-    *a = aw__address_any(6, port);
-    return inet_pton(AF_INET6, text, a->bytes) == 1;
-}
-
-/* "192.0.2.1:80" or "[2001:db8::1%2]:80"; AW_PEER_TEXT bytes hold each. */
+/* "192.0.2.1:80", "[2001:db8::1%2]:80" or "unix:"; AW_PEER_TEXT bytes hold
+   each. */
 static const char *aw__address_format(const aw__address *a, char *text,
                                       size_t size)
 {
     char host[INET6_ADDRSTRLEN] = "";
     char scope[16] = "";
+    if (a->family == AW__UNIX) {
+        snprintf(text, size, "unix:");
+        return text;
+    }
     if (!a->family) snprintf(host, sizeof host, "unknown");
     else (void)inet_ntop(a->family == 6 ? AF_INET6 : AF_INET, a->bytes, host,
                          sizeof host);
