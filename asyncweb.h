@@ -39,13 +39,15 @@ CONTENTS (search for the tag)
   >>client        the HTTP client
   >>http          requests and answers
   >>route         views, routes, configuration, aw_run
+  >>ws            WebSocket
   >>test          an application in memory, for your tests
   >>short         the short names of the verbs
   Part III, implementation: each floor uses only what is above it
   >>floor0        platform: includes, shims, system calls
-  >>floor1        memory, lists, UTF-8, numbers, base64
+  >>floor1        memory, lists, UTF-8, numbers, base64, SHA-1
   >>floor2        formats, without I/O: JSON, HTTP heads, chunks, URLs, dates,
-                  conditions, ranges, addresses, what proxies say
+                  conditions, ranges, addresses, what proxies say,
+                  WebSocket frames
   >>floor3        loop: timers, poller, tasks, awaitables, threads
   >>floor4        transport: sockets, names, streams
   >>floor5        protocols: client, requests, answers, server connections
@@ -58,6 +60,7 @@ BUILD OPTIONS, defined before the include
   ASYNCWEB_NO_SHORT_NAMES   AW_ASYNC, AW_AWAIT, AW_GET ... only
   ASYNCWEB_NO_JSON          without JSON
   ASYNCWEB_NO_CLIENT        without the HTTP client (and the test mode)
+  ASYNCWEB_NO_WS            without WebSocket
   ASYNCWEB_NO_TEST          without the test mode
   ASYNCWEB_NO_THREADS       without threads: names are resolved in place, which
                             blocks the loop; no aw_thread, no aw_post
@@ -1297,6 +1300,22 @@ int aw_serve(aw_loop *loop, const aw_config *config);
 void aw_serve_stop(aw_loop *loop);
 int aw_serve_port(const aw_loop *loop);
 
+/* >>ws  WebSocket (RFC 6455) ---------------------------------------------- */
+
+#ifndef ASYNCWEB_NO_WS
+
+/* Why a WebSocket ends (RFC 6455 7.4.1, and the registry). 3000 to 4999 are
+   for applications. The two in brackets are never sent: they say that the
+   peer gave no code, and that it went without a Close. */
+enum {
+    AW_WS_NORMAL = 1000, AW_WS_GOING_AWAY = 1001, AW_WS_PROTOCOL_ERROR = 1002,
+    AW_WS_NO_CODE = 1005, /* ( */ AW_WS_ABNORMAL = 1006, /* ) */
+    AW_WS_BAD_TEXT = 1007, AW_WS_POLICY = 1008, AW_WS_TOO_BIG = 1009,
+    AW_WS_INTERNAL_ERROR = 1011
+};
+
+#endif
+
 /* >>test  An application in memory, for your tests ------------------------- */
 
 #if !defined(ASYNCWEB_NO_TEST) && !defined(ASYNCWEB_NO_CLIENT)
@@ -2095,27 +2114,46 @@ static void aw__buf_free(aw__buf *b)
 
 /* >>floor1 utf8  Unicode's encoding, checked ----------------------------- */
 
+/* What a sequence still needs. Zeroed: none has begun. */
+typedef struct aw__utf8 {
+    uint8_t left;               /* bytes... */
+    uint8_t low, high;          /* ...of which the next lies in here */
+} aw__utf8;
+
+/* Begins a sequence with its first byte. False: none begins so (Unicode 3.9,
+   table 3-7). */
+static bool aw__utf8_begin(aw__utf8 *u, unsigned char c)
+{
+    if (c < 0xC2 || c > 0xF4) return false;
+    u->left = c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3;
+    u->low = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80;    /* overlong */
+    /* Above: surrogates, and what is past U+10FFFF. */
+    u->high = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
+    return true;
+}
+
+static bool aw__utf8_next(aw__utf8 *u, unsigned char c)
+{
+    if (c < u->low || c > u->high) return false;
+    u->left--;
+    u->low = 0x80;
+    u->high = 0xBF;
+    return true;
+}
+
 /* The length of the valid sequence at p (n >= 1), or minus the length of the
    broken one: what a reader replaces by a single U+FFFD (Unicode 3.9, table
    3-7 and "maximal subpart"). */
 static int aw__utf8_step(const char *p, size_t n)
 {
-    const unsigned char *u = (const unsigned char *)p;
-    unsigned char low = 0x80, high = 0xBF;
-    int length = u[0] < 0xE0 ? 2 : u[0] < 0xF0 ? 3 : 4;
+    const unsigned char *c = (const unsigned char *)p;
+    aw__utf8 u;
     int i;
-    if (u[0] < 0x80) return 1;
-    if (u[0] < 0xC2 || u[0] > 0xF4) return -1;
-    if (u[0] == 0xE0) low = 0xA0;       /* below: overlong */
-    if (u[0] == 0xED) high = 0x9F;      /* above: surrogates */
-    if (u[0] == 0xF0) low = 0x90;       /* below: overlong */
-    if (u[0] == 0xF4) high = 0x8F;      /* above: past U+10FFFF */
-    for (i = 1; i < length; i++) {
-        if ((size_t)i == n || u[i] < low || u[i] > high) return -i;
-        low = 0x80;
-        high = 0xBF;
-    }
-    return length;
+    if (c[0] < 0x80) return 1;
+    if (!aw__utf8_begin(&u, c[0])) return -1;
+    for (i = 1; u.left; i++)
+        if ((size_t)i == n || !aw__utf8_next(&u, c[i])) return -i;
+    return i;
 }
 
 /* How many bytes at the front are complete, valid UTF-8: n when all are. */
@@ -2135,6 +2173,22 @@ static size_t aw__utf8_valid(const char *p, size_t n)
         i += (size_t)step;
     }
     return i;
+}
+
+/* The same for text that comes in pieces: false at the first byte that no
+   valid text can have there. At the end, u->left tells whether it is whole. */
+static bool aw__utf8_more(aw__utf8 *u, const char *p, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i++) {
+        if (u->left) {
+            if (!aw__utf8_next(u, (unsigned char)p[i])) return false;
+            continue;
+        }
+        i += aw__utf8_valid(p + i, n - i);
+        if (i < n && !aw__utf8_begin(u, (unsigned char)p[i])) return false;
+    }
+    return true;
 }
 
 #ifndef ASYNCWEB_NO_JSON
@@ -2558,6 +2612,65 @@ static int aw__base64_decode(void *to, const char *from, size_t n, size_t *out)
     *out = at;
     return AW_OK;
 }
+
+#ifndef ASYNCWEB_NO_WS
+/* >>floor1 sha1  FIPS 180-4, for the handshake of WebSocket -------------- */
+
+static uint32_t aw__sha1_turn(uint32_t x, int bits)
+{
+    return x << bits | x >> (32 - bits);
+}
+
+/* One block of 64 bytes (6.1.2). */
+static void aw__sha1_block(uint32_t h[5], const unsigned char *p)
+{
+    static const uint32_t k[4] = {0x5A827999u, 0x6ED9EBA1u, 0x8F1BBCDCu,
+                                  0xCA62C1D6u};
+    uint32_t w[80], a = h[0], b = h[1], c = h[2], d = h[3], e = h[4], f, t;
+    int i;
+    for (i = 0; i < 16; i++, p += 4)
+        w[i] = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 |
+            (uint32_t)p[2] << 8 | p[3];
+    for (; i < 80; i++)
+        w[i] = aw__sha1_turn(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
+    for (i = 0; i < 80; i++) {
+        f = i < 20 ? (b & c) | (~b & d)
+            : i >= 40 && i < 60 ? (b & c) | (b & d) | (c & d) : b ^ c ^ d;
+        t = aw__sha1_turn(a, 5) + f + e + k[i / 20] + w[i];
+        e = d;
+        d = c;
+        c = aw__sha1_turn(b, 30);
+        b = a;
+        a = t;
+    }
+    h[0] += a;
+    h[1] += b;
+    h[2] += c;
+    h[3] += d;
+    h[4] += e;
+}
+
+static void aw__sha1(const void *p, size_t n, unsigned char out[20])
+{
+    uint32_t h[5] = {0x67452301u, 0xEFCDAB89u, 0x98BADCFEu, 0x10325476u,
+                     0xC3D2E1F0u};
+    const unsigned char *at = (const unsigned char *)p;
+    unsigned char last[128];
+    const size_t rest = n % 64, end = rest < 56 ? 64 : 128;
+    int i;
+    for (; n >= 64; at += 64, n -= 64) aw__sha1_block(h, at);
+    memset(last, 0, sizeof last);
+    if (rest) memcpy(last, at, rest);
+    last[rest] = 0x80;          /* padding (5.1.1): the length in bits */
+    n = rest + (size_t)(at - (const unsigned char *)p);
+    for (i = 0; i < 8; i++)
+        last[end - 1 - (size_t)i] = (unsigned char)((uint64_t)n * 8 >> 8 * i);
+    aw__sha1_block(h, last);
+    if (end == 128) aw__sha1_block(h, last + 64);
+    for (i = 0; i < 20; i++)
+        out[i] = (unsigned char)(h[i / 4] >> (24 - 8 * (i % 4)));
+}
+#endif
 
 #ifndef ASYNCWEB_NO_JSON
 /* >>floor2 json  Reader, lookup, writer (RFC 8259) ----------------------- */
@@ -4599,6 +4712,267 @@ static int aw__url_parse(const char *text, aw__url *u)
     u->query = aw__slice(p + 1, (size_t)(end - p) - 1);
     return aw__http_span(p, end, AW__C_QUERY) == end ? AW_OK : AW_EURL;
 }
+
+#ifndef ASYNCWEB_NO_WS
+/* >>floor2 ws  WebSocket frames and messages (RFC 6455) ------------------ */
+
+enum { AW__WS_MORE, AW__WS_TEXT, AW__WS_BINARY, AW__WS_CLOSE = 8, AW__WS_PING,
+       AW__WS_PONG };           /* opcodes (11.8); from 8 on: control frames */
+enum { AW__WS_FIN = 0x80, AW__WS_RESERVED = 0x70, AW__WS_OPCODE = 15,
+       AW__WS_MASKED = 0x80, AW__WS_HEAD = 14, AW__WS_CONTROL = 125 };
+
+/* Reads the frames of one peer. All zero at first but for the two settings
+   and got.mem. */
+typedef struct aw__ws_reader {
+    aw__buf got;                /* of a message; behind it a control frame's */
+    size_t max_message;         /* a setting: bytes */
+    uint64_t left;              /* payload of this frame still to come */
+    uint8_t head[AW__WS_HEAD];  /* of this frame, */
+    uint8_t head_n;             /* so far */
+    uint8_t turn;               /* which byte of its masking key is next */
+    uint8_t kind;               /* AW__WS_TEXT or _BINARY: in a message */
+    aw__utf8 utf8;              /* of a text so far */
+    bool masked;                /* a setting: the peer is a client */
+    bool whole;                 /* the head is; its payload comes */
+    bool closed;                /* nothing counts after a Close (5.5.1) */
+} aw__ws_reader;
+
+/* XORs n bytes with the key, whose byte `turn` comes first (5.3), a word at a
+   time. `to` may be `from`. */
+static void aw__ws_mask(char *to, const char *from, size_t n,
+                        const uint8_t *key, unsigned turn)
+{
+    uint8_t keys[8];
+    uint64_t word, x;
+    size_t i;
+    for (i = 0; i < 8; i++) keys[i] = key[(turn + i) & 3];
+    memcpy(&x, keys, 8);
+    for (i = 0; n - i >= 8; i += 8) {
+        memcpy(&word, from + i, 8);
+        word ^= x;
+        memcpy(to + i, &word, 8);
+    }
+    for (; i < n; i++) to[i] = (char)(from[i] ^ keys[i & 7]);
+}
+
+/* Writes the head of a frame (5.2), with the shortest length there is; key
+   NULL: not masked. Returns its size. */
+static size_t aw__ws_write_head(uint8_t head[AW__WS_HEAD], int opcode,
+                                bool last, uint64_t n, const uint8_t *key)
+{
+    const int more = n < 126 ? 0 : n < 65536 ? 2 : 8;
+    int i;
+    head[0] = (uint8_t)(opcode | (last ? AW__WS_FIN : 0));
+    head[1] = (uint8_t)((more == 0 ? (int)n : more == 2 ? 126 : 127) |
+                        (key ? AW__WS_MASKED : 0));
+    for (i = 0; i < more; i++)
+        head[2 + i] = (uint8_t)(n >> 8 * (more - 1 - i));
+    if (key) memcpy(head + 2 + more, key, 4);
+    return 2 + (size_t)more + (key ? 4 : 0);
+}
+
+/* A code that may stand in a Close frame (7.4): those of the RFC and of the
+   registry (1012 to 1014), and of applications. 1005, 1006 and 1015 say that
+   there was none. */
+static bool aw__ws_code_valid(int code)
+{
+    return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
+        (code >= 3000 && code <= 4999);
+}
+
+/* The status in the payload of a Close frame, AW_WS_NO_CODE: there is none
+   (5.5.1, 7.1.5). The rest is the reason. */
+static int aw__ws_close_code(aw_slice payload)
+{
+    if (payload.n < 2) return AW_WS_NO_CODE;
+    return (uint8_t)payload.p[0] << 8 | (uint8_t)payload.p[1];
+}
+
+static int aw__ws_close_check(aw_slice payload)
+{
+    if (payload.n == 0) return AW__WS_CLOSE;
+    if (payload.n == 1 || !aw__ws_code_valid(aw__ws_close_code(payload)))
+        return -AW_WS_PROTOCOL_ERROR;
+    if (aw__utf8_valid(payload.p + 2, payload.n - 2) != payload.n - 2)
+        return -AW_WS_BAD_TEXT;
+    return AW__WS_CLOSE;
+}
+
+/* How long the head will be, by its first two bytes. */
+static unsigned aw__ws_head_size(const uint8_t *head)
+{
+    const int n = head[1] & 127;
+    return 2u + (n == 126 ? 2 : n == 127 ? 8 : 0) +
+        (head[1] & AW__WS_MASKED ? 4 : 0);
+}
+
+/* The first byte: may such a frame come now? */
+static int aw__ws_check_first(const aw__ws_reader *r)
+{
+    const int opcode = r->head[0] & AW__WS_OPCODE;
+    if (r->head[0] & AW__WS_RESERVED) return -AW_WS_PROTOCOL_ERROR; /* 5.2 */
+    if (opcode >= AW__WS_CLOSE)
+        return opcode <= AW__WS_PONG && (r->head[0] & AW__WS_FIN)   /* 5.5 */
+            ? 0 : -AW_WS_PROTOCOL_ERROR;
+    /* A message begins when none is under way, else goes on (5.4). */
+    return opcode <= AW__WS_BINARY && (opcode == AW__WS_MORE) == (r->kind != 0)
+        ? 0 : -AW_WS_PROTOCOL_ERROR;
+}
+
+static int aw__ws_check_second(const aw__ws_reader *r)
+{
+    const bool masked = (r->head[1] & AW__WS_MASKED) != 0;
+    if (masked != r->masked) return -AW_WS_PROTOCOL_ERROR;          /* 5.1 */
+    return (r->head[0] & AW__WS_CLOSE) &&
+        (r->head[1] & 127) > AW__WS_CONTROL ? -AW_WS_PROTOCOL_ERROR : 0;
+}
+
+/* The length: written as short as it goes, and of 63 bits (5.2). */
+static int aw__ws_check_length(aw__ws_reader *r)
+{
+    const int first = r->head[1] & 127, more = first == 126 ? 2 : 8;
+    int i;
+    r->left = (uint64_t)first;
+    if (first > 125)
+        for (r->left = 0, i = 0; i < more; i++)
+            r->left = r->left << 8 | r->head[2 + i];
+    if ((first == 126 && r->left < 126) || (first == 127 && r->left < 65536) ||
+        r->left >> 63) return -AW_WS_PROTOCOL_ERROR;
+    if (!(r->head[0] & AW__WS_CLOSE) && r->left > r->max_message - r->got.n)
+        return -AW_WS_TOO_BIG;
+    return 0;
+}
+
+/* Takes the bytes of a head, and judges each as soon as it can be. 1: the
+   head is whole; 0: more input. */
+static int aw__ws_head(aw__ws_reader *r, aw_slice *in)
+{
+    int rc = 0;
+    while (in->n && rc == 0 && !r->whole) {
+        r->head[r->head_n++] = (uint8_t)*in->p++;
+        in->n--;
+        if (r->head_n == 1) rc = aw__ws_check_first(r);
+        if (r->head_n == 2) rc = aw__ws_check_second(r);
+        r->whole = r->head_n >= 2 && r->head_n == aw__ws_head_size(r->head);
+    }
+    if (rc < 0 || !r->whole) return rc;
+    if ((r->head[0] & AW__WS_OPCODE) - 1u < AW__WS_BINARY)
+        r->kind = r->head[0] & AW__WS_OPCODE;
+    r->turn = 0;
+    rc = aw__ws_check_length(r);
+    return rc < 0 ? rc : 1;
+}
+
+/* Takes payload. 1: that of the frame is whole; 0: more input. */
+static int aw__ws_payload(aw__ws_reader *r, aw_slice *in)
+{
+    const size_t n = in->n < r->left ? in->n : (size_t)r->left;
+    char *to = aw__buf_room(&r->got, n + 1);    /* and a NUL */
+    if (!to) return -AW_WS_INTERNAL_ERROR;
+    if (r->masked)
+        aw__ws_mask(to, in->p, n, r->head + r->head_n - 4, r->turn);
+    else if (n) memcpy(to, in->p, n);
+    in->p += n;
+    in->n -= n;
+    r->got.n += n;
+    r->left -= n;
+    r->turn = (uint8_t)((r->turn + n) & 3);
+    /* Text that cannot become valid is refused at once (8.1), though the rest
+       of its message may be long in coming. */
+    if (!(r->head[0] & AW__WS_CLOSE) && r->kind == AW__WS_TEXT &&
+        !aw__utf8_more(&r->utf8, to, n)) return -AW_WS_BAD_TEXT;
+    return r->left == 0;
+}
+
+/* A frame is whole. What it completes, or 0: it is part of a message. */
+static int aw__ws_frame(aw__ws_reader *r, aw_slice *data)
+{
+    const int opcode = r->head[0] & AW__WS_OPCODE, kind = r->kind;
+    const size_t n = (size_t)(r->head[1] & 127);
+    r->whole = false;
+    r->head_n = 0;
+    if (opcode >= AW__WS_CLOSE) {
+        r->got.n -= n;
+        *data = aw__slice(r->got.p + r->got.n, n);
+        r->closed = opcode == AW__WS_CLOSE;
+        return r->closed ? aw__ws_close_check(*data) : opcode;
+    }
+    if (!(r->head[0] & AW__WS_FIN)) return 0;
+    if (r->utf8.left) return -AW_WS_BAD_TEXT;
+    *data = aw__slice(r->got.p, r->got.n);
+    r->got.p[r->got.n] = 0;
+    r->got.n = 0;
+    r->kind = 0;
+    return kind;
+}
+
+/* Takes frames off `in` until one completes something: AW__WS_TEXT or _BINARY,
+   a message; AW__WS_PING, _PONG, _CLOSE. *data lies in r->got and is valid
+   until the next call; one who keeps a message takes r->got. 0: `in` is used
+   up. Negative: minus the code to close with (7.4.1), and no further call:
+   AW_WS_PROTOCOL_ERROR, _BAD_TEXT, _TOO_BIG, _INTERNAL_ERROR: no memory. */
+static int aw__ws_next(aw__ws_reader *r, aw_slice *in, aw_slice *data)
+{
+    int rc = 0;
+    while (rc == 0 && !r->closed) {
+        rc = r->whole ? 1 : aw__ws_head(r, in);
+        if (rc == 1) rc = aw__ws_payload(r, in);
+        if (rc <= 0) return rc;
+        rc = aw__ws_frame(r, data);
+    }
+    in->n = r->closed ? 0 : in->n;
+    return rc;
+}
+
+/* Sec-WebSocket-Accept for a key (4.2.2): 28 characters and a NUL. */
+static void aw__ws_accept_key(aw_slice key, char out[29])
+{
+    static const char salt[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    char text[24 + sizeof salt];
+    unsigned char hash[20];
+    memcpy(text, key.p, 24);
+    memcpy(text + 24, salt, sizeof salt - 1);
+    aw__sha1(text, 24 + sizeof salt - 1, hash);
+    out[aw__base64_encode(out, hash, 20)] = 0;
+}
+
+/* A key is 16 bytes in base64 (4.1): 24 characters. */
+static bool aw__ws_key_valid(aw_slice key)
+{
+    unsigned char bytes[18];
+    size_t n = 0;
+    return key.n == 24 && aw__base64_decode(bytes, key.p, 24, &n) == AW_OK &&
+        n == 16;
+}
+
+/* True when the words of `list`, spaces between, have this one. */
+static bool aw__ws_word(const char *list, aw_slice word)
+{
+    while (list && *list) {
+        const size_t n = strcspn(list, " ");
+        if (n == word.n && n && memcmp(list, word.p, n) == 0) return true;
+        list += n + (list[n] == ' ');
+    }
+    return false;
+}
+
+/* May a page of this origin connect (10.2)? "*": any; NULL: only one whose
+   host and port are those it asks for. Schemes differ behind a proxy. */
+static bool aw__ws_origin_fits(const char *allowed, aw_slice origin,
+                               aw_slice host)
+{
+    size_t i = 0;
+    if (allowed && strcmp(allowed, "*") == 0) return true;
+    if (allowed) return aw__ws_word(allowed, origin);
+    while (i + 3 <= origin.n && memcmp(origin.p + i, "://", 3) != 0) i++;
+    if (i + 3 > origin.n || origin.n - i - 3 != host.n) return false;
+    origin = aw__slice(origin.p + i + 3, host.n);
+    for (i = 0; i < host.n; i++)
+        if (aw__ascii_lower(origin.p[i]) != aw__ascii_lower(host.p[i]))
+            return false;
+    return true;
+}
+#endif
 
 /* >>floor2 date  HTTP dates (RFC 9110 5.6.7) ----------------------------- */
 
