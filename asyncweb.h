@@ -38,6 +38,7 @@ CONTENTS (search for the tag)
   >>stream        streams: any protocol over TCP
   >>client        the HTTP client
   >>http          requests and answers
+  >>cookies       cookies, credentials, CORS
   >>route         views, routes, configuration, aw_run
   >>ws            WebSocket
   >>test          an application in memory, for your tests
@@ -46,8 +47,8 @@ CONTENTS (search for the tag)
   >>floor0        platform: includes, shims, system calls
   >>floor1        memory, lists, UTF-8, numbers, base64, SHA-1
   >>floor2        formats, without I/O: JSON, HTTP heads, chunks, URLs, dates,
-                  conditions, ranges, addresses, what proxies say,
-                  WebSocket frames
+                  conditions, ranges, forms, cookies, addresses, what proxies
+                  say, WebSocket frames
   >>floor3        loop: timers, poller, tasks, awaitables, threads
   >>floor4        transport: sockets, names, streams
   >>floor5        protocols: client, requests, answers, server connections
@@ -62,6 +63,8 @@ BUILD OPTIONS, defined before the include
   ASYNCWEB_NO_CLIENT        without the HTTP client (and the test mode)
   ASYNCWEB_NO_WS            without WebSocket
   ASYNCWEB_NO_TEST          without the test mode
+  ASYNCWEB_NO_FORMS         without multipart/form-data
+  ASYNCWEB_NO_COOKIES       without cookies, Authorization and CORS
   ASYNCWEB_NO_THREADS       without threads: names are resolved in place, which
                             blocks the loop; no aw_thread, no aw_post
   ASYNCWEB_NO_SIMD          without SSE2 and NEON
@@ -1182,6 +1185,82 @@ extern "C" {
 aw_json_writer *aw_json_begin(aw_req *req);
 int aw_json_send(aw_json_writer *w);
 #endif
+
+/* >>cookies  Cookies, credentials, CORS ------------------------------------ */
+
+#ifndef ASYNCWEB_NO_COOKIES
+
+/* The value of a cookie as the client sent it, the first of that name; NULL:
+   it sent none. Anybody can send anything: look it up, or check a signature. */
+const char *aw_cookie(aw_req *req, const char *name);
+
+/* aw_set_cookie(req, "sid", id, .max_age = 86400, .http_only = true) adds a
+   Set-Cookie field (RFC 6265, 6265bis 4.1). 0, and AW_EINVAL for what browsers
+   would not take: a name that is no token; a space, quote, comma, semicolon,
+   backslash or anything outside ASCII in the value (aw_url_encode it); an
+   attribute with a semicolon; a path that does not begin with a slash; a
+   __Secure- or __Host- name or SameSite=None without .secure; a __Host- name
+   with a domain or another path. AW_ETOOBIG: over 4096 bytes. AW_ENOMEM. */
+typedef struct aw_cookie_config {
+    const char *name AW__OPT;
+    const char *value AW__OPT;
+    const char *path AW__OPT;           /* NULL: "/", the whole site */
+    int64_t max_age AW__OPT;            /* seconds; 0: until the browser ends;
+                                           below: it is deleted */
+    bool http_only AW__OPT;             /* not for scripts */
+    bool secure AW__OPT;                /* over TLS only */
+    const char *same_site AW__OPT;      /* "Lax", "Strict", "None"; NULL: what
+                                           the browser thinks best */
+    const char *domain AW__OPT;         /* and its subdomains; NULL: only the
+                                           host that was asked */
+} aw_cookie_config;
+int aw_set_cookie_config(aw_req *req, aw_cookie_config cookie);
+#define aw_set_cookie(req, cookie, ...) \
+    aw_set_cookie_config((req), AW__LIT(aw_cookie_config, .name = (cookie), \
+                                        .value = __VA_ARGS__))
+
+/* aw_delete_cookie(req, "sid"). It has to be told the .path and .domain that
+   the cookie was set with. Results as above. */
+int aw_delete_cookie_config(aw_req *req, aw_cookie_config cookie);
+#define aw_delete_cookie(req, ...) \
+    aw_delete_cookie_config((req), AW__LIT(aw_cookie_config, \
+                                           .name = __VA_ARGS__))
+
+/* User and password of Authorization: Basic (RFC 7617). False, and both NULL:
+   there are none, or they are malformed; then `return aw_ask_auth(...)`. */
+bool aw_basic_auth(aw_req *req, const char **user, const char **password);
+
+/* 401 with the question for user and password: WWW-Authenticate: Basic. The
+   realm is shown to people. Returns AW_HTTP(401) as aw_error does; AW_EINVAL:
+   a control character in the realm; AW_ENOMEM. */
+int aw_ask_auth(aw_req *req, const char *realm);
+
+/* The token of Authorization: Bearer (RFC 6750 2.1); NULL: none, malformed. */
+const char *aw_bearer(aw_req *req);
+
+/* Whether what a client gave is the secret, in a time that tells nothing of
+   where they differ. False for NULL. */
+bool aw_same_secret(const char *given, const char *secret);
+
+/* Which pages of other origins may read our answers (Fetch, "CORS protocol"),
+   as lists "a, b". An origin is "https://host" or "http://host:port", compared
+   byte for byte. */
+typedef struct aw_cors_config {
+    const char *origins AW__OPT;    /* "*": any, without credentials */
+    const char *methods AW__OPT;    /* NULL: GET, HEAD, POST only */
+    const char *headers AW__OPT;    /* that scripts may set, "Content-Type" */
+    const char *exposed AW__OPT;    /* of the answer, that they may read */
+    bool credentials AW__OPT;       /* cookies and Authorization come along */
+    int64_t max_age AW__OPT;        /* seconds a preflight holds; 0: 5 */
+} aw_cors_config;
+
+/* Sets what belongs into the answer, "Vary: Origin" included, for a hook: 0,
+   go on. A preflight is answered: 204, for the hook to return; where it is not
+   allowed, without the fields that would allow it. AW_EINVAL: "*" together
+   with credentials, or no field value; AW_ENOMEM. */
+int aw_cors(aw_req *req, const aw_cors_config *cors);
+
+#endif /* ASYNCWEB_NO_COOKIES */
 
 /* >>route  Views, routes, the application ---------------------------------- */
 
@@ -5954,6 +6033,502 @@ static int aw__proxy_header(const char *p, size_t n, aw__proxied *to)
     return *p == 'P' ? aw__proxy_v1(p, n, to)
                      : aw__proxy_v2((const unsigned char *)p, n, to);
 }
+
+/* >>floor2 parameters  name=value behind a ; (RFC 9110 5.6.6) -------------- */
+
+typedef struct aw__parameter {
+    aw_slice name, value;       /* value: as it stands between the quotes */
+    bool quoted;                /* it is for aw__unquote() then */
+} aw__parameter;
+
+/* Behind the closing quote of the quoted string that begins at p (RFC 9110
+   5.6.4); NULL: it does not end, or holds a control character. */
+static const char *aw__quoted_end(const char *p, const char *end)
+{
+    for (p++; p < end && *p != '"'; p++) {
+        if (*p == '\\' && ++p == end) return NULL;
+        if (!aw__http_is(*p, AW__C_VALUE)) return NULL;
+    }
+    return p < end ? p + 1 : NULL;
+}
+
+/* Takes the next parameter off what stands behind a media type or the like.
+   Empty ones are passed over; = has no space around it. 1: here it is; 0: no
+   more; AW_EBADMSG. */
+static int aw__http_parameter(aw_slice *in, aw__parameter *found)
+{
+    const char *p = in->p, *end = in->p + in->n, *q;
+    while (p < end && (*p == ' ' || *p == '\t')) p++;
+    if (p < end && *p != ';') return AW_EBADMSG;
+    while (p < end && (*p == ';' || *p == ' ' || *p == '\t')) p++;
+    if (p == end) return 0;
+    q = aw__http_span(p, end, AW__C_TOKEN);
+    if (q == p || q == end || *q != '=') return AW_EBADMSG;
+    found->name = aw__slice(p, (size_t)(q - p));
+    p = q + 1;
+    found->quoted = p < end && *p == '"';
+    q = found->quoted ? aw__quoted_end(p, end)
+        : aw__http_span(p, end, AW__C_TOKEN);
+    if (!q || q == p) return AW_EBADMSG;
+    *in = aw__slice(q, (size_t)(end - q));
+    if (found->quoted) p++, q--;
+    found->value = aw__slice(p, (size_t)(q - p));
+    return 1;
+}
+
+/* Takes the backslashes out of a quoted string; `to` may be its place. Returns
+   the length. Not `every`: one that stands before neither a quote nor another
+   one is meant, as in "C:\dir\file" of old browsers. */
+static size_t aw__unquote(char *to, aw_slice s, bool every)
+{
+    size_t i, n = 0;
+    for (i = 0; i < s.n; i++) {
+        if (s.p[i] == '\\' && i + 1 < s.n &&
+            (every || s.p[i + 1] == '"' || s.p[i + 1] == '\\')) i++;
+        to[n++] = s.p[i];
+    }
+    return n;
+}
+
+/* Splits "type/subtype; a=b" before its parameters. */
+static aw_slice aw__media_type(aw_slice value, aw_slice *parameters)
+{
+    const char *end = value.p + value.n, *p = value.p;
+    while (p < end && *p != ';' && *p != ' ' && *p != '\t') p++;
+    *parameters = aw__slice(p, (size_t)(end - p));
+    return aw__slice(value.p, (size_t)(p - value.p));
+}
+
+#ifndef ASYNCWEB_NO_FORMS
+/* >>floor2 disposition  Content-Disposition (RFC 6266, 7578 4.2) ----------- */
+
+typedef struct aw__disposition {
+    aw_slice type, name, filename;      /* p NULL: it is not there */
+} aw__disposition;
+
+/* UTF-8'en'na%C3%AFve.txt (RFC 8187 3.2) into `to`, which may be its place.
+   No other charset has to be understood (3.2.1); what is not UTF-8 behind the
+   escapes, or holds NUL, is refused. */
+static int aw__ext_value(char *to, aw_slice s, size_t *n)
+{
+    const char *a = (const char *)memchr(s.p, '\'', s.n), *b = NULL;
+    const char *end = s.p + s.n;
+    if (a) b = (const char *)memchr(a + 1, '\'', (size_t)(end - a) - 1);
+    if (!b || !aw__slice_ieq(aw__slice(s.p, (size_t)(a - s.p)), "UTF-8"))
+        return AW_EBADMSG;
+    b++;
+    if (aw__url_decode(to, b, (size_t)(end - b), false, n) < 0)
+        return AW_EBADMSG;
+    if (memchr(to, 0, *n) || aw__utf8_valid(to, *n) < *n) return AW_EBADMSG;
+    return AW_OK;
+}
+
+/* Reads a field value p[0..n), without control characters, and decodes its
+   parameters in place. A parameter that comes twice is refused (RFC 6266
+   4.1); filename* goes before filename (4.3). AW_OK or AW_EBADMSG. */
+static int aw__disposition_parse(char *p, size_t n, aw__disposition *d)
+{
+    aw_slice in, extended = aw__slice(NULL, 0), *to;
+    aw__parameter got;
+    int rc;
+    memset(d, 0, sizeof *d);
+    d->type = aw__media_type(aw__slice(p, n), &in);
+    if (!aw__is_token(d->type.p, d->type.n)) return AW_EBADMSG;
+    while ((rc = aw__http_parameter(&in, &got)) > 0) {
+        char *at = p + (got.value.p - p);
+        size_t len = got.value.n;
+        if (aw__slice_ieq(got.name, "name")) to = &d->name;
+        else if (aw__slice_ieq(got.name, "filename")) to = &d->filename;
+        else if (aw__slice_ieq(got.name, "filename*")) to = &extended;
+        else continue;
+        if (to->p) return AW_EBADMSG;
+        if (to == &extended) {
+            if (got.quoted || aw__ext_value(at, got.value, &len) < 0)
+                return AW_EBADMSG;
+        } else if (got.quoted) {
+            len = aw__unquote(at, got.value, false);
+        }
+        *to = aw__slice(at, len);
+    }
+    if (extended.p) d->filename = extended;
+    return rc;
+}
+
+/* >>floor2 multipart  multipart/form-data (RFC 7578, RFC 2046 5.1) --------- */
+
+/* A body is: preamble, delimiter, tail, head, content, delimiter, tail, ...,
+   delimiter, "--", epilogue. A delimiter is CRLF "--" boundary at the begin-
+   ning of a line, and its CRLF is no content. The tail is white space and a
+   CRLF. Nothing is judged by where the input was split. */
+
+enum { AW__BOUNDARY_MOST = 70 };        /* RFC 2046 5.1.1 */
+
+typedef enum aw__multipart_state {
+    AW__MP_PREAMBLE, AW__MP_CONTENT, AW__MP_TAIL, AW__MP_DASH, AW__MP_SPACE,
+    AW__MP_LF, AW__MP_HEAD, AW__MP_CLOSED, AW__MP_LAST_LF, AW__MP_EPILOGUE
+} aw__multipart_state;
+
+/* What aw__multipart_next() has found. */
+enum { AW__PART_BEGINS = 1, AW__PART_DATA, AW__PART_ENDS };
+
+typedef struct aw__multipart {
+    aw__buf head;               /* of the part; `part` points into it */
+    aw__disposition part;       /* filename.p: it is a file */
+    aw_slice type;              /* its Content-Type, raw; p NULL: none */
+    size_t max_head, parts;     /* limits: bytes; parts still allowed */
+    uint8_t state, n, matched;  /* matched: of the delimiter's n bytes... */
+    uint8_t before;             /* ...of which so many are no content */
+    char delimiter[4 + AW__BOUNDARY_MOST];
+} aw__multipart;
+
+/* RFC 2046 5.1.1: no space at the end, and bchars only. */
+static bool aw__boundary_fits(const char *p, size_t n)
+{
+    size_t i;
+    if (!n || n > AW__BOUNDARY_MOST || p[n - 1] == ' ') return false;
+    for (i = 0; i < n; i++) {
+        const char c = p[i];
+        bool alnum = aw__is_digit(c) ||
+            (aw__ascii_lower(c) >= 'a' && aw__ascii_lower(c) <= 'z');
+        if (!alnum && (!c || !strchr("'()+_,-./:=? ", c))) return false;
+    }
+    return true;
+}
+
+/* Begins to read a body of this Content-Type; m->head.mem or arena is set. 1;
+   0: it is no multipart/form-data; AW_EBADMSG: without a good boundary. */
+static int aw__multipart_init(aw__multipart *m, aw_slice content_type)
+{
+    char boundary[2 * AW__BOUNDARY_MOST];
+    aw_slice in;
+    aw__parameter got;
+    size_t n = 0;
+    int rc;
+    if (!aw__slice_ieq(aw__media_type(content_type, &in),
+                       "multipart/form-data")) return 0;
+    while ((rc = aw__http_parameter(&in, &got)) > 0) {
+        if (!aw__slice_ieq(got.name, "boundary")) continue;
+        if (n || got.value.n > sizeof boundary) return AW_EBADMSG;
+        memcpy(boundary, got.value.p, got.value.n);
+        n = got.quoted ? aw__unquote(boundary, got.value, true) : got.value.n;
+        if (!aw__boundary_fits(boundary, n)) return AW_EBADMSG;
+    }
+    if (rc < 0 || !n) return AW_EBADMSG;
+    memcpy(m->delimiter, "\r\n--", 4);
+    memcpy(m->delimiter + 4, boundary, n);
+    m->n = (uint8_t)(n + 4);
+    m->state = AW__MP_PREAMBLE;
+    m->matched = 2;             /* the first one needs no line before it */
+    return 1;
+}
+
+/* How much of p[0..n) is surely content: up to the delimiter or to what may
+   become one. Only its first byte is a CR, so nothing is looked at twice. */
+static size_t aw__multipart_span(const aw__multipart *m, const char *p,
+                                 size_t n)
+{
+    const char *at = p, *end = p + n;
+    while (at < end &&
+           (at = (const char *)memchr(at, '\r', (size_t)(end - at))) != NULL) {
+        size_t left = (size_t)(end - at);
+        if (memcmp(at, m->delimiter, left < m->n ? left : m->n) == 0)
+            return (size_t)(at - p);
+        at++;
+    }
+    return n;
+}
+
+/* Content: AW__PART_DATA; AW__PART_ENDS: the delimiter; AW_EAGAIN. What of a
+   delimiter has come before it turned out to be none is handed out of m. */
+static int aw__multipart_content(aw__multipart *m, aw_slice *in,
+                                 aw_slice *data)
+{
+    for (;;) {
+        size_t n = m->matched ? 0 : aw__multipart_span(m, in->p, in->n);
+        *data = aw__slice(in->p, n);
+        in->p += n;
+        in->n -= n;
+        if (n) return AW__PART_DATA;
+        for (; in->n && m->matched < m->n &&
+               *in->p == m->delimiter[m->matched]; in->p++, in->n--)
+            m->matched++;
+        if (m->matched == m->n) {
+            m->matched = 0;
+            m->state = AW__MP_TAIL;
+            return AW__PART_ENDS;
+        }
+        if (!in->n) return AW_EAGAIN;
+        *data = aw__slice(m->delimiter + m->before,
+                          (size_t)(m->matched - m->before));
+        m->matched = m->before = 0;
+        if (data->n) return AW__PART_DATA;
+    }
+}
+
+/* A byte between the delimiter and the next head, or after the last. Anything
+   but white space there is refused: where one reader sees the end of a part,
+   another might see content. */
+static int aw__multipart_tail(aw__multipart *m, char c)
+{
+    if (m->state == AW__MP_TAIL) {
+        m->state = c == '-' ? AW__MP_DASH : AW__MP_SPACE;
+        if (c == '-') return AW_OK;
+    }
+    switch (m->state) {
+        case AW__MP_SPACE: case AW__MP_CLOSED:
+            if (c == ' ' || c == '\t') return AW_OK;
+            m->state = m->state == AW__MP_SPACE ? AW__MP_LF : AW__MP_LAST_LF;
+            return c == '\r' ? AW_OK : AW_EBADMSG;
+        case AW__MP_DASH:
+            m->state = AW__MP_CLOSED;
+            return c == '-' ? AW_OK : AW_EBADMSG;
+        case AW__MP_LAST_LF:
+            m->state = AW__MP_EPILOGUE;
+            return c == '\n' ? AW_OK : AW_EBADMSG;
+        default:
+            m->state = AW__MP_HEAD;
+            m->head.n = 0;
+            if (c != '\n') return AW_EBADMSG;
+            return m->parts-- ? AW_OK : AW_ETOOBIG;
+    }
+}
+
+/* A line of a part's head, without its CRLF. */
+static int aw__part_line(aw__multipart *m, char *p, size_t n)
+{
+    const char *end = p + n, *colon = aw__http_span(p, end, AW__C_TOKEN);
+    aw_slice name = aw__slice(p, (size_t)(colon - p)), value;
+    if (!name.n || colon == end || *colon != ':') return AW_EBADMSG;
+    value = aw__slice_trim(aw__slice(colon + 1, (size_t)(end - colon) - 1));
+    if (aw__http_span(value.p, end, AW__C_VALUE) != end) return AW_EBADMSG;
+    if (aw__slice_ieq(name, "Content-Disposition")) {
+        if (m->part.type.p) return AW_EBADMSG;
+        return aw__disposition_parse(p + (value.p - p), value.n, &m->part);
+    }
+    if (aw__slice_ieq(name, "Content-Type")) {
+        if (m->type.p) return AW_EBADMSG;
+        m->type = value;
+    }
+    /* RFC 7578 4.7: nobody sends base64, and as it is it would be wrong. */
+    if (aw__slice_ieq(name, "Content-Transfer-Encoding") &&
+        !aw__slice_ieq(value, "binary") && !aw__slice_ieq(value, "8bit") &&
+        !aw__slice_ieq(value, "7bit")) return AW_EBADMSG;
+    return AW_OK;
+}
+
+/* The whole head of a part, its empty line included. It must be form-data and
+   have a name (RFC 7578 4.2). */
+static int aw__part_head(aw__multipart *m)
+{
+    char *p = m->head.p, *end = p + m->head.n - 2, *lf;
+    memset(&m->part, 0, sizeof m->part);
+    m->type = aw__slice(NULL, 0);
+    for (; p < end; p = lf + 1) {
+        lf = (char *)memchr(p, '\n', (size_t)(end - p));
+        /* A folded line (RFC 5322 2.2.3): some MIME libraries write them. */
+        while (lf + 1 < end && (lf[1] == ' ' || lf[1] == '\t')) {
+            lf[-1] = lf[0] = ' ';
+            lf = (char *)memchr(lf, '\n', (size_t)(end - lf));
+        }
+        if (aw__part_line(m, p, (size_t)(lf - p) - 1) < 0) return AW_EBADMSG;
+    }
+    if (!m->part.name.p || !aw__slice_ieq(m->part.type, "form-data"))
+        return AW_EBADMSG;
+    m->state = AW__MP_CONTENT;
+    m->matched = m->before = 2; /* empty content: the delimiter at once */
+    return AW__PART_BEGINS;
+}
+
+/* Gathers the head of a part, a line at a time. */
+static int aw__multipart_head(aw__multipart *m, aw_slice *in)
+{
+    while (in->n) {
+        const char *lf = (const char *)memchr(in->p, '\n', in->n);
+        size_t n = lf ? (size_t)(lf - in->p) + 1 : in->n;
+        const char *end;
+        if (n > m->max_head - m->head.n) return AW_ETOOBIG;
+        aw__buf_add(&m->head, in->p, n);
+        if (m->head.failed) return AW_ENOMEM;
+        in->p += n;
+        in->n -= n;
+        if (!lf) break;
+        end = m->head.p + m->head.n;
+        n = m->head.n;
+        if (n < 2 || end[-2] != '\r') return AW_EBADMSG;
+        if (n == 2 || (n >= 4 && memcmp(end - 4, "\r\n", 2) == 0))
+            return aw__part_head(m);
+    }
+    return AW_EAGAIN;
+}
+
+/* Takes bytes off `in`; call again until AW_EAGAIN: `in` is used up. A part is
+   AW__PART_BEGINS (m->part and m->type are good until the next part), then
+   AW__PART_DATA (*data, in `in` or in m) any number of times, AW__PART_ENDS.
+   AW_EBADMSG; AW_ETOOBIG: parts, or the head of one; AW_ENOMEM. */
+static int aw__multipart_next(aw__multipart *m, aw_slice *in, aw_slice *data)
+{
+    int rc;
+    while (in->n) {
+        switch (m->state) {
+            case AW__MP_PREAMBLE:
+                (void)aw__multipart_content(m, in, data);
+                break;
+            case AW__MP_CONTENT:
+                return aw__multipart_content(m, in, data);
+            case AW__MP_HEAD:
+                return aw__multipart_head(m, in);
+            case AW__MP_EPILOGUE:
+                in->p += in->n;
+                in->n = 0;
+                break;
+            default:
+                rc = aw__multipart_tail(m, *in->p);
+                if (rc < 0) return rc;
+                in->p++;
+                in->n--;
+        }
+    }
+    return AW_EAGAIN;
+}
+
+/* Whether the body may end here. */
+static bool aw__multipart_whole(const aw__multipart *m)
+{
+    return m->state == AW__MP_CLOSED || m->state == AW__MP_EPILOGUE;
+}
+
+enum { AW__SAFE_NAME = 200 };
+
+/* What may safely become the name of a file in a directory of ours: the last
+   part of a path as any system writes it; no control character, no dot in
+   front, UTF-8. `to` has room for AW__SAFE_NAME and a NUL. */
+static void aw__safe_name(char *to, aw_slice s)
+{
+    size_t i = 0, n = 0, len;
+    for (len = 0; len < s.n; len++)
+        if (s.p[len] == '/' || s.p[len] == '\\') i = len + 1;
+    for (; i < s.n; i += len) {
+        const unsigned char c = (unsigned char)s.p[i];
+        int step = aw__utf8_step(s.p + i, s.n - i);
+        len = (size_t)(step < 0 ? -step : step);
+        if (n + len > AW__SAFE_NAME) break;
+        if (step < 0 || c == ':') {
+            to[n++] = '_';
+            continue;
+        }
+        if (c < 32 || c == 127 || (!n && (c == '.' || c == ' '))) continue;
+        if (c == 0xC2 && (unsigned char)s.p[i + 1] < 0xA0) continue;   /* C1 */
+        memcpy(to + n, s.p + i, len);
+        n += len;
+    }
+    while (n && (to[n - 1] == '.' || to[n - 1] == ' ')) n--;
+    if (!n) to[n++] = '_';
+    to[n] = 0;
+}
+#endif
+
+#ifndef ASYNCWEB_NO_COOKIES
+/* >>floor2 cookie  Cookies (RFC 6265, and 6265bis which replaces it) ------- */
+
+/* Looks for a cookie in one Cookie field. What a browser sends is split at
+   every semicolon and each pair at its first =; a pair without one has no
+   name (6265bis 5.7). Quotes belong to the value (4.1.1). Of several the
+   first is of the longest path (5.8.3). */
+static bool aw__cookie_find(aw_slice in, const char *name, aw_slice *value)
+{
+    size_t want = strlen(name);
+    while (in.n) {
+        const char *stop = (const char *)memchr(in.p, ';', in.n), *equals;
+        aw_slice pair = aw__slice(in.p, stop ? (size_t)(stop - in.p) : in.n);
+        in = aw__slice(pair.p + pair.n + (stop != NULL),
+                       in.n - pair.n - (stop != NULL));
+        equals = (const char *)memchr(pair.p, '=', pair.n);
+        if (!equals) continue;
+        *value = aw__slice_trim(aw__slice(
+            equals + 1, (size_t)(pair.p + pair.n - equals) - 1));
+        pair = aw__slice_trim(aw__slice(pair.p, (size_t)(equals - pair.p)));
+        if (pair.n == want && memcmp(pair.p, name, want) == 0) return true;
+    }
+    return false;
+}
+
+/* cookie-value (6265bis 4.1.1), with its quotes or without. */
+static bool aw__cookie_value_fits(const char *p, size_t n)
+{
+    size_t i;
+    if (n >= 2 && p[0] == '"' && p[n - 1] == '"') p++, n -= 2;
+    for (i = 0; i < n; i++) {
+        const unsigned char c = (unsigned char)p[i];
+        if (c <= 32 || c >= 127 || strchr("\",;\\", c)) return false;
+    }
+    return true;
+}
+
+/* Printable ASCII without ;, and not empty: an attribute's value. */
+static bool aw__cookie_attribute_fits(const char *text)
+{
+    const char *p = text;
+    while (*p >= 32 && *p < 127 && *p != ';') p++;
+    if (*p || p == text || p - text > 1024) return false;
+    return text[0] != ' ' && p[-1] != ' ';
+}
+
+static bool aw__cookie_prefix(const char *name, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    return strlen(name) >= n && aw__slice_ieq(aw__slice(name, n), prefix);
+}
+
+/* What a browser would not take is refused here, where it can be found. */
+static bool aw__cookie_fits(const aw_cookie_config *o, const char *path)
+{
+    const char *name = o->name, *d = o->domain, *same_site = o->same_site;
+    bool host = aw__cookie_prefix(name, "__Host-");
+    if (!aw__is_token(name, strlen(name))) return false;
+    if (!aw__cookie_value_fits(o->value, strlen(o->value))) return false;
+    if (*path != '/' || !aw__cookie_attribute_fits(path)) return false;
+    if (d && (!*d || aw__http_span(d, d + strlen(d), AW__C_HOST)[0]))
+        return false;
+    /* 6265bis 4.1.3: prefixes promise something about the cookie. */
+    if (host && (!o->secure || d || strcmp(path, "/") != 0)) return false;
+    if (aw__cookie_prefix(name, "__Secure-") && !o->secure) return false;
+    if (!same_site) return true;
+    if (aw__cookie_prefix(same_site, "None") && !o->secure) return false;
+    return aw__slice_ieq(aw__slice(same_site, strlen(same_site)), "Strict") ||
+        aw__slice_ieq(aw__slice(same_site, strlen(same_site)), "Lax") ||
+        aw__slice_ieq(aw__slice(same_site, strlen(same_site)), "None");
+}
+
+static void aw__cookie_add(aw__buf *b, const char *name, const char *value)
+{
+    aw__buf_add(b, name, strlen(name));
+    aw__buf_add(b, value, strlen(value));
+}
+
+/* Writes the value of a Set-Cookie field and a NUL. 0, AW_EINVAL, AW_ETOOBIG:
+   name and value over 4096 bytes (6265bis 5.6), AW_ENOMEM. */
+static int aw__cookie_write(aw__buf *b, const aw_cookie_config *o)
+{
+    const char *path = o->path ? o->path : "/";
+    char age[24];
+    if (!o->name || !o->value || !aw__cookie_fits(o, path)) return AW_EINVAL;
+    if (strlen(o->name) + strlen(o->value) > 4096) return AW_ETOOBIG;
+    aw__cookie_add(b, o->name, "=");
+    aw__cookie_add(b, o->value, "");
+    aw__cookie_add(b, "; Path=", path);
+    if (o->domain) aw__cookie_add(b, "; Domain=", o->domain);
+    snprintf(age, sizeof age, "%lld",
+             o->max_age > 0 ? (long long)o->max_age : 0);
+    if (o->max_age) aw__cookie_add(b, "; Max-Age=", age);
+    if (o->max_age < 0)         /* for who does not know Max-Age */
+        aw__cookie_add(b, "; Expires=", "Thu, 01 Jan 1970 00:00:00 GMT");
+    if (o->secure) aw__cookie_add(b, "; Secure", "");
+    if (o->http_only) aw__cookie_add(b, "; HttpOnly", "");
+    if (o->same_site) aw__cookie_add(b, "; SameSite=", o->same_site);
+    aw__buf_add(b, "", 1);
+    return b->failed ? AW_ENOMEM : AW_OK;
+}
+#endif
 
 /* >>floor3 structs  What a loop is made of --------------------------------- */
 
@@ -12136,6 +12711,168 @@ int aw_attachment(aw_req *req, const char *name)
     return b.failed ? AW_ENOMEM
         : aw_set_header(req, "Content-Disposition", b.p);
 }
+
+#ifndef ASYNCWEB_NO_COOKIES
+/* >>floor5 cookies  Cookies, credentials, CORS ----------------------------- */
+
+/* Cookie has no list form (RFC 6265 5.4 allows one field), but proxies that
+   speak HTTP/2 split it (RFC 9113 8.2.3): each is looked through by itself. */
+const char *aw_cookie(aw_req *req, const char *name)
+{
+    aw_slice value;
+    int i = -1;
+    while ((i = aw__req_field(req, "Cookie", i + 1)) >= 0)
+        if (aw__cookie_find(aw__field_value(req, i), name, &value))
+            return aw__req_text(req, value.p, value.n);
+    return NULL;
+}
+
+int aw_set_cookie_config(aw_req *req, aw_cookie_config cookie)
+{
+    aw__buf b;
+    int rc;
+    memset(&b, 0, sizeof b);
+    b.arena = &req->arena;
+    rc = aw__cookie_write(&b, &cookie);
+    return rc < 0 ? rc : aw_add_header(req, "Set-Cookie", b.p);
+}
+
+int aw_delete_cookie_config(aw_req *req, aw_cookie_config cookie)
+{
+    cookie.value = "";
+    cookie.max_age = -1;
+    /* Without it a browser would not believe the deletion either. */
+    if (cookie.name && aw__cookie_prefix(cookie.name, "__"))
+        cookie.secure = cookie.secure ||
+            aw__cookie_prefix(cookie.name, "__Secure-") ||
+            aw__cookie_prefix(cookie.name, "__Host-");
+    return aw_set_cookie_config(req, cookie);
+}
+
+/* What follows the scheme in Authorization (RFC 9110 11.4), p NULL if it is
+   another one. Two fields: nobody knows which of them a proxy has checked. */
+static aw_slice aw__credentials(const aw_req *req, const char *scheme)
+{
+    int i = aw__req_field(req, "Authorization", 0);
+    size_t n = strlen(scheme);
+    aw_slice v = aw__slice(NULL, 0);
+    if (i < 0 || aw__req_field(req, "Authorization", i + 1) >= 0) return v;
+    v = aw__field_value(req, i);
+    if (v.n <= n || v.p[n] != ' ' ||
+        !aw__slice_ieq(aw__slice(v.p, n), scheme)) return aw__slice(NULL, 0);
+    return aw__slice_trim(aw__slice(v.p + n, v.n - n));
+}
+
+bool aw_basic_auth(aw_req *req, const char **user, const char **password)
+{
+    aw_slice v = aw__credentials(req, "Basic");
+    char *text = v.p ? (char *)aw_alloc(req, v.n + 1) : NULL, *colon;
+    size_t n, i;
+    *user = *password = NULL;
+    if (!text || aw__base64_decode(text, v.p, v.n, &n) < 0) return false;
+    for (i = 0; i < n; i++)     /* RFC 7617 2: no control characters */
+        if ((unsigned char)text[i] < 32 || text[i] == 127) return false;
+    text[n] = 0;
+    colon = strchr(text, ':');
+    if (!colon) return false;
+    *colon = 0;
+    *user = text;
+    *password = colon + 1;
+    return true;
+}
+
+int aw_ask_auth(aw_req *req, const char *realm)
+{
+    size_t n = realm ? strlen(realm) : 0;
+    char *text = (char *)aw_alloc(req, 2 * n + 48), *to = text;
+    int rc;
+    if (!aw__is_value(realm)) return AW_EINVAL;
+    if (!text) return AW_ENOMEM;
+    memcpy(to, "Basic realm=\"", 13);
+    for (to += 13; *realm; realm++) {
+        if (*realm == '"' || *realm == '\\') *to++ = '\\';
+        *to++ = *realm;
+    }
+    memcpy(to, "\", charset=\"UTF-8\"", 19);     /* RFC 7617 2.1 */
+    rc = aw_set_header(req, "WWW-Authenticate", text);
+    return rc < 0 ? rc : aw_error(req, 401, NULL);
+}
+
+/* b64token: letters, digits and -._~+/, then any number of = */
+const char *aw_bearer(aw_req *req)
+{
+    aw_slice v = aw__credentials(req, "Bearer");
+    size_t i = 0;
+    while (i < v.n && (aw__http_is(v.p[i], AW__C_HOST) || v.p[i] == '+' ||
+                       v.p[i] == '/')) i++;
+    if (!i) return NULL;
+    while (i < v.n && v.p[i] == '=') i++;
+    return i == v.n ? aw__req_text(req, v.p, v.n) : NULL;
+}
+
+bool aw_same_secret(const char *given, const char *secret)
+{
+    size_t n = given ? strlen(given) : 0, m = secret ? strlen(secret) : 0, i;
+    volatile unsigned char differ = n != m;
+    if (!given || !secret) return false;
+    for (i = 0; i < n; i++)     /* volatile: to the end, whatever is found */
+        differ = (unsigned char)(differ | (given[i] ^ secret[i % (m + 1)]));
+    return !differ;
+}
+
+/* Whether a list "a, b" has this element; "*" does not count. */
+static bool aw__cors_lists(const char *list, aw_slice want)
+{
+    aw_slice in = aw__slice(list, strlen(list)), item;
+    while (aw__http_list(&in, &item))
+        if (item.n == want.n && memcmp(item.p, want.p, item.n) == 0)
+            return true;
+    return false;
+}
+
+/* The fields that let a page of this origin read the answer (Fetch 3.2.3). */
+static int aw__cors_allow(aw_req *req, const aw_cors_config *cors,
+                          const char *origin, bool preflight)
+{
+    char age[24];
+    int rc;
+    snprintf(age, sizeof age, "%lld", (long long)cors->max_age);
+    rc = aw_set_header(req, "Access-Control-Allow-Origin", origin);
+    if (rc >= 0 && cors->credentials)
+        rc = aw_set_header(req, "Access-Control-Allow-Credentials", "true");
+    if (rc >= 0 && cors->exposed && !preflight)
+        rc = aw_set_header(req, "Access-Control-Expose-Headers", cors->exposed);
+    if (rc >= 0 && cors->methods && preflight)
+        rc = aw_set_header(req, "Access-Control-Allow-Methods", cors->methods);
+    if (rc >= 0 && cors->headers && preflight)
+        rc = aw_set_header(req, "Access-Control-Allow-Headers", cors->headers);
+    if (rc >= 0 && cors->max_age > 0 && preflight)
+        rc = aw_set_header(req, "Access-Control-Max-Age", age);
+    return rc;
+}
+
+int aw_cors(aw_req *req, const aw_cors_config *cors)
+{
+    const char *origins = cors->origins ? cors->origins : "", *origin = "*";
+    bool any = strcmp(origins, "*") == 0, preflight;
+    int i = aw__req_field(req, "Origin", 0), rc = 0;
+    aw_slice from = i < 0 ? aw__slice("", 0) : aw__field_value(req, i);
+    if (aw__cors_lists(origins, aw__slice("*", 1)) &&
+        (!any || cors->credentials)) return AW_EINVAL;
+    /* Also without an Origin: a cache keeps the answer for who sends one. */
+    if (!any) rc = aw_add_header(req, "Vary", "Origin");
+    if (rc < 0 || i < 0) return rc;
+    preflight = req->head.verb == AW__OPTIONS &&
+        aw__req_field(req, "Access-Control-Request-Method", 0) >= 0;
+    if (any || aw__cors_lists(origins, from)) {
+        if (!any) origin = aw__req_text(req, from.p, from.n);
+        if (!origin) return AW_ENOMEM;
+        rc = aw__cors_allow(req, cors, origin, preflight);
+    }
+    if (rc < 0) return rc;
+    return preflight ? aw_empty(req, 204) : 0;
+}
+#endif
 
 /* >>floor5 server  Connections of the HTTP server -------------------------- */
 
