@@ -1148,6 +1148,11 @@ int aw_attachment(aw_req *req, const char *name);
    A client that accepts JSON and not HTML gets it as a JSON object. */
 int aw_error(aw_req *req, int status, const char *message);
 
+/* For hooks and error views: the status of the answer so far, 0 before there
+   is one; and what aw_error said, else the reason of the status: never NULL. */
+int aw_answer_status(aw_req *req);
+const char *aw_error_message(aw_req *req);
+
 #ifndef ASYNCWEB_NO_JSON
 /* The body as JSON; NULL: it is none (answer 400). Parsed once. */
 const aw_value *aw_req_json(aw_req *req);
@@ -1277,7 +1282,16 @@ typedef struct aw_route {
     const aw_view *view AW__OPT;
     size_t max_body AW__OPT;                /* bytes; the application's */
     bool half_close AW__OPT;                /* a FIN of the client is no end */
+    int64_t timeout_ms AW__OPT;             /* of the view: 503; view_ms */
+    int kind AW__OPT;                       /* AW_ROW_... */
+    int status AW__OPT;                     /* of AW_ROW_ERROR */
+    const struct aw_route *routes AW__OPT;  /* of AW_ROW_MOUNT */
 } aw_route;
+
+/* The rows of a table; the method of those that are no route is not NULL. */
+enum {
+    AW_ROW_ROUTE, AW_ROW_BEFORE, AW_ROW_AFTER, AW_ROW_ERROR, AW_ROW_MOUNT
+};
 
 /* VIEW(name) { return aw_text(req, "Hello"); } */
 #define AW__VIEW(linkage, name_) \
@@ -1333,6 +1347,47 @@ typedef struct aw_route {
 #define AW_DELETE(...) AW__ROUTE_TO("DELETE", __VA_ARGS__, )
 #define AW_ANY(...) AW__ROUTE_TO("*", __VA_ARGS__, )
 
+/* The same over several files: ROUTES_DECLARE(name); in the shared header. */
+#define AW_ROUTES_DECLARE(name) extern const aw_route name[]
+#define AW_ROUTES_DEFINE(name, ...) \
+    const aw_route name[] = {__VA_ARGS__, AW__ROUTE_END};
+
+/* MOUNT("/api", api), MOUNT("/users/<int:id>", user_pages, .max_body = 4096):
+   the routes of another table below this prefix. Its options hold for those
+   that say nothing. A path that no route takes (404, 405) belongs to the table
+   with the longest prefix of it. */
+#define AW_MOUNT(...) AW__MOUNT(__VA_ARGS__, )
+#define AW__MOUNT(p, table, ...) \
+    {.method = "MOUNT", .path = p, __VA_ARGS__ \
+     .kind = AW_ROW_MOUNT, .routes = table}
+
+/* BEFORE(hook), AFTER(hook): views, plain or async, around each view of this
+   table and of what is mounted in it, wherever they stand in it. They share
+   AW_LOCAL and one task with the view.
+   BEFORE hooks run in the order of the table, the outer table's first. 0: go
+   on; anything else is the answer, as if the view had given it. They see the
+   body; those of a .stream route run ahead of it.
+   AFTER hooks run in the opposite order: the last first, the inner table's
+   first. They run after errors, too, but not for a task that was cancelled (a
+   client that left): FINALLY is for that. 0 keeps the answer, whose status
+   aw_answer_status tells; a hook may add headers, or answer anew. An error in
+   one puts the standard page in the answer's place.
+   What cannot be read as a path (400, 501) is not shown to BEFORE hooks. */
+#define AW_BEFORE(hook) AW__ROW("BEFORE", hook, AW_ROW_BEFORE, 0)
+#define AW_AFTER(hook) AW__ROW("AFTER", hook, AW_ROW_AFTER, 0)
+
+/* ON_ERROR(404, view), ON_ERROR(AW_ANY_ERROR, view): the view makes the page
+   in place of the standard one, for this table and what is mounted in it. The
+   innermost table that has one decides, and in it the exact status. The status
+   of its answer is the error's unless it says otherwise; when it fails, the
+   standard page is sent. */
+#define AW_ON_ERROR(status, view) \
+    AW__ROW("ERROR", view, AW_ROW_ERROR, AW__ERROR_STATUS(status))
+#define AW_ANY_ERROR 0
+#define AW__ERROR_STATUS(s) ((s) / ((s) == 0 || ((s) >= 400 && (s) <= 599)))
+#define AW__ROW(m, v, k, s) \
+    {.method = m, .view = &aw_view_##v, .kind = k, .status = s}
+
 /* How an application runs. Zero is the default; AW_OFF switches a limit
    off. Times are milliseconds, sizes bytes. */
 typedef struct aw_config {
@@ -1342,6 +1397,7 @@ typedef struct aw_config {
     bool debug AW__OPT;             /* tell clients what went wrong, check */
     void *data AW__OPT;             /* AW_STATE */
     int (*on_start)(aw_loop *loop, void *data) AW__OPT; /* < 0: do not start */
+    void (*on_stop)(void *data) AW__OPT;    /* every task has ended */
     int access_log AW__OPT;         /* a line a request; AW_OFF */
     void (*log)(void *data, aw_log_level level, const char *line) AW__OPT;
     void *log_data AW__OPT;
@@ -1354,6 +1410,7 @@ typedef struct aw_config {
     int64_t idle_ms AW__OPT;        /* keep-alive, 15,000 */
     int64_t write_ms AW__OPT;       /* for the client to take more, 30,000 */
     int max_connections AW__OPT;    /* RLIMIT_NOFILE less 64, half at least */
+    int64_t view_ms AW__OPT;        /* for an async view, none: 503 */
     int64_t drain_ms AW__OPT;       /* to finish at SIGTERM, 10,000 */
     int64_t cleanup_ms AW__OPT;     /* for FINALLY of the cancelled, 5,000 */
     size_t max_task_bytes AW__OPT;  /* frames of one task, 1 MiB */
@@ -1499,6 +1556,12 @@ int aw_test_close(aw_test *t);
 #define PATCH AW_PATCH
 #define DELETE AW_DELETE
 #define ANY AW_ANY
+#define MOUNT AW_MOUNT
+#define BEFORE AW_BEFORE
+#define AFTER AW_AFTER
+#define ON_ERROR AW_ON_ERROR
+#define ROUTES_DECLARE AW_ROUTES_DECLARE
+#define ROUTES_DEFINE AW_ROUTES_DEFINE
 #endif
 
 #ifdef __cplusplus
@@ -12289,7 +12352,8 @@ static const aw__param *aw__req_param(aw_req *req, const char *name)
     if (req->loop->debug) {
         fprintf(stderr, "aw_param(req, \"%s\"): the route \"%s\" of view %s "
                 "has no <%s>\n", name, req->route ? req->route->path : "",
-                req->route ? req->route->view->name : "", name);
+                req->route && req->route->view ? req->route->view->name : "",
+                name);
         abort();
     }
     return NULL;
@@ -12609,6 +12673,16 @@ int aw_error(aw_req *req, int status, const char *message)
     if (status < 100 || status > 599) return AW_EINVAL;
     req->message = message ? aw_strdup(req, message) : NULL;
     return AW_HTTP(status);
+}
+
+int aw_answer_status(aw_req *req)
+{
+    return req->status;
+}
+
+const char *aw_error_message(aw_req *req)
+{
+    return req->message ? req->message : aw__http_reason(req->status);
 }
 
 #ifndef ASYNCWEB_NO_JSON
@@ -12952,7 +13026,7 @@ typedef struct aw__server {
     aw_req *handling;           /* whose view runs for the first time */
     int64_t date_second;
     char date[40];              /* "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" */
-    struct aw__node *routes;    /* floor 6's, in `memory` */
+    struct aw__router *router;  /* floor 6's, in `memory` */
     aw__arena memory;
     /* Stored by floor 6: finds the route; runs the view (afterwards there is
        an answer, or req->task sleeps); makes an answer of a view's result. */
@@ -13803,21 +13877,42 @@ typedef enum aw__node_kind {
     AW__N_TEXT, AW__N_INT, AW__N_FLOAT, AW__N_SEGMENT, AW__N_PATH
 } aw__node_kind;
 
-/* One route at the end of its path; the names of what it captures. */
+/* One route at the end of its path. */
 typedef struct aw__target {
-    struct aw__target *next;
-    const aw_route *route;
+    aw_route route;             /* first; its whole path, all options */
+    struct aw__target *next;    /* at the same node */
+    struct aw__target *later;   /* in the order of the tables */
+    const struct aw__table *table;
+    const aw_view *view;        /* the route's own; NULL: there is none */
+    aw_view steps;              /* what stands for it when more is to run */
     int params;
-    const char *names[AW__PARAMS_MAX];
+    const char *names[AW__PARAMS_MAX];      /* of what it captures */
 } aw__target;
+
+/* A table of routes where it is mounted, and what holds for all of it. */
+typedef struct aw__table {
+    const struct aw__table *up;
+    const aw_route *rows;
+    const aw_view **before, **after;    /* in the order in which they run */
+    size_t befores, afters;
+    bool hooked;                /* there is something besides the views */
+    aw__target nowhere;         /* for a path that no route takes */
+} aw__table;
 
 typedef struct aw__node {
     struct aw__node *next, *child;
     aw__target *targets;
+    const aw__table *table;     /* the first that is mounted here */
     const char *text;           /* canonical; of AW__N_TEXT */
     size_t n;
     aw__node_kind kind;
 } aw__node;
+
+typedef struct aw__router {
+    aw__node *nodes;
+    aw__table *top;
+    aw__target *first, **last;  /* all routes */
+} aw__router;
 
 static bool aw__is_int(const char *p, size_t n)
 {
@@ -13835,7 +13930,8 @@ static bool aw__is_float(const char *p, size_t n)
     return i == n && i > dot + 1;
 }
 
-static bool aw__node_takes(const aw__node *node, const char *p, size_t n)
+static AW__INLINE bool aw__node_takes(const aw__node *node, const char *p,
+                                      size_t n)
 {
     switch (node->kind) {
         case AW__N_TEXT: return node->n == n && memcmp(node->text, p, n) == 0;
@@ -13864,12 +13960,12 @@ static const aw__target *aw__node_target(const aw__node *node, aw__search *s)
 {
     const aw__target *t, *get = NULL, *any = NULL;
     for (t = node->targets; t; t = t->next) {
-        const char *method = t->route->method;
+        const char *method = t->route.method;
         size_t n = strlen(method);
-        if (aw__method_is(t->route, s->method, s->method_len)) return t;
+        if (aw__method_is(&t->route, s->method, s->method_len)) return t;
         s->allowed |= 1u << aw__http_verb(method, n);
         if (method[0] == '*') any = t;
-        else if (aw__method_is(t->route, "GET", 3)) get = t;
+        else if (aw__method_is(&t->route, "GET", 3)) get = t;
     }
     if (get && s->req->head.verb == AW__HEAD) return get;
     return any ? any : s->any_method ? node->targets : NULL;
@@ -13967,40 +14063,33 @@ static aw__node *aw__node_child(aw__arena *a, aw__node **list,
     return node;
 }
 
-/* Adds a route. NULL, or what is wrong with it. */
-static const char *aw__route_add(aw__arena *a, aw__node **list,
-                                 const aw_route *route)
+/* Follows the pattern t->route.path to its last node, made where there is
+   none, and takes the names of the parameters. NULL, or what is wrong. */
+static const char *aw__route_node(aw__arena *a, aw__node **list, aw__target *t,
+                                  aw__node **out)
 {
-    aw__target *t = (aw__target *)aw__arena_get(a, sizeof *t);
-    const char *p = route->path;
-    if (!p || *p != '/') return "a path begins with /";
-    if (!route->view) return "it has no view";
-    if (!t) return "out of memory";
-    memset(t, 0, sizeof *t);
-    t->route = route;
-    for (;;) {
+    const char *p = t->route.path;
+    if (*p != '/') return "a path begins with /";
+    for (*out = NULL; *p; list = &(*out)->child) {
         const char *end = p + 1 + strcspn(p + 1, "/"), *name;
-        aw__node want, *node;
+        const size_t n = (size_t)(end - p - 1);
+        aw__node want;
+        int i;
         memset(&want, 0, sizeof want);
-        if (!aw__route_segment(p + 1, (size_t)(end - p - 1), &want, &name))
+        if (!aw__route_segment(p + 1, n, &want, &name))
             return "a parameter is a whole segment: /<name>/ or /<int:name>/";
         if (want.kind == AW__N_PATH && *end) return "<path:...> comes last";
         if (name && t->params == AW__PARAMS_MAX) return "too many parameters";
+        for (i = 0; name && i < t->params; i++)
+            if (strncmp(t->names[i], name, (size_t)(end - name)) == 0)
+                return "two parameters of one name";
         if (name) t->names[t->params++] = name;
-        else want.text = aw__route_text(a, p + 1, (size_t)(end - p - 1),
-                                        &want.n);
-        node = name || want.text ? aw__node_child(a, list, &want) : NULL;
-        if (!node) return "out of memory";
-        list = &node->child;
+        else want.text = aw__route_text(a, p + 1, n, &want.n);
+        *out = name || want.text ? aw__node_child(a, list, &want) : NULL;
+        if (!*out) return "out of memory";
         p = end;
-        if (*p) continue;
-        t->next = node->targets;
-        node->targets = t;
-        for (t = t->next; t; t = t->next)
-            if (strcmp(t->route->method, route->method) == 0)
-                return "there is another route for the same";
-        return NULL;
     }
+    return NULL;
 }
 
 /* >>floor6 app  Views, their results, the standard pages ------------------- */
@@ -14055,6 +14144,64 @@ static int aw__app_fate(aw_req *req, aw__search *search, const aw__node *all)
     return aw__app_slash(req, search, all) ? 308 : 404;
 }
 
+/* The table with the longest prefix of a path, and what its prefix captures:
+   a hook may ask for that. */
+typedef struct aw__nearest {
+    aw_req *req;
+    const aw__table *table;
+    int depth;
+    aw__param param[AW__PARAMS_MAX];
+} aw__nearest;
+
+static void aw__nearest_walk(const aw__node *node, size_t at, int params,
+                             int depth, aw__nearest *best)
+{
+    aw_req *req = best->req;
+    const char *slash = (const char *)memchr(req->path.p + at, '/',
+                                             req->path.n - at);
+    size_t end = slash ? (size_t)(slash - req->path.p) : req->path.n;
+    for (; node; node = node->next) {
+        int n = params;
+        if (node->kind == AW__N_PATH ||
+            !aw__node_takes(node, req->path.p + at, end - at)) continue;
+        if (node->kind != AW__N_TEXT) {
+            req->param[n].at = (uint16_t)at;
+            req->param[n++].n = (uint16_t)(end - at);
+        }
+        if (node->table && depth > best->depth) {
+            best->table = node->table;
+            best->depth = depth;
+            memcpy(best->param, req->param, sizeof best->param);
+        }
+        if (end < req->path.n)
+            aw__nearest_walk(node->child, end + 1, n, depth + 1, best);
+    }                                                   /* recursion */
+}
+
+/* The request is the target's. */
+static AW__INLINE void aw__app_found(aw_req *req, const aw__target *t)
+{
+    int i;
+    req->route = &t->route;
+    req->params = (uint8_t)t->params;
+    for (i = 0; i < t->params; i++) req->param[i].name = t->names[i];
+}
+
+/* No route takes the request; what its table does about that may be more than
+   a standard page. A path that could not be read is not shown to anybody. */
+static void aw__app_nowhere(aw_req *req, bool readable)
+{
+    const aw__router *router = req->loop->server->router;
+    aw__nearest best;
+    best.req = req;
+    best.table = router->top;
+    best.depth = 0;
+    if (readable) aw__nearest_walk(router->nodes, 1, 0, 1, &best);
+    else req->path = req->query = aw__slice("", 0);
+    if (best.depth) memcpy(req->param, best.param, sizeof best.param);
+    aw__app_found(req, &best.table->nowhere);
+}
+
 /* A view that takes a parameter for a file's name must not be led out by one
    that decodes to "a/../b": %2F separates here, and dot-segments are refused.
    The path is canonical, so no other escape can hide one. */
@@ -14072,13 +14219,24 @@ static bool aw__app_climbs(aw_slice path)
     return false;
 }
 
+/* C would see the text end there: what follows must not be lost silently. */
+static bool aw__query_has_nul(aw_slice query)
+{
+    const char *p = query.p, *end = p + query.n;
+    while ((p = (const char *)memchr(p, '%', (size_t)(end - p))) != NULL)
+        if (aw__url_escape(p++, end) == 0) return true;
+    return false;
+}
+
 static int aw__app_path(aw_req *req)
 {
     const aw__head *h = &req->head;
     size_t n;
     char *to;
-    if (aw__url_split(req->base + h->path, h->path_len, &req->path,
-                      &req->query)) return 0;
+    bool canonical = aw__url_split(req->base + h->path, h->path_len,
+                                   &req->path, &req->query);
+    if (req->query.n && aw__query_has_nul(req->query)) return 400;
+    if (canonical) return 0;
     to = (char *)aw_alloc(req, req->path.n + 1);
     if (!to) return 503;
     if (aw__url_path(to, req->path.p, req->path.n, &n) < 0) return 400;
@@ -14088,11 +14246,10 @@ static int aw__app_path(aw_req *req)
 
 static void aw__app_route(aw_req *req)
 {
-    const aw__node *all = req->loop->server->routes;
+    const aw__node *all = req->loop->server->router->nodes;
     const aw__head *h = &req->head;
     const aw__target *found;
     aw__search search;
-    int i;
     memset(&search, 0, sizeof search);
     search.req = req;
     search.method = req->base + h->method;
@@ -14101,19 +14258,22 @@ static void aw__app_route(aw_req *req)
         req->base[h->path] == '*') {
         req->fate = 204;
         aw__app_allow(req, 0x3f);
+    } else if (h->verb == AW__CONNECT) {
+        req->fate = 501;                            /* RFC 9110 9.3.6 */
+    } else {
+        req->fate = (int16_t)aw__app_path(req);
+    }
+    if (req->fate) {
+        aw__app_nowhere(req, false);
         return;
     }
-    if (h->verb == AW__CONNECT) req->fate = 501;   /* RFC 9110 9.3.6 */
-    else req->fate = (int16_t)aw__app_path(req);
-    if (req->fate) return;
     found = aw__route_walk(all, 1, 0, &search);
-    if (!found) {
-        req->fate = (int16_t)aw__app_fate(req, &search, all);
+    if (found) {
+        aw__app_found(req, found);
         return;
     }
-    req->route = found->route;
-    req->params = (uint8_t)found->params;
-    for (i = 0; i < found->params; i++) req->param[i].name = found->names[i];
+    req->fate = (int16_t)aw__app_fate(req, &search, all);
+    aw__app_nowhere(req, true);
 }
 
 static void aw__put_escaped(aw__buf *b, const char *text)
@@ -14141,7 +14301,7 @@ static void aw__page_debug(aw__buf *b, const aw_req *req, int rc,
     char text[64];
     int i;
     aw__put_text(b, "<pre>");
-    if (req->route) {
+    if (req->route && req->route->view) {
         aw__put_text(b, "view ");
         aw__put_escaped(b, req->route->view->name);
         aw__put_text(b, " of ");
@@ -14247,12 +14407,11 @@ static int aw__status_of(int rc)
 }
 
 /* Says in the log what went wrong with a view. */
-static void aw__app_complain(const aw_req *req, int rc, const aw__task *t)
+static void aw__app_complain(const aw_req *req, const aw_view *view, int rc,
+                             const aw__task *t)
 {
     char what[200];
-    snprintf(what, sizeof what, "view %s (%s)",
-             req->route ? req->route->view->name : "?",
-             req->route ? req->route->view->file : "?");
+    snprintf(what, sizeof what, "view %s (%s)", view->name, view->file);
     if (rc < 0 && t) aw__log_error(t, what, rc);
     else if (rc < 0) aw__log(req->loop, AW_LOG_ERROR, "%s: %s (%d)", what,
                              aw_strerror(rc), rc);
@@ -14260,24 +14419,38 @@ static void aw__app_complain(const aw_req *req, int rc, const aw__task *t)
                  "(aw_text(...)), a status, or an error", what, rc);
 }
 
-/* Makes an answer of what the view returned. */
-static void aw__app_answer(aw_req *req, int rc, const aw__task *t)
+/* True when the view has answered, and says with which status. */
+static bool aw__app_answered(aw_req *req, int rc)
+{
+    if (rc < 200 || rc > 599 || !(req->flags & AW__ANSWERED)) return false;
+    req->status = (int16_t)rc;
+    return true;
+}
+
+/* The status of the page that is to be made, for the view did not answer. */
+static int aw__app_status(const aw_req *req, const aw_view *view, int rc,
+                          const aw__task *t)
 {
     int status = rc < 0 ? aw__status_of(rc) : rc;
     bool fits = status >= 200 && status <= 599;
-    if (fits && rc > 0 && (req->flags & AW__ANSWERED)) {
-        req->status = (int16_t)rc;
-        return;
-    }
     /* A status was meant, and an end that was asked for is no error. */
     if (!(fits && (rc > 0 || rc == AW_HTTP(status))) && rc != AW_ECANCELED)
-        aw__app_complain(req, rc, t);
-    aw__app_page(req, fits ? status : 500, rc, t ? t->trace : NULL);
+        aw__app_complain(req, view, rc, t);
+    return fits ? status : 500;
 }
 
+/* Makes an answer of what the view returned. */
+static void aw__app_answer(aw_req *req, int rc, const aw__task *t)
+{
+    if (aw__app_answered(req, rc)) return;
+    aw__app_page(req, aw__app_status(req, req->route->view, rc, t), rc,
+                 t ? t->trace : NULL);
+}
+
+/* What could not become a whole request is answered like this. */
 static void aw__app_result(aw_req *req, int rc)
 {
-    aw__app_answer(req, rc, NULL);
+    aw__app_page(req, aw__status_of(rc), rc, NULL);
 }
 
 static void aw__app_view_ended(aw__task *t)
@@ -14287,38 +14460,35 @@ static void aw__app_view_ended(aw__task *t)
     if (req->conn)
         aw__app_answer(req, cancelled ? AW_ECANCELED : t->ctx.rc, t);
     else if (t->ctx.rc < 0 && t->ctx.rc > AW_HTTP(0) && !cancelled)
-        aw__app_complain(req, t->ctx.rc, t);
+        aw__app_complain(req, req->route->view, t->ctx.rc, t);
     aw__view_done(req);
 }
 
-static void aw__app_handle(aw_req *req)
+static AW__INLINE int aw__view_plain(aw_req *req, const aw_view *view)
 {
     aw_loop *l = req->loop;
-    const aw_view *view = req->route ? req->route->view : NULL;
-    aw__task *t;
     int rc;
-    if (!view) {
-        aw__app_page(req, req->fate, 0, NULL);
-    } else if (view->plain) {
-        l->idle.req = req;
-        rc = view->plain(&l->idle.ctx, req);
-        l->idle.req = NULL;
-        if (l->idle.chunk) aw__task_put(&l->idle, NULL);
-        aw__app_answer(req, rc, NULL);
-    } else {
-        /* The one argument of a view's frame is its request. */
-        t = aw__task_new(l, view->fn, &req, false, &rc);
-        if (!t) {
-            aw__app_answer(req, rc, NULL);
-            return;
-        }
-        t->ctx.flags |= AW__VIEW_TASK;
-        aw__req_keep(t, req);
-        req->task = t;
-        if (AW__UNLIKELY(l->on_suspend != NULL))
-            l->chaos.victim = aw__handle(t);
-        aw__resume(t);
-    }
+    l->idle.req = req;
+    rc = view->plain(&l->idle.ctx, req);
+    l->idle.req = NULL;
+    if (l->idle.chunk) aw__task_put(&l->idle, NULL);
+    return rc;
+}
+
+/* Makes the task of the request's view and runs it: it may have ended
+   afterwards. 0, or why there is none. */
+static int aw__view_start(aw_req *req, const aw_fn *fn, const void *args)
+{
+    aw_loop *l = req->loop;
+    int rc;
+    aw__task *t = aw__task_new(l, fn, args, false, &rc);
+    if (!t) return rc;
+    t->ctx.flags |= AW__VIEW_TASK;
+    aw__req_keep(t, req);
+    req->task = t;
+    if (AW__UNLIKELY(l->on_suspend != NULL)) l->chaos.victim = aw__handle(t);
+    aw__resume(t);
+    return 0;
 }
 
 void *aw_data(aw_req *req)
@@ -14349,7 +14519,200 @@ const char *aw_peer(aw_req *req)
     return aw_strdup(req, aw__peer_host(&req->conn->peer, text));
 }
 
-/* >>floor6 run  Serving, stopping, signals --------------------------------- */
+/* >>floor6 hooks  What runs around a view, and in place of error pages ----- */
+
+/* BEFORE     hooks, until one answers        -> VIEW, or what it said: PAGE
+   VIEW       the view itself                 its result -> PAGE
+   PAGE       an error view, if there is one  -> AFTER
+   AFTER      hooks; whatever went before     -> the end
+
+   The steps of a request run one after the other, the plain ones as plain
+   calls. The first async one gets a task, in which it and all later ones run:
+   their frames are awaited in turn by one that holds the state. */
+typedef struct aw__steps {
+    const aw_view *view;        /* the one that runs now; NULL: all have */
+    int stage, rc;
+    size_t at;                  /* the next hook */
+    int page;                   /* PAGE: the status */
+    int64_t due;                /* the end of the time for BEFORE and VIEW, or
+                                   for PAGE and AFTER */
+} aw__steps;
+
+enum { AW__BEFORE, AW__VIEW, AW__PAGE, AW__AFTER };
+
+/* How long the steps of these stages have from now on. */
+static void aw__steps_stage(aw__steps *s, const aw_req *req, int stage)
+{
+    int64_t ms = req->route->timeout_ms, now = req->loop->now;
+    if (stage == AW__BEFORE || stage == AW__PAGE)
+        s->due = ms == AW_FOREVER ? ms : now + ms;
+    s->stage = stage;
+    s->at = 0;
+}
+
+/* What is left of it, for the await of the next step. */
+static int64_t aw__steps_left(const aw__steps *s, const aw_req *req)
+{
+    return s->due == AW_FOREVER ? AW_FOREVER : s->due - req->loop->now;
+}
+
+static const aw__target *aw__req_target(const aw_req *req)
+{
+    return (const aw__target *)(const void *)req->route;
+}
+
+/* The view that makes the page for a status: the innermost table's. */
+static const aw_view *aw__page_view(const aw__table *table, int status)
+{
+    for (; table; table = table->up) {
+        const aw_view *any = NULL;
+        const aw_route *r;
+        for (r = table->rows; r && r->method; r++) {
+            if (r->kind != AW_ROW_ERROR) continue;
+            if (r->status == status) return r->view;
+            if (r->status == AW_ANY_ERROR) any = r->view;
+        }
+        if (any) return any;
+    }
+    return NULL;
+}
+
+/* A step was cut off because the time of the view was over: RFC 9110 15.6.4
+   fits; a 504 would blame another server. */
+static int aw__steps_late(const aw__steps *s, const aw_req *req, int rc)
+{
+    if (rc != AW_EDEADLINE || aw__steps_left(s, req) > 0) return rc;
+    aw__log(req->loop, AW_LOG_ERROR, "view %s (%s): not done within its "
+            "timeout_ms (%lld)", s->view->name, s->view->file,
+            (long long)req->route->timeout_ms);
+    return AW_HTTP(503);
+}
+
+/* The result of BEFORE hooks or the view is there: the page it asks for is
+   made, unless a view does that, which is given then. */
+static const aw_view *aw__steps_page(aw__steps *s, aw_req *req, int rc,
+                                     const aw__task *t)
+{
+    const aw__target *target = aw__req_target(req);
+    const aw_view *view = NULL;
+    int page;
+    if (aw__app_answered(req, rc)) return NULL;
+    page = aw__app_status(req, s->view, rc, t);
+    if (page >= 400) view = aw__page_view(target->table, page);
+    if (!view) aw__app_page(req, page, rc, t ? t->trace : NULL);
+    if (!view) return NULL;
+    /* What was said of another answer does not hold for the page. */
+    aw__header_remove(req, "Content-Type");
+    aw__header_remove(req, "Content-Encoding");
+    req->flags &= (uint8_t)~AW__ANSWERED;
+    (void)aw_status(req, page);
+    s->page = page;
+    return view;
+}
+
+/* An error view or an AFTER hook has said something; its failure is answered
+   with the standard page, so that there is no loop. */
+static void aw__steps_judge(aw__steps *s, aw_req *req, int rc,
+                            const aw__task *t)
+{
+    int page;
+    if (aw__app_answered(req, rc)) return;
+    page = aw__app_status(req, s->view, rc, t);
+    if (s->stage == AW__PAGE && rc <= 0) page = s->page;
+    aw__app_page(req, page, rc, t ? t->trace : NULL);
+}
+
+/* The step before has ended with rc: which is next? */
+static const aw_view *aw__steps_next(aw__steps *s, aw_req *req, int rc,
+                                     const aw__task *t)
+{
+    const aw__target *target = aw__req_target(req);
+    const aw__table *table = target->table;
+    rc = aw__steps_late(s, req, rc);
+    if (s->stage == AW__BEFORE && rc == 0) {
+        req->flags &= (uint8_t)~AW__ANSWERED;
+        if (req->path.n && s->at < table->befores)
+            return table->before[s->at++];
+        aw__steps_stage(s, req, AW__VIEW);
+        if (target->view) return target->view;
+        rc = AW_HTTP(req->fate);
+    }
+    if (s->stage <= AW__VIEW) {
+        const aw_view *view = aw__steps_page(s, req, rc, t);
+        aw__steps_stage(s, req, AW__PAGE);
+        if (view) return view;
+    } else if (s->stage == AW__PAGE || rc != 0) {
+        aw__steps_judge(s, req, rc, t);
+    }
+    if (s->stage == AW__PAGE) {
+        aw__steps_stage(s, req, AW__AFTER);
+        (void)aw_status(req, req->status);  /* a new answer keeps it */
+    }
+    return s->at < table->afters ? table->after[s->at++] : NULL;
+}
+
+/* The step before has ended with rc. False: there is none left. */
+static bool aw__steps_go(aw__steps *s, aw_req *req, int rc, const aw__task *t)
+{
+    s->view = req->conn ? aw__steps_next(s, req, rc, t) : NULL;
+    s->rc = req->conn ? req->status : rc;
+    return s->view != NULL;
+}
+
+AW_ASYNC(aw__steps_task, (aw_req *req; aw__steps steps;), int rc;)
+{
+    AW_BEGIN {
+        do {
+            if (self->steps.view->plain)
+                self->rc = self->steps.view->plain(aw_t, self->req);
+            else
+                AW_AWAIT_FOR_TO(aw__steps_left(&self->steps, self->req),
+                                self->rc, aw_call,
+                                aw__bind(aw_t, self->steps.view->fn,
+                                         &self->req));
+        } while (aw__steps_go(&self->steps, self->req, self->rc,
+                              (aw__task *)(void *)aw_t));
+        AW_RETURN(self->steps.rc);
+    }
+}
+
+/* Runs the steps of a request as far as they are plain. */
+static void aw__steps_run(aw_req *req)
+{
+    aw__steps s;
+    int rc = 0;
+    memset(&s, 0, sizeof s);
+    aw__steps_stage(&s, req, AW__BEFORE);
+    while (aw__steps_go(&s, req, rc, NULL)) {
+        if (s.view->plain) {
+            rc = aw__view_plain(req, s.view);
+            continue;
+        }
+        rc = aw__view_start AW__CALL((req, ), aw__steps_task, req, s);
+        if (rc == 0) return;
+    }
+}
+
+static void aw__app_handle(aw_req *req)
+{
+    const aw_view *view = req->route->view;
+    int rc;
+    if (view && view->plain) {
+        aw__app_answer(req, aw__view_plain(req, view), NULL);
+    } else if (view && view->fn) {
+        /* The one argument of a view's frame is its request. */
+        rc = aw__view_start(req, view->fn, &req);
+        if (rc < 0) aw__app_answer(req, rc, NULL);
+    } else if (view) {
+        aw__steps_run(req);
+    } else {
+        aw__app_page(req, req->fate, 0, NULL);
+    }
+}
+
+/* >>floor6 tables  From tables of routes to one tree ----------------------- */
+
+enum { AW__MOUNTS_DEEP = 16 };
 
 static size_t aw__limit(size_t value, size_t otherwise)
 {
@@ -14362,6 +14725,181 @@ static int64_t aw__limit_ms(int64_t value, int64_t otherwise)
     if (value == 0) return otherwise;
     return value < 0 || value > AW_FOREVER / 2 ? AW_FOREVER : value;
 }
+
+/* Says what is wrong with a row. */
+static bool aw__row_wrong(const aw__server *s, const aw_route *row,
+                          const char *path, const char *why)
+{
+    aw__log(s->loop, AW_LOG_ERROR, "asyncweb: route %s %s: %s", row->method,
+            path ? path : "(NULL)", why);
+    return false;
+}
+
+static const char *aw__path_join(aw__arena *a, const char *prefix,
+                                 const char *path)
+{
+    const size_t n = strlen(prefix), len = strlen(path) + 1;
+    char *whole = (char *)aw__arena_get(a, n + len);
+    if (!whole) return NULL;
+    memcpy(whole, prefix, n);
+    memcpy(whole + n, path, len);
+    return whole;
+}
+
+/* Options that a row does not have are those of what it stands in. */
+static void aw__options_inherit(aw_route *row, const aw_route *from)
+{
+    if (!row->max_body) row->max_body = from->max_body;
+    if (!row->half_close) row->half_close = from->half_close;
+    if (!row->timeout_ms) row->timeout_ms = from->timeout_ms;
+    else row->timeout_ms = aw__limit_ms(row->timeout_ms, 0);
+}
+
+/* A target that has more to run than its view gets a view that is neither
+   plain nor async: its steps. */
+static void aw__target_steps(aw__target *t)
+{
+    bool timed = t->view && t->view->fn && t->route.timeout_ms != AW_FOREVER;
+    if (!t->table->hooked && !timed) return;
+    t->steps.name = t->view ? t->view->name : "(no route)";
+    t->steps.file = t->view ? t->view->file : "asyncweb.h";
+    t->route.view = &t->steps;
+}
+
+/* A row's own copy, at its place. NULL, with *wrong: out of memory or a path
+   that is none. */
+static aw__target *aw__target_new(aw__server *s, const aw__table *table,
+                                  const aw_route *row, const char **wrong)
+{
+    aw__arena *a = &s->memory;
+    aw__target *t = (aw__target *)aw__arena_get(a, sizeof *t);
+    *wrong = row->path ? "out of memory" : "it has no path";
+    if (!row->path || !t) return NULL;
+    memset((void *)t, 0, sizeof *t);
+    t->route = *row;
+    t->route.path = aw__path_join(a, table->nowhere.route.path, row->path);
+    if (!t->route.path) return NULL;
+    t->table = table;
+    aw__options_inherit(&t->route, &table->nowhere.route);
+    *wrong = NULL;
+    return t;
+}
+
+static bool aw__route_add(aw__server *s, const aw__table *table,
+                          const aw_route *row)
+{
+    const char *wrong;
+    aw__router *router = s->router;
+    aw__target *t = aw__target_new(s, table, row, &wrong), *other;
+    aw__node *node = NULL;
+    if (!t) return aw__row_wrong(s, row, row->path, wrong);
+    wrong = row->view ? aw__route_node(&s->memory, &router->nodes, t, &node)
+        : "it has no view";
+    for (other = node && !wrong ? node->targets : NULL; other;
+         other = other->next)
+        if (strcmp(other->route.method, row->method) == 0)
+            wrong = "there is another route for the same";
+    if (wrong) return aw__row_wrong(s, row, t->route.path, wrong);
+    t->view = row->view;
+    t->next = node->targets;
+    node->targets = t;
+    *router->last = t;
+    router->last = &t->later;
+    aw__target_steps(t);
+    return true;
+}
+
+/* Checks the rows that are neither routes nor mounts, and counts them. */
+static const char *aw__table_count(aw__table *t)
+{
+    const aw_route *r, *q;
+    for (r = t->rows; r && r->method; r++) {
+        if (r->kind == AW_ROW_ROUTE || r->kind == AW_ROW_MOUNT) continue;
+        if (!r->view) return "it has no view";
+        t->hooked = true;
+        t->befores += r->kind == AW_ROW_BEFORE;
+        t->afters += r->kind == AW_ROW_AFTER;
+        if (r->kind != AW_ROW_ERROR) continue;
+        if (r->status && (r->status < 400 || r->status > 599))
+            return "an error has a status from 400 to 599";
+        for (q = t->rows; q < r; q++)
+            if (q->kind == AW_ROW_ERROR && q->status == r->status)
+                return "there is another one for the same status";
+    }
+    return NULL;
+}
+
+/* The hooks that run for a table, its own and those of the tables around
+   it. False: out of memory. */
+static bool aw__table_hooks(aw__server *s, aw__table *t)
+{
+    const aw__table *up = t->up;
+    const size_t befores = up ? up->befores : 0, afters = t->afters;
+    const aw_route *r;
+    size_t b = 0, a = afters, i;
+    t->befores += befores;
+    t->afters += up ? up->afters : 0;
+    if (up && up->hooked) t->hooked = true;
+    t->before = (const aw_view **)aw__arena_get(
+        &s->memory, (t->befores + t->afters + 1) * sizeof *t->before);
+    if (!t->before) return false;
+    t->after = t->before + t->befores;
+    for (; b < befores; b++) t->before[b] = up->before[b];
+    for (r = t->rows; r && r->method; r++) {
+        if (r->kind == AW_ROW_BEFORE) t->before[b++] = r->view;
+        if (r->kind == AW_ROW_AFTER) t->after[--a] = r->view;
+    }
+    for (i = afters; i < t->afters; i++) t->after[i] = up->after[i - afters];
+    return true;
+}
+
+/* Enters a table: `row` mounts it in the table `up`. */
+static bool aw__table_add(aw__server *s, const aw__table *up,
+                          const aw_route *row, int depth)
+{
+    aw__table *t = (aw__table *)aw__arena_get(&s->memory, sizeof *t);
+    const char *wrong = NULL, *path = row->path;
+    const aw_route *r;
+    aw__target *at;
+    aw__node *node = NULL;
+    if (!t) return aw__row_wrong(s, row, path, "out of memory");
+    memset((void *)t, 0, sizeof *t);
+    t->up = up;
+    t->rows = row->routes;
+    at = &t->nowhere;
+    if (up) {
+        aw__target *made = aw__target_new(s, up, row, &wrong);
+        if (made) *at = *made;
+    } else {
+        at->route = *row;
+        s->router->top = t;
+    }
+    at->table = t;
+    if (!wrong && depth > AW__MOUNTS_DEEP)
+        wrong = "mounted too deep: within itself?";
+    if (!wrong && strcmp(path, "/") == 0)
+        at->route.path = up ? up->nowhere.route.path : "";
+    else if (!wrong && *path && path[strlen(path) - 1] == '/')
+        wrong = "a prefix does not end with /";
+    if (!wrong && *path && at->route.path[0])
+        wrong = aw__route_node(&s->memory, &s->router->nodes, at, &node);
+    if (!wrong && node && node->kind == AW__N_PATH)
+        wrong = "<path:...> comes last";
+    if (wrong) return aw__row_wrong(s, row, path, wrong);
+    if (node && !node->table) node->table = t;
+    wrong = aw__table_count(t);
+    if (wrong) return aw__row_wrong(s, row, path, wrong);
+    if (!aw__table_hooks(s, t))
+        return aw__row_wrong(s, row, path, "out of memory");
+    aw__target_steps(at);
+    for (r = t->rows; r && r->method; r++)
+        if (r->kind == AW_ROW_ROUTE ? !aw__route_add(s, t, r)
+            : r->kind == AW_ROW_MOUNT && !aw__table_add(s, t, r, depth + 1))
+            return false;                               /* recursion */
+    return true;
+}
+
+/* >>floor6 run  Serving, stopping, signals --------------------------------- */
 
 static void aw__config_defaults(aw_config *c)
 {
@@ -14377,6 +14915,7 @@ static void aw__config_defaults(aw_config *c)
     c->body_ms = aw__limit_ms(c->body_ms, 30000);
     c->idle_ms = aw__limit_ms(c->idle_ms, 15000);
     c->write_ms = aw__limit_ms(c->write_ms, 30000);
+    c->view_ms = aw__limit_ms(c->view_ms, AW_FOREVER);
     c->drain_ms = aw__limit_ms(c->drain_ms, 10000);
     if (!c->max_connections) {
         /* Views need descriptors, too. */
@@ -14389,15 +14928,17 @@ static void aw__config_defaults(aw_config *c)
 /* Compiles the routes; says what is wrong with one. */
 static bool aw__server_routes(aw__server *s)
 {
-    const aw_route *r;
-    for (r = s->config.routes; r && r->method; r++) {
-        const char *wrong = aw__route_add(&s->memory, &s->routes, r);
-        if (!wrong) continue;
-        aw__log(s->loop, AW_LOG_ERROR, "asyncweb: route %s %s: %s", r->method,
-                r->path ? r->path : "(NULL)", wrong);
-        return false;
-    }
-    return true;
+    aw_route top;
+    memset((void *)&top, 0, sizeof top);
+    top.method = "";
+    top.path = "";
+    top.timeout_ms = s->config.view_ms;
+    top.routes = s->config.routes;
+    s->router = (aw__router *)aw__arena_get(&s->memory, sizeof *s->router);
+    if (!s->router) return false;
+    memset(s->router, 0, sizeof *s->router);
+    s->router->last = &s->router->first;
+    return aw__table_add(s, NULL, &top, 0);
 }
 
 static void aw__server_free(aw_loop *l)
@@ -14579,13 +15120,13 @@ static int aw__signals_stop(aw_loop *l)
 static void aw__run_banner(const aw__server *s)
 {
     const aw_config *c = &s->config;
-    const aw_route *r;
+    const aw__target *t;
     bool six = strchr(c->host, ':') != NULL;
     aw__log(s->loop, AW_LOG_INFO, "asyncweb: http://%s%s%s:%d (Ctrl-C stops)",
             six ? "[" : "", c->host, six ? "]" : "", s->port);
-    for (r = c->debug ? c->routes : NULL; r && r->method; r++)
-        aw__log(s->loop, AW_LOG_INFO, "  %-7s %-30s %s%s", r->method, r->path,
-                r->view->fn ? "async " : "", r->view->name);
+    for (t = c->debug ? s->router->first : NULL; t; t = t->later)
+        aw__log(s->loop, AW_LOG_INFO, "  %-7s %-30s %s%s", t->route.method,
+                t->route.path, t->view->fn ? "async " : "", t->view->name);
 }
 
 /* Lets what is under way finish, for drain_ms at most. */
