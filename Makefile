@@ -26,6 +26,7 @@ help:
 	@echo 'make matrix     compile with every compiler, standard and option'
 	@echo 'make live       many clients, a stop under load, system calls: real time'
 	@echo 'make fuzz       look for inputs that break it, SECONDS=10 a target'
+	@echo 'make coverage   which lines and branches the tests reach'
 	@echo 'make house      check the form of asyncweb.h'
 	@echo 'make clean      remove build/'
 
@@ -56,6 +57,9 @@ house:
 fuzz:
 	@bash tests/fuzz.sh $(SECONDS)
 
+coverage:
+	@bash tests/coverage.sh
+
 live:
 	@bash tests/live.sh
 
@@ -80,18 +84,17 @@ build/fuzz/targets.h: always
 	@mkdir -p build/fuzz
 	@for t in $(fuzz_names); do \
 	    echo "#define LLVMFuzzerTestOneInput fuzz_$$t"; \
-	    echo "#include \"tests/fuzz/$$t.c\""; \
+	    echo "#include \"../../tests/fuzz/$$t.c\""; \
 	    echo '#undef LLVMFuzzerTestOneInput'; \
 	done >$@.new
 	@echo '#define FUZZ_TARGETS(X) $(foreach t,$(fuzz_names),X($t))' >>$@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 $(out)/fuzz_seeds: build/fuzz/targets.h $(fuzz_files)
-$(out)/fuzz_seeds: CFLAGS += -I.
 
 build/fuzz/all: tests/fuzz_seeds.c build/fuzz/targets.h $(fuzz_files) \
     asyncweb.h
-	clang -std=c99 -g -O1 -DFUZZER -I. -fno-sanitize-recover=all \
+	clang -std=c99 -g -O1 -DFUZZER -fno-sanitize-recover=all \
 	    -fsanitize=fuzzer,address,undefined $< -o $@
 
 $(out)/%: tests/%.c $(wildcard tests/*.h) asyncweb.h $(out)/flags
@@ -104,5 +107,5 @@ $(out)/flags:
 	    echo '$(sanitize)'; else \
 	    echo 'notice: $(CC) has no sanitizers here, going without' >&2; fi >$@
 
-.PHONY: help run examples test valgrind fuzz matrix live house clean programs \
-    always
+.PHONY: help run examples test valgrind fuzz coverage matrix live house clean \
+    programs always

@@ -7,7 +7,7 @@
 #include "test.h"
 #endif
 #include <dirent.h>
-#include "build/fuzz/targets.h"
+#include "../build/fuzz/targets.h"
 
 #ifdef FUZZER
 
