@@ -50,7 +50,7 @@ CONTENTS (search for the tag)
                   conditions, ranges, forms, cookies, addresses, what proxies
                   say, WebSocket frames
   >>floor3        loop: timers, poller, tasks, awaitables, threads
-  >>floor4        transport: sockets, names, streams
+  >>floor4        transport: sockets, where to listen, names, streams
   >>floor5        protocols: client, requests, answers, server connections
   >>floor6        framework: router, application, run, test
 
@@ -1078,7 +1078,7 @@ bool aw_header_at(aw_req *req, size_t i, const char **name,
 /* The whole body; .p is NUL-terminated, and "" for none. */
 aw_slice aw_body(aw_req *req);
 
-/* "127.0.0.1", "::1", or "" in memory. */
+/* "127.0.0.1", "::1"; "unix:" of a UNIX socket; "" when it has gone. */
 const char *aw_peer(aw_req *req);
 
 /* Memory of the request's, aligned to 16; AW_NEW(req, T) is zeroed. */
@@ -1389,11 +1389,26 @@ enum {
     {.method = m, .view = &aw_view_##v, .kind = k, .status = s}
 
 /* How an application runs. Zero is the default; AW_OFF switches a limit
-   off. Times are milliseconds, sizes bytes. */
+   off. Times are milliseconds, sizes bytes.
+
+   listen: where, separated by blanks, 32 sockets at most:
+     127.0.0.1:80  [::1]:80    one socket each, of IPv4 or of IPv6 only; port 0
+                               is a free one
+     localhost:80  *:80        two: IPv4 and, where the machine has it, IPv6
+     unix:/run/app.sock        made with unix_mode, removed at the stop. One
+                               that nobody answers on (its process died) is
+                               replaced; any other file there is AW_EADDRINUSE
+     systemd  systemd:NAME     what the parent process opened, all or those of
+                               that name (LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES;
+                               the three are then removed from the environment);
+                               AW_ENOENT: nothing, or AW_EINVAL: no stream socket
+                               that listens, was passed */
 typedef struct aw_config {
     const aw_route *routes AW__OPT;
     const char *host AW__OPT;       /* "127.0.0.1"; "::" is every address */
     int port AW__OPT;               /* 5000; AW_ANY_PORT */
+    const char *listen AW__OPT;     /* instead of both: see above */
+    int unix_mode AW__OPT;          /* of UNIX sockets, 0660; else by umask */
     bool debug AW__OPT;             /* tell clients what went wrong, check */
     void *data AW__OPT;             /* AW_STATE */
     int (*on_start)(aw_loop *loop, void *data) AW__OPT; /* < 0: do not start */
@@ -1428,7 +1443,8 @@ int aw_run_config(aw_config config);
    0; AW_EBUSY: the loop serves already; AW_EINVAL: a route or the port is
    wrong (logged); AW_EADDRNOTAVAIL: host is no address of this machine (names
    but "localhost" are not looked up); AW_EADDRINUSE, AW_EACCES, AW_EMFILE,
-   AW_ENOMEM. Awaits: no. aw_serve_port: the one it listens at.
+   AW_ENOMEM. Awaits: no. aw_serve_port: the one it listens at, of several the
+   first; 0 when that is a UNIX socket.
    aw_serve_stop begins the drain: nobody is accepted any more, answers say
    Connection: close, idle connections end, one that has not said anything yet
    has 250 ms. It may be called in a view; aw_run then drains and returns. */
@@ -1596,8 +1612,10 @@ int aw_test_close(aw_test *t);
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -1614,7 +1632,6 @@ int aw_test_close(aw_test *t);
 #include <sys/epoll.h>
 #else
 #include <sys/event.h>
-#include <sys/stat.h>
 #include <sys/time.h>
 #endif
 #if defined(__linux__)
@@ -1831,6 +1848,7 @@ typedef union aw__sys_address {
     struct sockaddr any;
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
+    struct sockaddr_un un;
 } aw__sys_address;
 
 /* BSD and macOS have it as a socket option instead, if at all. */
@@ -9567,6 +9585,9 @@ static aw__address aw__address_from(const aw__sys_address *from)
         a.port = ntohs(from->v6.sin6_port);
         a.scope = from->v6.sin6_scope_id;
         memcpy(a.bytes, &from->v6.sin6_addr, 16);
+        aw__address_unmap(&a);
+    } else if (from->any.sa_family == AF_UNIX) {
+        a.family = AW__UNIX;
     }
     return a;
 }
@@ -10237,6 +10258,308 @@ static int aw__io_accept(aw_loop *l, int listener, aw__address *peer)
     (void)aw__sys_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 #endif
     return fd;
+}
+
+/* >>floor4 doors  Where a server listens: TCP, UNIX sockets, inherited ones  */
+
+typedef struct aw__door {
+    int fd;                     /* -1: closed */
+    aw__address at;
+    char *path;                 /* of a UNIX socket */
+    bool ours;                  /* this file is removed at the end... */
+    dev_t device;               /* ...if it is still the one we made */
+    ino_t inode;
+} aw__door;
+
+enum { AW__DOORS = 32, AW__INHERITED = 3 };     /* SD_LISTEN_FDS_START */
+
+typedef struct aw__doors {
+    aw_loop *loop;
+    aw__arena *memory;          /* of paths */
+    int mode;                   /* permissions of UNIX sockets; 0: by umask */
+    int count;
+    bool inherits;              /* the environment was asked */
+    aw__door at[AW__DOORS];
+} aw__doors;
+
+/* Not so when somebody has put another one in its place. While our socket is
+   open its inode cannot be another file's, so this comes before closing. */
+static void aw__door_remove(const aw__door *d)
+{
+    struct stat now;
+    if (d->ours && lstat(d->path, &now) == 0 && now.st_dev == d->device &&
+        now.st_ino == d->inode) (void)unlink(d->path);
+}
+
+static void aw__door_close(aw__doors *x, int i)
+{
+    aw__door *d = &x->at[i];
+    if (d->fd < 0) return;
+    aw__door_remove(d);
+    aw__io_close(x->loop, d->fd);
+    d->fd = -1;
+}
+
+static void aw__doors_close(aw__doors *x)
+{
+    int i;
+    for (i = 0; i < x->count; i++) aw__door_close(x, i);
+}
+
+/* One more; NULL: there are too many. */
+static aw__door *aw__door_new(aw__doors *x)
+{
+    aw__door *d = x->count < AW__DOORS ? &x->at[x->count] : NULL;
+    if (!d) return NULL;
+    memset(d, 0, sizeof *d);
+    d->fd = -1;
+    return d;
+}
+
+/* At the address of one family. 0 or an error. */
+static int aw__door_tcp(aw__doors *x, const aw__address *at)
+{
+    aw__door *d = aw__door_new(x);
+    int port = 0, rc;
+    if (!d) return AW_ETOOBIG;
+    d->at = *at;
+    rc = aw__io_listen(x->loop, at, &d->fd, &port);
+    d->at.port = (uint16_t)port;
+    if (rc == 0) x->count++;
+    return rc;
+}
+
+/* "localhost" and "*", every address, are two: one of IPv4 and one of IPv6, if
+   the machine has that. */
+static int aw__doors_tcp(aw__doors *x, const char *host, int port)
+{
+    static const char *const pairs[][2] = {{"127.0.0.1", "::1"},
+                                           {"0.0.0.0", "::"}};
+    const bool every = strcmp(host, "*") == 0;
+    const bool both = every || strcmp(host, "localhost") == 0;
+    const bool any = port == 0;
+    int i, rc = 0;
+    for (i = 0; i < (both ? 2 : 1); i++) {
+        aw__address at;
+        if (!aw__address_parse(both ? pairs[every][i] : host, port, &at))
+            return AW_EADDRNOTAVAIL;
+        rc = aw__door_tcp(x, &at);
+        if (i == 1 && (rc == AW_ENOTSUP || rc == AW_EADDRNOTAVAIL ||
+                       (rc == AW_EADDRINUSE && any))) return 0;
+        if (rc < 0) return rc;
+        port = x->at[x->count - 1].at.port;
+    }
+    return 0;
+}
+
+/* ---- UNIX sockets ---- */
+
+/* True: a process that is no more has left this socket behind. */
+static bool aw__unix_stale(const aw__sys_address *a)
+{
+    struct stat file;
+    bool stale;
+    int fd;
+    if (lstat(a->un.sun_path, &file) < 0 || !S_ISSOCK(file.st_mode))
+        return false;
+    fd = aw__sys_socket(AF_UNIX);
+    if (fd < 0) return false;
+    /* Anything else, a full backlog too, is somebody's answer. */
+    stale = aw__sys_connect(fd, a, sizeof a->un) < 0 && errno == ECONNREFUSED;
+    aw__sys_close(fd);
+    return stale;
+}
+
+/* Nobody gets in before listen(), so the mode is set in time. */
+static int aw__unix_bind(aw__doors *x, aw__door *d, const aw__sys_address *a)
+{
+    struct stat file;
+    int rc = aw__sys_bind(d->fd, a, sizeof a->un) < 0 ? aw__errno() : 0;
+    if (rc == AW_EADDRINUSE && aw__unix_stale(a)) {
+        (void)unlink(d->path);
+        rc = aw__sys_bind(d->fd, a, sizeof a->un) < 0 ? aw__errno() : 0;
+    }
+    if (rc < 0) return rc;
+    if (lstat(d->path, &file) < 0) return aw__errno();
+    d->device = file.st_dev;
+    d->inode = file.st_ino;
+    d->ours = true;
+    if (x->mode && chmod(d->path, (mode_t)x->mode) < 0) return aw__errno();
+    return aw__sys_listen(d->fd, AW__BACKLOG) < 0 ? aw__errno() : 0;
+}
+
+static int aw__doors_unix(aw__doors *x, aw_slice path)
+{
+    aw__door *d = aw__door_new(x);
+    aw__sys_address a;
+    int rc;
+    if (!d) return AW_ETOOBIG;
+    memset(&a, 0, sizeof a);
+    a.un.sun_family = AF_UNIX;
+    if (!path.n || path.n >= sizeof a.un.sun_path) {
+        aw__log(x->loop, AW_LOG_ERROR, "asyncweb: the path of a UNIX socket "
+                "has 1 to %d bytes, not %lu", (int)sizeof a.un.sun_path - 1,
+                (unsigned long)path.n);
+        return AW_EINVAL;
+    }
+    memcpy(a.un.sun_path, path.p, path.n);
+    d->path = aw__arena_text(x->memory, path.p, path.n);
+    if (!d->path) return AW_ENOMEM;
+    d->fd = aw__sys_socket(AF_UNIX);
+    if (d->fd < 0) return aw__errno();
+    d->at = aw__address_any(AW__UNIX, 0);
+    x->count++;
+    rc = aw__unix_bind(x, d, &a);
+    if (rc < 0) aw__door_close(x, --x->count);
+    return rc;
+}
+
+/* ---- sockets that the parent process has opened: systemd's protocol ---- */
+
+/* How many, from AW__INHERITED on; 0 when they were meant for another. */
+static int aw__inherited(void)
+{
+    const char *pid = getenv("LISTEN_PID"), *n = getenv("LISTEN_FDS");
+    char *end = NULL;
+    long count;
+    if (!pid || !n || strtol(pid, &end, 10) != (long)getpid() || *end)
+        return 0;
+    count = strtol(n, &end, 10);
+    return *end || count < 0 || count > INT_MAX - AW__INHERITED ? 0
+        : (int)count;
+}
+
+/* Whether fd is a stream socket that listens; says what else it is. */
+static int aw__inherited_check(aw_loop *l, int fd, aw__sys_address *a)
+{
+    int type = 0, listens = 1;
+    socklen_t n = sizeof type, m = sizeof listens;
+    const char *wrong = NULL;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0)
+        wrong = "is no socket";
+    else if (type != SOCK_STREAM)
+        wrong = "is no stream socket";
+    else if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &m) == 0 &&
+             !listens)
+        wrong = "does not listen: Accept=no is what is needed";
+    if (!wrong) return aw__sys_name(fd, a) < 0 ? aw__errno() : 0;
+    aw__log(l, AW_LOG_ERROR, "asyncweb: inherited descriptor %d %s", fd, wrong);
+    return AW_EINVAL;
+}
+
+static int aw__door_inherit(aw__doors *x, int fd)
+{
+    aw__door *d = aw__door_new(x);
+    aw__sys_address a;
+    int rc;
+    if (!d) return AW_ETOOBIG;
+    memset(&a, 0, sizeof a);
+    rc = aw__inherited_check(x->loop, fd, &a);
+    if (rc < 0) return rc;
+    /* It may come as a blocking one, and all share that flag. */
+    if (aw__sys_nonblocking(fd) < 0) return aw__errno();
+    d->at = aw__address_from(&a);
+    if (d->at.family == AW__UNIX) {
+        d->path = aw__arena_text(x->memory, a.un.sun_path,
+                                 strlen(a.un.sun_path));
+        if (!d->path) return AW_ENOMEM;
+    } else {
+        (void)aw__sys_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    }
+    d->fd = fd;
+    x->count++;
+    return 0;
+}
+
+/* Those of that name, or all for "". AW_ENOENT: there are none. */
+static int aw__doors_inherit(aw__doors *x, aw_slice name)
+{
+    const char *names = getenv("LISTEN_FDNAMES");
+    const int n = aw__inherited(), before = x->count;
+    int i, rc = 0;
+    x->inherits = true;
+    for (i = 0; i < n && rc == 0; i++) {
+        const size_t len = names ? strcspn(names, ":") : 0;
+        const int fd = AW__INHERITED + i;
+        (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+        if (!name.n || (len == name.n && memcmp(names, name.p, len) == 0))
+            rc = aw__door_inherit(x, fd);
+        if (names) names += len + (names[len] != 0);
+    }
+    return rc < 0 ? rc : x->count > before ? 0 : AW_ENOENT;
+}
+
+/* ---- the list ---- */
+
+/* "127.0.0.1:80", "[::1]:80", "localhost:80", "*:80". */
+static int aw__doors_address(aw__doors *x, aw_slice text)
+{
+    char host[INET6_ADDRSTRLEN];
+    const char *end = text.p + text.n, *colon = end, *p = text.p;
+    int port;
+    while (colon > p && *colon != ':') colon--;
+    port = colon > p ? aw__url_port(colon + 1, end) : -1;
+    if (port < 0) return AW_EINVAL;
+    if (*p == '[' && colon[-1] == ']') p++, colon--;
+    if ((size_t)(colon - p) >= sizeof host) return AW_EADDRNOTAVAIL;
+    /* Brackets are IPv6's, and it needs them: ::1:80 could be either. */
+    if ((p > text.p) != (memchr(p, ':', (size_t)(colon - p)) != NULL))
+        return AW_EINVAL;
+    memcpy(host, p, (size_t)(colon - p));
+    host[colon - p] = 0;
+    return aw__doors_tcp(x, host, port);
+}
+
+static int aw__doors_add(aw__doors *x, aw_slice word)
+{
+    if (word.n >= 5 && memcmp(word.p, "unix:", 5) == 0)
+        return aw__doors_unix(x, aw__slice(word.p + 5, word.n - 5));
+    if (aw__slice_eq(word, "systemd"))
+        return aw__doors_inherit(x, aw__slice(word.p, 0));
+    if (word.n > 8 && memcmp(word.p, "systemd:", 8) == 0)
+        return aw__doors_inherit(x, aw__slice(word.p + 8, word.n - 8));
+    return aw__doors_address(x, word);
+}
+
+static const char *aw__doors_wrong(int rc, aw_slice word)
+{
+    if (rc == AW_ETOOBIG) return "too many sockets";
+    if (rc == AW_ENOENT && *word.p == 's')
+        return "no such socket was passed to this process";
+    if (rc == AW_EINVAL && *word.p != 's' && *word.p != 'u')
+        return "write ADDRESS:PORT, [ADDRESS]:PORT, unix:PATH or systemd";
+    return aw_strerror(rc);
+}
+
+/* Opens all of the list. 0; or an error, which is logged: then none is. */
+static int aw__doors_open(aw__doors *x, const char *list)
+{
+    aw_slice rest = aw__slice(list, strlen(list)), word;
+    int rc = 0;
+    while (rc == 0 && aw__word(&rest, &word)) {
+        rc = aw__doors_add(x, word);
+        if (rc < 0)
+            aw__log(x->loop, AW_LOG_ERROR, "asyncweb: cannot listen at %.*s: "
+                    "%s", (int)word.n, word.p, aw__doors_wrong(rc, word));
+    }
+    if (x->inherits) {          /* not for the children of this process */
+        (void)unsetenv("LISTEN_PID");
+        (void)unsetenv("LISTEN_FDS");
+        (void)unsetenv("LISTEN_FDNAMES");
+    }
+    if (rc == 0 && x->count == 0) rc = AW_EINVAL;
+    if (rc < 0) aw__doors_close(x);
+    return rc;
+}
+
+/* Where a client finds it. */
+static const char *aw__door_name(const aw__door *d, char *text, size_t size)
+{
+    char at[AW_PEER_TEXT];
+    if (d->at.family == AW__UNIX) snprintf(text, size, "unix:%s", d->path);
+    else snprintf(text, size, "http://%s",
+                  aw__address_format(&d->at, at, sizeof at));
+    return text;
 }
 
 /* >>floor4 names  From host names to addresses ---------------------------- */
@@ -13019,7 +13342,8 @@ typedef struct aw__server {
     aw__call_timer log_timer;
     char *input;                /* AW__INPUT_BYTES */
     aw__field *fields;          /* config.max_fields of them */
-    int listeners[2], connections, max_connections, port;
+    aw__doors doors;
+    int connections, max_connections;
     int dumps;                  /* SIGUSR1 that were heard */
     bool paused, stopping;      /* not accepting for a while; for good */
     aw__head head;              /* of the request being parsed */
@@ -13166,9 +13490,9 @@ static void aw__listeners_want(aw__server *s, int want)
     aw_loop *l = s->loop;
     int i;
     s->paused = want == 0;
-    for (i = 0; i < 2; i++)
-        if (s->listeners[i] >= 0 && aw__fd_want(l, s->listeners[i], want) < 0)
-            s->paused = true;
+    for (i = 0; i < s->doors.count; i++)
+        if (s->doors.at[i].fd >= 0 &&
+            aw__fd_want(l, s->doors.at[i].fd, want) < 0) s->paused = true;
     aw__timer_stop(l, &s->resume.timer);
     if (s->paused)
         aw__timer_start(l, &s->resume.timer, AW__RESUME_MS, AW__TIMER_CALL);
@@ -13187,8 +13511,9 @@ static void aw__date_update(aw__server *s)
 /* The address of a peer, without its port; text has AW_PEER_TEXT bytes. */
 static const char *aw__peer_host(const aw__address *a, char *text)
 {
-    if (!inet_ntop(a->family == 6 ? AF_INET6 : AF_INET, a->bytes, text,
-                   AW_PEER_TEXT)) memcpy(text, "-", 2);
+    if (a->family == AW__UNIX) memcpy(text, "unix:", 6);
+    else if (!inet_ntop(a->family == 6 ? AF_INET6 : AF_INET, a->bytes, text,
+                        AW_PEER_TEXT)) memcpy(text, "-", 2);
     return text;
 }
 
@@ -13842,15 +14167,14 @@ static void aw__server_stop(aw__server *s)
     aw__link idle;
     int i, before;
     s->stopping = true;
-    for (i = 0; i < 2; i++) {
-        if (s->listeners[i] < 0) continue;
+    for (i = 0; i < s->doors.count; i++) {
+        if (s->doors.at[i].fd < 0) continue;
         /* All that wait have perhaps sent their request already. */
         for (before = -1; before != s->connections;) {
             before = s->connections;
-            aw__on_server(s->loop, s->listeners[i], AW_READ);
+            aw__on_server(s->loop, s->doors.at[i].fd, AW_READ);
         }
-        aw__io_close(s->loop, s->listeners[i]);
-        s->listeners[i] = -1;
+        aw__door_close(&s->doors, i);
     }
     aw__timer_stop(s->loop, &s->resume.timer);
     s->time_outs[AW__IDLE] = s->time_outs[AW__IN_HEAD] = AW__STOP_MS;
@@ -14951,8 +15275,7 @@ static void aw__server_free(aw_loop *l)
     for (i = 0; i < AW__CONN_STATES; i++)
         while (!aw__list_empty(&s->lists[i]))
             aw__conn_close(s, (aw__conn *)s->lists[i].next);
-    for (i = 0; i < 2; i++)
-        if (s->listeners[i] >= 0) aw__io_close(l, s->listeners[i]);
+    aw__doors_close(&s->doors);
     aw__quarantine_end(s);
     aw__log_flush(s);
     aw__timer_stop(l, &s->sweep.timer);
@@ -14999,30 +15322,26 @@ static bool aw__server_open(aw__server *s)
     return s->input && s->fields && aw__buf_room(&s->out, 4096);
 }
 
-/* Listens at the address; "localhost" and "::", every address, are two: one of
-   IPv4 and one of IPv6. 0 or an error. */
+/* In memory there is one place to listen at, whatever .listen says. */
 static int aw__server_listen(aw__server *s)
 {
-    static const char *const pairs[][2] = {{"127.0.0.1", "::1"},
-                                           {"0.0.0.0", "::"}};
-    aw_loop *l = s->loop;
-    bool every = strcmp(s->config.host, "::") == 0;
-    bool both = every || strcmp(s->config.host, "localhost") == 0;
-    int i, rc = 0, port = s->config.port == AW_ANY_PORT ? 0 : s->config.port;
-    for (i = 0; i < (both ? 2 : 1); i++) {
-        const char *host = both ? pairs[every][i] : s->config.host;
-        aw__address at;
-        if (port < 0 || port > 65535) return AW_EINVAL;
-        if (!aw__address_parse(host, port, &at)) return AW_EADDRNOTAVAIL;
-        rc = aw__io_listen(l, &at, &s->listeners[i], &s->port);
-        if (rc < 0 && i == 1) return 0;     /* a machine without IPv6 */
-        if (rc < 0) return rc;
-        port = s->port;
-        rc = aw__fd_open(l, s->listeners[i], AW__FD_SERVER, s);
-        if (rc == 0) rc = aw__fd_want(l, s->listeners[i], AW_READ);
-        if (rc < 0) return rc;
+    const aw_config *c = &s->config;
+    const bool list = c->listen && !s->loop->sim;
+    const int port = c->port == AW_ANY_PORT || (c->listen && !list) ? 0
+        : c->port;
+    aw__doors *x = &s->doors;
+    int i, rc;
+    x->loop = s->loop;
+    x->memory = &s->memory;
+    x->mode = c->unix_mode;
+    if (port < 0 || port > 65535) return AW_EINVAL;
+    rc = list ? aw__doors_open(x, c->listen)
+        : aw__doors_tcp(x, strcmp(c->host, "::") == 0 ? "*" : c->host, port);
+    for (i = 0; i < x->count && rc == 0; i++) {
+        rc = aw__fd_open(s->loop, x->at[i].fd, AW__FD_SERVER, s);
+        if (rc == 0) rc = aw__fd_want(s->loop, x->at[i].fd, AW_READ);
     }
-    return 0;
+    return rc;
 }
 
 int aw_serve(aw_loop *l, const aw_config *config)
@@ -15034,7 +15353,6 @@ int aw_serve(aw_loop *l, const aw_config *config)
     if (!s) return AW_ENOMEM;
     memset((void *)s, 0, sizeof *s);
     s->loop = l;
-    s->listeners[0] = s->listeners[1] = -1;
     s->config = *config;
     aw__config_defaults(&s->config);
     l->server = s;
@@ -15054,7 +15372,7 @@ int aw_serve(aw_loop *l, const aw_config *config)
 
 int aw_serve_port(const aw_loop *l)
 {
-    return l->server ? l->server->port : AW_EINVAL;
+    return l->server ? (int)l->server->doors.at[0].at.port : (int)AW_EINVAL;
 }
 
 void aw_serve_stop(aw_loop *l)
@@ -15120,10 +15438,19 @@ static int aw__signals_stop(aw_loop *l)
 static void aw__run_banner(const aw__server *s)
 {
     const aw_config *c = &s->config;
+    const aw__doors *x = &s->doors;
     const aw__target *t;
+    char name[AW_PEER_TEXT + sizeof(struct sockaddr_un)];
     bool six = strchr(c->host, ':') != NULL;
-    aw__log(s->loop, AW_LOG_INFO, "asyncweb: http://%s%s%s:%d (Ctrl-C stops)",
-            six ? "[" : "", c->host, six ? "]" : "", s->port);
+    int i;
+    if (!c->listen)
+        aw__log(s->loop, AW_LOG_INFO, "asyncweb: http://%s%s%s:%d (Ctrl-C "
+                "stops)", six ? "[" : "", c->host, six ? "]" : "",
+                x->at[0].at.port);
+    for (i = 0; c->listen && i < x->count; i++)
+        aw__log(s->loop, AW_LOG_INFO, "asyncweb: %s%s",
+                aw__door_name(&x->at[i], name, sizeof name),
+                i == 0 ? " (Ctrl-C stops)" : "");
     for (t = c->debug ? s->router->first : NULL; t; t = t->later)
         aw__log(s->loop, AW_LOG_INFO, "  %-7s %-30s %s%s", t->route.method,
                 t->route.path, t->view->fn ? "async " : "", t->view->name);
@@ -15137,7 +15464,7 @@ static void aw__run_drain(aw_loop *l)
     aw_serve_stop(l);
     aw__clock_read(l);
     end = limit == AW_FOREVER ? limit : l->now + limit;
-    while ((l->tasks > 0 || s->connections > 0 || s->listeners[0] >= 0) &&
+    while ((l->tasks > 0 || s->connections > 0 || s->doors.at[0].fd >= 0) &&
            l->now < end && aw__signals_stop(l) < 2)
         if (aw__turn(l, limit == AW_FOREVER ? limit : end - l->now) < 0) break;
 }
@@ -15148,9 +15475,13 @@ static int aw__run_failed(const aw_config *c, const char *what, int rc)
     memset(&l, 0, sizeof l);
     l.log = c->log;
     l.log_data = c->log_data;
-    aw__log(&l, AW_LOG_ERROR, "asyncweb: %s at %s port %d: %s", what,
-            c->host ? c->host : "127.0.0.1", c->port ? c->port : 5000,
-            aw_strerror(rc));
+    if (c->listen)
+        aw__log(&l, AW_LOG_ERROR, "asyncweb: %s at %s: %s", what, c->listen,
+                aw_strerror(rc));
+    else
+        aw__log(&l, AW_LOG_ERROR, "asyncweb: %s at %s port %d: %s", what,
+                c->host ? c->host : "127.0.0.1", c->port ? c->port : 5000,
+                aw_strerror(rc));
     return 1;
 }
 
@@ -15320,7 +15651,7 @@ static int aw__test_exchange(aw_test *t, aw_slice bytes, size_t piece,
                              size_t *body)
 {
     aw_loop *l = t->loop;
-    aw__address at = aw__address_loopback(4, l->server->port);
+    aw__address at = aw__address_loopback(4, aw_serve_port(l));
     const int patience = AW__TEST_PATIENCE * (l->chaos.seed ? 30 : 1);
     bool ended = false;
     int fd = -1, rc, idle = 0, turns = 0;

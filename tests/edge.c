@@ -375,3 +375,410 @@ TEST(proxy_protocol_checksum)
     b[35] = 3;                          /* a second one */
     CHECK_EQ(AW_EBADMSG, aw__proxy_header((char *)b, n, &x));
 }
+
+/* ---- listeners, for real ---- */
+
+#define GET_(path) "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
+
+VIEW(peer) { return aw_text(req, aw_peer(req)); }
+
+ROUTES(plain, GET("/", peer))
+
+/* A server on real sockets: turned by whoever waits for it. */
+typedef struct served {
+    aw_loop *loop;
+    aw_config config;
+    int rc;
+} served;
+
+static void quiet(void *data, aw_log_level level, const char *line)
+{
+    keep_log(data, level, line);
+}
+
+static served serve_at(const char *listen_at, aw_config c)
+{
+    served s;
+    aw_loop_config l;
+    memset(&l, 0, sizeof l);
+    l.log = quiet;
+    said[0] = 0;
+    s.loop = aw_loop_new(&l);
+    if (!c.routes) c.routes = plain;
+    c.listen = listen_at;
+    s.config = c;
+    s.rc = aw_serve(s.loop, &c);
+    return s;
+}
+
+static int dial_address(const aw__sys_address *a, socklen_t n)
+{
+    int fd = socket(a->any.sa_family, SOCK_STREAM, 0);
+    if (fd < 0) return -1;
+    if (connect(fd, &a->any, n) < 0) {
+        close(fd);
+        return -1;
+    }
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    return fd;
+}
+
+static int dial_tcp(int family, int port)
+{
+    aw__address at = aw__address_loopback(family, port);
+    aw__sys_address a;
+    const socklen_t n = aw__address_to(&at, &a);
+    return dial_address(&a, n);
+}
+
+static int dial_unix(const char *path)
+{
+    aw__sys_address a;
+    memset(&a, 0, sizeof a);
+    a.un.sun_family = AF_UNIX;
+    snprintf(a.un.sun_path, sizeof a.un.sun_path, "%s", path);
+    return dial_address(&a, sizeof a.un);
+}
+
+/* What is answered to the bytes, up to `until` or the end; "" for nothing. */
+static const char *heard(aw_loop *l, int fd, const char *bytes,
+                         const char *until)
+{
+    static char to[70000];
+    size_t n = 0, len = strlen(bytes);
+    to[0] = 0;
+    if (len && send(fd, bytes, len, MSG_NOSIGNAL) != (ssize_t)len) return "-";
+    for (int i = 0; i < 2000; i++) {
+        ssize_t got;
+        (void)aw_loop_step(l, 1);
+        got = recv(fd, to + n, sizeof to - 1 - n, 0);
+        if (got == 0 || (got < 0 && errno != EAGAIN)) break;
+        if (got < 0) continue;
+        n += (size_t)got;
+        to[n] = 0;
+        if (until && strstr(to, until)) break;
+    }
+    return to;
+}
+
+static bool answers(aw_loop *l, int fd, const char *text)
+{
+    const bool fine = fd >= 0 && strstr(heard(l, fd, GET_("/"), text), text);
+    if (fd >= 0) close(fd);
+    return fine;
+}
+
+static bool has_ipv6(void)
+{
+    aw__address at = aw__address_loopback(6, 0);
+    aw__sys_address a;
+    const socklen_t n = aw__address_to(&at, &a);
+    int fd = socket(AF_INET6, SOCK_STREAM, 0);
+    const bool has = fd >= 0 && bind(fd, &a.any, n) == 0;
+    if (fd >= 0) close(fd);
+    return has;
+}
+
+static char dir[40];
+
+static const char *scratch(void)
+{
+    snprintf(dir, sizeof dir, "/tmp/aw-edge-XXXXXX");
+    CHECK(mkdtemp(dir) != NULL);
+    return dir;
+}
+
+static const char *in_scratch(const char *name)
+{
+    static char path[4][200];
+    static int at;
+    at = (at + 1) % 4;
+    snprintf(path[at], sizeof path[at], "%s/%s", dir, name);
+    return path[at];
+}
+
+TEST(listen_at_several)
+{
+    char list[300];
+    served s;
+    struct stat file;
+    scratch();
+    snprintf(list, sizeof list, "127.0.0.1:0 %s\tunix:%s\n",
+             has_ipv6() ? "[::1]:0" : "127.0.0.1:0", in_scratch("a.sock"));
+    s = serve_at(list, quiet_config());
+    CHECK_EQ(0, s.rc);
+    CHECK_EQ(3, s.loop->server->doors.count);
+    CHECK(aw_serve_port(s.loop) > 0);
+    CHECK(answers(s.loop, dial_tcp(4, aw_serve_port(s.loop)), "127.0.0.1"));
+    if (has_ipv6())
+        CHECK(answers(s.loop, dial_tcp(6, s.loop->server->doors.at[1].at.port),
+                      "::1"));
+    CHECK(answers(s.loop, dial_unix(in_scratch("a.sock")), "unix:"));
+    aw_loop_free(s.loop);
+    CHECK(lstat(in_scratch("a.sock"), &file) < 0);
+    CHECK_EQ(0, rmdir(dir));
+}
+
+TEST(listen_at_pairs)
+{
+    static const char *const lists[] = {"*:0", "localhost:0"};
+    for (int i = 0; i < 2; i++) {
+        served s = serve_at(lists[i], quiet_config());
+        CHECK_EQ(0, s.rc);
+        CHECK(answers(s.loop, dial_tcp(4, aw_serve_port(s.loop)), "127.0.0.1"));
+        if (s.loop->server->doors.count > 1)
+            CHECK(answers(s.loop, dial_tcp(6, aw_serve_port(s.loop)), "::1"));
+        aw_loop_free(s.loop);
+    }
+    if (has_ipv6()) {                   /* V6ONLY, whatever the system's way */
+        served s = serve_at("[::]:0", quiet_config());
+        CHECK_EQ(0, s.rc);
+        CHECK_EQ(-1, dial_tcp(4, aw_serve_port(s.loop)));
+        CHECK(answers(s.loop, dial_tcp(6, aw_serve_port(s.loop)), "::1"));
+        aw_loop_free(s.loop);
+    }
+}
+
+TEST(listen_mistakes)
+{
+    static const struct { const char *list; int rc; const char *said; } rows[] = {
+        {"", AW_EINVAL, ""}, {" ", AW_EINVAL, ""},
+        {"5000", AW_EINVAL, "at 5000: write ADDRESS:PORT"},
+        {"127.0.0.1", AW_EINVAL, "ADDRESS:PORT"},
+        {"127.0.0.1:", AW_EINVAL, "ADDRESS:PORT"},
+        {"127.0.0.1:65536", AW_EINVAL, "ADDRESS:PORT"},
+        {"127.0.0.1:80x", AW_EINVAL, "ADDRESS:PORT"},
+        {":80", AW_EINVAL, "ADDRESS:PORT"},
+        {"::1:80", AW_EINVAL, "ADDRESS:PORT"}, {"[::1]", AW_EINVAL, "ADDRESS"},
+        {"[127.0.0.1]:80", AW_EINVAL, "ADDRESS:PORT"},
+        {"[::1:80", AW_EINVAL, "ADDRESS:PORT"},
+        {"example.com:80", AW_EADDRNOTAVAIL, "example.com:80"},
+        {"127.0.0.1:0 nowhere:0", AW_EADDRNOTAVAIL, "nowhere:0"},
+        {"192.0.2.1:0", AW_EADDRNOTAVAIL, "192.0.2.1:0"},
+        {"unix:", AW_EINVAL, "1 to 107 bytes, not 0"},
+        {"unix:/" A90 A90, AW_EINVAL, "1 to 107 bytes, not 181"},
+        {"unix:/nowhere/at/all", AW_ENOENT, "no such file"},
+        {"unix:/dev/null", AW_EADDRINUSE, "in use"},
+        {"systemd", AW_ENOENT, "no such socket was passed"},
+        {"127.0.0.1:0 systemd:x", AW_ENOENT, "no such socket was passed"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        served s = serve_at(rows[i].list, quiet_config());
+        NOTE("\"%s\": %d %.90s", rows[i].list, s.rc, said);
+        CHECK_EQ(rows[i].rc, s.rc);
+        CHECK(strstr(said, rows[i].said) != NULL);
+        aw_loop_free(s.loop);
+    }
+    char many[40 * 12] = "";
+    for (int i = 0; i < 33; i++) strcat(many, "127.0.0.1:0 ");
+    served s = serve_at(many, quiet_config());
+    CHECK_EQ(AW_ETOOBIG, s.rc);
+    CHECK(strstr(said, "too many sockets") != NULL);
+    aw_loop_free(s.loop);
+}
+
+TEST(unix_mode_and_removal)
+{
+    aw_config c = quiet_config();
+    char list[300];
+    struct stat file;
+    served a, b;
+    int fd;
+    scratch();
+    snprintf(list, sizeof list, "unix:%s", in_scratch("s"));
+    c.unix_mode = 0620;
+    a = serve_at(list, c);
+    CHECK_EQ(0, a.rc);
+    CHECK_EQ(0, aw_serve_port(a.loop));
+    CHECK_EQ(0, lstat(in_scratch("s"), &file));
+    CHECK_EQ(0620, file.st_mode & 0777);
+    /* Somebody answers there. */
+    b = serve_at(list, c);
+    CHECK_EQ(AW_EADDRINUSE, b.rc);
+    aw_loop_free(b.loop);
+    CHECK(answers(a.loop, dial_unix(in_scratch("s")), "unix:"));
+    /* Replaced by another one: that is not ours to remove. */
+    CHECK_EQ(0, unlink(in_scratch("s")));
+    b = serve_at(list, c);
+    CHECK_EQ(0, b.rc);
+    aw_loop_free(a.loop);
+    CHECK(answers(b.loop, dial_unix(in_scratch("s")), "unix:"));
+    /* A stop removes it at once, even while the drain goes on. */
+    fd = dial_unix(in_scratch("s"));
+    aw_serve_stop(b.loop);
+    CHECK(lstat(in_scratch("s"), &file) < 0);
+    close(fd);
+    aw_loop_free(b.loop);
+    /* What a dead process has left. */
+    a = serve_at(list, c);
+    a.loop->server->doors.at[0].ours = false;
+    aw_loop_free(a.loop);
+    CHECK_EQ(0, lstat(in_scratch("s"), &file));
+    a = serve_at(list, c);
+    CHECK_EQ(0, a.rc);
+    CHECK(answers(a.loop, dial_unix(in_scratch("s")), "unix:"));
+    aw_loop_free(a.loop);
+    /* A file that is no socket stays. */
+    fd = open(in_scratch("s"), O_CREAT | O_WRONLY, 0600);
+    close(fd);
+    a = serve_at(list, c);
+    CHECK_EQ(AW_EADDRINUSE, a.rc);
+    aw_loop_free(a.loop);
+    CHECK_EQ(0, unlink(in_scratch("s")));
+    CHECK_EQ(0, rmdir(dir));
+}
+
+/* Each system call fails in turn: nothing stays open, no file is left. */
+TEST(listen_torture)
+{
+    char list[300];
+    long n = 1;
+    scratch();
+    snprintf(list, sizeof list, "127.0.0.1:0 unix:%s", in_scratch("s"));
+    for (;; n++) {
+        served s;
+        struct stat file;
+        bool reached;
+        fault_set(NULL, 0, 0);
+        s.loop = aw_loop_new(NULL);
+        s.config = quiet_config();
+        s.config.routes = plain;
+        s.config.listen = list;
+        s.loop->log = quiet;
+        fault_set(NULL, n, ENOMEM);
+        s.rc = aw_serve(s.loop, &s.config);
+        reached = fault_count >= n;
+        fault_set(NULL, 0, 0);
+        NOTE("failing call %ld: %d", n, s.rc);
+        if (s.rc == 0)
+            CHECK(answers(s.loop, dial_unix(in_scratch("s")), "unix:"));
+        aw_loop_free(s.loop);
+        CHECK(lstat(in_scratch("s"), &file) < 0);
+        if (!reached) break;
+    }
+    CHECK(n > 12);
+    CHECK_EQ(0, rmdir(dir));
+}
+
+/* ---- inherited sockets ---- */
+
+/* Runs `child` as systemd would, with these descriptors from 3 on; what it
+   returns. */
+static int with_sockets(const int *fds, int n, const char *names, bool mine,
+                        int (*child)(void))
+{
+    int status = -1;
+    pid_t pid;
+    fflush(stdout);
+    pid = fork();
+    if (pid == 0) {
+        char text[20];
+        int copy[8];
+        for (int i = 0; i < n; i++) copy[i] = fcntl(fds[i], F_DUPFD, 20);
+        for (int i = 0; i < n; i++) dup2(copy[i], 3 + i);
+        for (int i = 0; i < n; i++) close(copy[i]);
+        snprintf(text, sizeof text, "%ld", (long)getpid() + !mine);
+        setenv("LISTEN_PID", text, 1);
+        snprintf(text, sizeof text, "%d", n);
+        setenv("LISTEN_FDS", text, 1);
+        if (names) setenv("LISTEN_FDNAMES", names, 1);
+        status = child();
+        fflush(stdout);
+        _exit(test_.failures ? 1 : status);
+    }
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static int listening(int family, const char *path)
+{
+    aw__address at = aw__address_loopback(4, 0);
+    aw__sys_address a;
+    socklen_t n = aw__address_to(&at, &a);
+    int fd = socket(family, SOCK_STREAM, 0);
+    if (family == AF_UNIX) {
+        memset(&a, 0, sizeof a);
+        a.un.sun_family = AF_UNIX;
+        snprintf(a.un.sun_path, sizeof a.un.sun_path, "%s", path);
+        n = sizeof a.un;
+    }
+    CHECK_EQ(0, bind(fd, &a.any, n));
+    CHECK_EQ(0, listen(fd, 8));
+    return fd;
+}
+
+static int inherit_all(void)
+{
+    served s = serve_at("systemd", quiet_config());
+    int port;
+    CHECK_EQ(0, s.rc);
+    CHECK_EQ(2, s.loop->server->doors.count);
+    port = aw_serve_port(s.loop);
+    CHECK(port > 0);
+    CHECK_EQ(FD_CLOEXEC, fcntl(3, F_GETFD));
+    CHECK_EQ(FD_CLOEXEC, fcntl(4, F_GETFD));
+    CHECK(fcntl(3, F_GETFL) & O_NONBLOCK);
+    CHECK(!getenv("LISTEN_PID") && !getenv("LISTEN_FDS"));
+    CHECK(!getenv("LISTEN_FDNAMES"));
+    CHECK(answers(s.loop, dial_tcp(4, port), "127.0.0.1"));
+    CHECK(answers(s.loop, dial_unix(in_scratch("in")), "unix:"));
+    aw_loop_free(s.loop);
+    return 7;
+}
+
+static int inherit_named(void)
+{
+    served s = serve_at("systemd:web", quiet_config());
+    CHECK_EQ(0, s.rc);
+    CHECK_EQ(1, s.loop->server->doors.count);
+    CHECK_EQ(4, s.loop->server->doors.at[0].fd);
+    CHECK_EQ(FD_CLOEXEC, fcntl(3, F_GETFD));
+    aw_loop_free(s.loop);
+    return 7;
+}
+
+static int inherit_none(void)
+{
+    served s = serve_at("systemd", quiet_config());
+    CHECK_EQ(AW_ENOENT, s.rc);
+    CHECK_EQ(0, fcntl(3, F_GETFD));     /* somebody else's: left alone */
+    aw_loop_free(s.loop);
+    return 7;
+}
+
+static int inherit_wrong(void)
+{
+    served s = serve_at("systemd", quiet_config());
+    CHECK_EQ(AW_EINVAL, s.rc);
+    CHECK(strstr(said, "inherited descriptor 3 ") != NULL);
+    aw_loop_free(s.loop);
+    return strstr(said, "is no socket") ? 8 : strstr(said, "no stream") ? 9
+        : strstr(said, "does not listen") ? 10 : 1;
+}
+
+TEST(inherited_sockets)
+{
+    int fds[2], datagrams, alone, file;
+    struct stat st;
+    scratch();
+    fds[0] = listening(AF_INET, NULL);
+    fds[1] = listening(AF_UNIX, in_scratch("in"));
+    CHECK_EQ(7, with_sockets(fds, 2, NULL, true, inherit_all));
+    CHECK_EQ(0, lstat(in_scratch("in"), &st));          /* not ours */
+    CHECK_EQ(7, with_sockets(fds, 2, "admin:web", true, inherit_named));
+    CHECK_EQ(7, with_sockets(fds, 2, "x", false, inherit_none));
+    CHECK_EQ(7, with_sockets(fds, 0, NULL, true, inherit_none));
+    datagrams = socket(AF_INET, SOCK_DGRAM, 0);
+    alone = socket(AF_INET, SOCK_STREAM, 0);
+    file = open("/dev/null", O_RDONLY);
+    CHECK_EQ(8, with_sockets(&file, 1, NULL, true, inherit_wrong));
+    CHECK_EQ(9, with_sockets(&datagrams, 1, NULL, true, inherit_wrong));
+    CHECK_EQ(10, with_sockets(&alone, 1, NULL, true, inherit_wrong));
+    close(file);
+    close(alone);
+    close(datagrams);
+    close(fds[0]);
+    close(fds[1]);
+    CHECK_EQ(0, unlink(in_scratch("in")));
+    CHECK_EQ(0, rmdir(dir));
+}
