@@ -1078,8 +1078,20 @@ bool aw_header_at(aw_req *req, size_t i, const char **name,
 /* The whole body; .p is NUL-terminated, and "" for none. */
 aw_slice aw_body(aw_req *req);
 
-/* "127.0.0.1", "::1"; "unix:" of a UNIX socket; "" when it has gone. */
+/* The client: "127.0.0.1", "::1"; "unix:" of a UNIX socket; as trusted proxies
+   say (aw_config.trusted_proxies) also what hides it, "unknown" or "_name"
+   (RFC 7239 6). "" when it has gone. */
 const char *aw_peer(aw_req *req);
+
+/* How the client called this site: "http" or "https"; "example.com:8080", the
+   authority of the target or Host, well-formed (RFC 9112 3.2), "" for none in
+   HTTP/1.0; and both as "https://example.com", or "" without a host, so that
+   aw_format(req, "%s/x", aw_base_url(req)) is a URL in any case. Trusted proxies
+   are believed here, too. Anybody can send any Host: compare it with your names
+   before it goes into a mail. */
+const char *aw_scheme(aw_req *req);
+const char *aw_host(aw_req *req);
+const char *aw_base_url(aw_req *req);
 
 /* Memory of the request's, aligned to 16; AW_NEW(req, T) is zeroed. */
 void *aw_alloc(aw_req *req, size_t n);
@@ -1402,13 +1414,26 @@ enum {
                                that name (LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES;
                                the three are then removed from the environment);
                                AW_ENOENT: nothing, or AW_EINVAL: no stream socket
-                               that listens, was passed */
+                               that listens, was passed
+
+   trusted_proxies: networks, addresses and "unix", separated by blanks. What
+   a connection from there says in Forwarded (RFC 7239) or, if it has none, in
+   X-Forwarded-For, -Proto and -Host, holds for aw_peer, aw_scheme, aw_host and
+   the access log: the lists are read from the right, past trusted addresses.
+   A list that is malformed or contradicts itself counts as absent, and so do
+   those of anybody else.
+   proxy_protocol: each connection begins with a PROXY header, version 1 or 2,
+   as HAProxy's send-proxy and send-proxy-v2 write it; aw_peer is the client it
+   names, whose own Forwarded counts only if that one is trusted, too. A
+   connection from elsewhere, or without it, is closed. */
 typedef struct aw_config {
     const aw_route *routes AW__OPT;
     const char *host AW__OPT;       /* "127.0.0.1"; "::" is every address */
     int port AW__OPT;               /* 5000; AW_ANY_PORT */
     const char *listen AW__OPT;     /* instead of both: see above */
     int unix_mode AW__OPT;          /* of UNIX sockets, 0660; else by umask */
+    const char *trusted_proxies AW__OPT;    /* "10.0.0.0/8 ::1 unix" */
+    bool proxy_protocol AW__OPT;    /* they, and only they, may connect */
     bool debug AW__OPT;             /* tell clients what went wrong, check */
     void *data AW__OPT;             /* AW_STATE */
     int (*on_start)(aw_loop *loop, void *data) AW__OPT; /* < 0: do not start */
@@ -12492,6 +12517,7 @@ struct aw_req {
     size_t out_len;
     const char *message;        /* of aw_error */
     aw__out_header *headers, **headers_tail;
+    const aw__forwarded *forwarded;     /* once it was read */
     void *local;                /* of AW_LOCAL */
     size_t local_size;
     struct aw__reply *replies;  /* fetched in it */
@@ -12502,6 +12528,7 @@ struct aw_req {
     int16_t status;             /* of the answer; 0 not known yet */
     int16_t fate;               /* floor 6's: a status instead of a view */
     uint8_t flags, params;
+    bool proxied;               /* it came from a trusted proxy */
     aw__param param[AW__PARAMS_MAX];
     aw__head head;
 };
@@ -12822,6 +12849,35 @@ const char *aw_form(aw_req *req, const char *name)
 aw_loop *aw_req_loop(aw_req *req)
 {
     return req->loop;
+}
+
+/* >>floor5 proxied  How the client called, as trusted proxies say ---------- */
+
+static aw_slice aw__req_all(aw_req *req, const char *name)
+{
+    const char *text = aw_header(req, name);
+    return aw__slice(text, text ? strlen(text) : 0);
+}
+
+/* NULL: nobody is to be believed, or what they say is no good. Read once. */
+static const aw__forwarded *aw__req_forwarded(aw_req *req,
+                                              const aw__nets *trusted)
+{
+    aw__forwarded *f;
+    aw_slice list;
+    int rc;
+    if (!req->proxied || req->forwarded) return req->forwarded;
+    f = (aw__forwarded *)aw_alloc(req, sizeof *f);
+    if (!f) return NULL;
+    list = aw__req_all(req, "Forwarded");
+    if (list.p) rc = aw__forwarded_read(list, trusted, f);
+    else rc = aw__forwarded_read_x(aw__req_all(req, "X-Forwarded-For"),
+                                   aw__req_all(req, "X-Forwarded-Proto"),
+                                   aw__req_all(req, "X-Forwarded-Host"),
+                                   trusted, f);
+    if (rc < 0) memset(f, 0, sizeof *f);
+    req->forwarded = f;
+    return f;
 }
 
 /* >>floor5 answers  What a view says --------------------------------------- */
@@ -13305,6 +13361,7 @@ typedef struct aw__conn {
     int fd;
     uint8_t state, last, ended; /* last: close when all is out */
     bool expected, served;      /* waits for 100 Continue; had an answer */
+    bool trusted, preface;      /* a proxy; its PROXY header is still to come */
     uint32_t lingered;          /* bytes dropped in LINGER */
     aw__address peer;
 } aw__conn;
@@ -13343,6 +13400,7 @@ typedef struct aw__server {
     char *input;                /* AW__INPUT_BYTES */
     aw__field *fields;          /* config.max_fields of them */
     aw__doors doors;
+    aw__nets trusted;           /* proxies */
     int connections, max_connections;
     int dumps;                  /* SIGUSR1 that were heard */
     bool paused, stopping;      /* not accepting for a while; for good */
@@ -13517,6 +13575,19 @@ static const char *aw__peer_host(const aw__address *a, char *text)
     return text;
 }
 
+/* The client of a request, in text or elsewhere. */
+static const char *aw__req_peer(aw_req *req, char *text)
+{
+    const aw__forwarded *f = aw__req_forwarded(req,
+                                               &req->loop->server->trusted);
+    if (f && f->client.family) return aw__peer_host(&f->client, text);
+    if (f && f->node.n) {
+        snprintf(text, AW_PEER_TEXT, "%.*s", (int)f->node.n, f->node.p);
+        return text;
+    }
+    return aw__peer_host(&req->conn->peer, text);
+}
+
 /* ---- the access log: Common Log Format, and the milliseconds it took ---- */
 
 static void aw__log_flush(aw__server *s)
@@ -13542,7 +13613,7 @@ static void aw__log_time(const char *date, char *to)
     memcpy(to + 20, " +0000", 7);
 }
 
-static void aw__access_log(aw__server *s, const aw_req *req, size_t n)
+static void aw__access_log(aw__server *s, aw_req *req, size_t n)
 {
     char line[600], peer[AW_PEER_TEXT], when[27];
     const aw__head *h = &req->head;
@@ -13551,7 +13622,7 @@ static void aw__access_log(aw__server *s, const aw_req *req, size_t n)
     if (s->config.access_log == AW_OFF) return;
     aw__log_time(s->date, when);
     len = snprintf(line, sizeof line, "%s - - [%s] \"%.*s %.*s HTTP/1.%d\" %d "
-                   "%lu %lldms\n", aw__peer_host(&req->conn->peer, peer), when,
+                   "%lu %lldms\n", aw__req_peer(req, peer), when,
                    method, req->base + h->method, target,
                    req->base + h->target, h->minor, req->status,
                    (unsigned long)n, (long long)(s->loop->now - req->start));
@@ -13868,6 +13939,7 @@ static void aw__conn_begin(aw__server *s, aw__conn *c, const char *base)
     req->head = *head;
     req->base = base;
     req->start = s->loop->now;
+    req->proxied = c->trusted;
     c->req = req;
     /* What follows a CONNECT might be meant for somebody else. */
     if (!head->keep_alive || head->verb == AW__CONNECT) c->last = 1;
@@ -13876,6 +13948,27 @@ static void aw__conn_begin(aw__server *s, aw__conn *c, const char *base)
         aw__conn_expect_body(s, c, req);
     else
         aw__conn_dispatch(s, c);
+}
+
+/* Who speaks through a proxy. Returns how much is used up; 0: the header is
+   incomplete, or was none, and c is gone: what it speaks nobody knows. */
+static size_t aw__conn_preface(aw__server *s, aw__conn *c, const char *p,
+                               size_t n)
+{
+    aw__proxied x;
+    const int rc = aw__proxy_header(p, n, &x);
+    if (rc == AW_EAGAIN && c->state == AW__IDLE)
+        aw__conn_enter(s, c, AW__IN_HEAD);
+    if (rc < 0 && rc != AW_EAGAIN) aw__conn_close(s, c);
+    if (rc < 0) return 0;
+    c->preface = false;
+    if (x.who == AW__PROXY_CLIENT) c->peer = x.client;
+    /* The proxy itself, or a client that is one: its own UNIX sockets are not
+       ours. */
+    c->trusted = x.who == AW__PROXY_LOCAL || (x.who == AW__PROXY_CLIENT &&
+        x.client.family != AW__UNIX && aw__nets_have(&s->trusted, &c->peer));
+    aw__conn_enter(s, c, AW__IDLE);
+    return (size_t)rc;
 }
 
 static bool aw__conn_takes_input(const aw__conn *c)
@@ -13895,6 +13988,13 @@ static size_t aw__conn_parse(aw__server *s, aw__conn *c, const char *p,
         int rc;
         if (c->state == AW__IN_BODY) {
             at += aw__conn_body(s, c, p + at, n - at);
+            continue;
+        }
+        if (AW__UNLIKELY(c->preface)) {
+            const size_t used = aw__conn_preface(s, c, p + at, n - at);
+            if (!used) break;
+            at += used;
+            seen = 0;
             continue;
         }
         s->head.fields = s->fields;
@@ -14106,7 +14206,10 @@ static bool aw__server_evict(aw__server *s)
 static void aw__server_accepted(aw__server *s, int fd, const aw__address *peer)
 {
     aw_loop *l = s->loop;
-    aw__conn *c = (aw__conn *)aw__mem_get(&l->mem, sizeof *c);
+    const bool trusted = s->trusted.n && aw__nets_have(&s->trusted, peer);
+    aw__conn *c = NULL;
+    if (trusted || !s->config.proxy_protocol)
+        c = (aw__conn *)aw__mem_get(&l->mem, sizeof *c);
     if (!c || aw__fd_open(l, fd, AW__FD_CONN, c) < 0) {
         aw__mem_put(&l->mem, c, sizeof *c);
         aw__io_close(l, fd);
@@ -14115,6 +14218,8 @@ static void aw__server_accepted(aw__server *s, int fd, const aw__address *peer)
     memset(c, 0, sizeof *c);
     c->fd = fd;
     c->peer = *peer;
+    c->trusted = trusted;
+    c->preface = s->config.proxy_protocol;
     aw__list_init(&c->link);
     s->connections++;
     aw__conn_enter(s, c, AW__IDLE);
@@ -14840,7 +14945,30 @@ const char *aw_peer(aw_req *req)
 {
     char text[AW_PEER_TEXT];
     if (!req->conn) return "";
-    return aw_strdup(req, aw__peer_host(&req->conn->peer, text));
+    return aw_strdup(req, aw__req_peer(req, text));
+}
+
+const char *aw_scheme(aw_req *req)
+{
+    const aw__forwarded *f = aw__req_forwarded(req,
+                                               &req->loop->server->trusted);
+    return f && f->proto ? f->proto : "http";
+}
+
+const char *aw_host(aw_req *req)
+{
+    const aw__forwarded *f = aw__req_forwarded(req,
+                                               &req->loop->server->trusted);
+    aw_slice host = aw__slice(req->base + req->head.host, req->head.host_len);
+    if (f && f->host.n) host = f->host;
+    return aw__arena_text(&req->arena, host.n ? host.p : "", host.n);
+}
+
+const char *aw_base_url(aw_req *req)
+{
+    const char *host = aw_host(req);
+    return host && *host ? aw_format(req, "%s://%s", aw_scheme(req), host)
+        : host;
 }
 
 /* >>floor6 hooks  What runs around a view, and in place of error pages ----- */
@@ -15249,6 +15377,29 @@ static void aw__config_defaults(aw_config *c)
     if (c->max_connections < 0) c->max_connections = INT_MAX;
 }
 
+/* Reads the list of proxies; says what is wrong with it. */
+static int aw__server_trust(aw__server *s)
+{
+    const char *list = s->config.trusted_proxies;
+    aw_slice all = aw__slice(list, list ? strlen(list) : 0), rest = all, word;
+    size_t n = 0;
+    while (aw__word(&rest, &word)) n++;
+    s->trusted.p = (aw__net *)aw__arena_get(&s->memory,
+                                            n * sizeof *s->trusted.p);
+    if (!s->trusted.p) return AW_ENOMEM;
+    while (aw__word(&all, &word)) {
+        const char *wrong = aw__net_read(word, &s->trusted.p[s->trusted.n++]);
+        if (!wrong) continue;
+        aw__log(s->loop, AW_LOG_ERROR, "asyncweb: trusted_proxies: %.*s %s",
+                (int)word.n, word.p, wrong);
+        return AW_EINVAL;
+    }
+    if (n || !s->config.proxy_protocol) return 0;
+    aw__log(s->loop, AW_LOG_ERROR, "asyncweb: proxy_protocol needs "
+            "trusted_proxies: from whom?");
+    return AW_EINVAL;
+}
+
 /* Compiles the routes; says what is wrong with one. */
 static bool aw__server_routes(aw__server *s)
 {
@@ -15365,7 +15516,8 @@ int aw_serve(aw_loop *l, const aw_config *config)
     l->on_fd[AW__FD_SERVER] = aw__on_server;
     l->on_fd[AW__FD_CONN] = aw__on_conn;
     rc = !aw__server_open(s) ? AW_ENOMEM : !aw__server_routes(s) ? AW_EINVAL
-        : aw__server_listen(s);
+        : aw__server_trust(s);
+    if (rc == 0) rc = aw__server_listen(s);
     if (rc < 0) aw__server_free(l);
     return rc;
 }

@@ -782,3 +782,249 @@ TEST(inherited_sockets)
     CHECK_EQ(0, unlink(in_scratch("in")));
     CHECK_EQ(0, rmdir(dir));
 }
+
+/* ---- behind proxies, in memory ---- */
+
+/* A connection that seems to come from there. */
+static wire wire_from(aw_test *t, const char *address)
+{
+    aw__address at = aw__address_loopback(4, aw_serve_port(aw_test_loop(t)));
+    wire w;
+    memset(&w, 0, sizeof w);
+    w.loop = aw_test_loop(t);
+    w.fd = -1;
+    (void)aw__io_connect(w.loop, &at, &w.fd);
+    aw__sim_find(w.loop, w.fd)->peer->address = address_of(address);
+    wire_settle(&w);
+    return w;
+}
+
+VIEW(outside)
+{
+    return aw_printf(req, "%s %s %s [%s]", aw_peer(req), aw_scheme(req),
+                     aw_host(req), aw_base_url(req));
+}
+
+static char late[200];
+
+ASYNC(mail, (aw_req *req;))
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, 1000);
+        snprintf(late, sizeof late, "%s|%s", aw_base_url(self->req),
+                 aw_peer(self->req));
+    }
+}
+
+VIEW(later)
+{
+    SPAWN(mail, req);
+    return aw_text(req, "sent");
+}
+
+ROUTES(behind, GET("/", outside), GET("/later", later))
+
+#define FROM(fields) "GET / HTTP/1.1\r\nHost: inside\r\n" fields "\r\n"
+
+static aw_test *behind_proxies(aw_config c)
+{
+    if (!c.trusted_proxies) c.trusted_proxies = "127.0.0.0/8 ::1 10.0.0.0/8";
+    return app_with(behind, &c);
+}
+
+TEST(proxies_believed)
+{
+    static const char *const rows[][3] = {
+        {"10.0.0.1", FROM(""), "10.0.0.1 http inside [http://inside]"},
+        {"10.0.0.1", FROM("Forwarded: for=192.0.2.1;proto=https;host=a.example\r\n"),
+         "192.0.2.1 https a.example [https://a.example]"},
+        {"::1", FROM("X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\n"
+                     "X-Forwarded-Host: b:8443\r\n"),
+         "192.0.2.1 https b:8443 [https://b:8443]"},
+        /* From anybody else: nothing of it. */
+        {"192.0.2.9", FROM("Forwarded: for=1.2.3.4;proto=https;host=evil\r\n"),
+         "192.0.2.9 http inside [http://inside]"},
+        {"192.0.2.9", FROM("X-Forwarded-For: 10.0.0.1\r\n"),
+         "192.0.2.9 http inside [http://inside]"},
+        {"unix", FROM("X-Forwarded-For: 192.0.2.1\r\n"),
+         "unix: http inside [http://inside]"},
+        /* Forwarded wins, the good and the bad one. */
+        {"10.0.0.1", FROM("X-Forwarded-For: 6.6.6.6\r\nForwarded: for=192.0.2.1\r\n"
+                          "X-Forwarded-Proto: https\r\n"),
+         "192.0.2.1 http inside [http://inside]"},
+        {"10.0.0.1", FROM("X-Forwarded-For: 6.6.6.6\r\nForwarded: for=\r\n"),
+         "10.0.0.1 http inside [http://inside]"},
+        {"10.0.0.1", FROM("X-Forwarded-For: 192.0.2.1\r\n"
+                          "X-Forwarded-Proto: http, https\r\n"),
+         "10.0.0.1 http inside [http://inside]"},
+        /* Lines are one list (RFC 9110 5.3). */
+        {"10.0.0.1", FROM("Forwarded: for=6.6.6.6\r\nForwarded: for=192.0.2.1\r\n"
+                          "Forwarded: for=10.0.0.2\r\n"),
+         "192.0.2.1 http inside [http://inside]"},
+        {"10.0.0.1", FROM("X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: "
+                          "192.0.2.1\r\n"), "192.0.2.1 http inside [http://inside]"},
+        {"10.0.0.1", FROM("Forwarded: for=_secret\r\n"),
+         "_secret http inside [http://inside]"},
+        {"10.0.0.1", FROM("Forwarded: proto=https\r\n"),
+         "10.0.0.1 https inside [https://inside]"},
+        {"192.0.2.9", "GET / HTTP/1.0\r\n\r\n", "192.0.2.9 http  []+"},
+        {"192.0.2.9", "GET http://target:81/ HTTP/1.1\r\nHost: x\r\n\r\n",
+         "192.0.2.9 http target:81 [http://target:81]"},
+    };
+    aw_test *t = behind_proxies(quiet_config());
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        wire w = wire_from(t, rows[i][0]);
+        char want[200];
+        NOTE("%s: %.150s", rows[i][0], rows[i][1]);
+        wire_say(&w, rows[i][1]);
+        snprintf(want, sizeof want, "200=%s", rows[i][2]);
+        CHECK_STR(want, digest(&w));
+        wire_close(&w);
+    }
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+TEST(proxies_in_the_log_and_afterwards)
+{
+    aw_config c = quiet_config();
+    aw_test *t;
+    wire w;
+    c.access_log = 0;
+    t = behind_proxies(c);
+    w = wire_from(t, "10.0.0.1");
+    wire_say(&w, FROM("Forwarded: for=\"[2001:db8::1]:4711\"\r\n"));
+    CHECK(strstr(said, "2001:db8::1 - - ") != NULL);
+    wire_say(&w, "GET /later HTTP/1.1\r\nHost: inside\r\nForwarded: for=1.2.3.4;"
+             "proto=https;host=site\r\nConnection: close\r\n\r\n");
+    wire_close(&w);
+    aw_test_advance(t, 2000);
+    CHECK_STR("https://site|", late);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+TEST(proxies_mistakes)
+{
+    static const char *const lists[] = {"10.0.0.0/8, ::1", "localhost",
+                                        "::1 10.0.0.1/8"};
+    aw_config c = quiet_config();
+    for (int i = 0; i < 3; i++) {
+        c.trusted_proxies = lists[i];
+        CHECK(app_with(behind, &c) == NULL);
+        CHECK(strstr(said, "trusted_proxies: ") != NULL);
+    }
+    c.trusted_proxies = " ";
+    c.proxy_protocol = true;
+    CHECK(app_with(behind, &c) == NULL);
+    CHECK(strstr(said, "needs trusted_proxies") != NULL);
+}
+
+/* ---- the PROXY protocol, in memory ---- */
+
+#define LINE "PROXY TCP4 192.0.2.1 192.0.2.2 4711 80\r\n"
+static const char binary[] = SIG "\041\021\0\023" IP4 "\4\0\4abcd";
+
+static aw_test *through_proxy(void)
+{
+    aw_config c = quiet_config();
+    c.proxy_protocol = true;
+    c.head_ms = 3000;
+    c.idle_ms = 9000;
+    return behind_proxies(c);
+}
+
+/* Whole, byte by byte and split anywhere: the same. */
+TEST(proxy_protocol_splits)
+{
+    static const struct { const char *p; size_t n; const char *want; } rows[] = {
+        {LINE, sizeof LINE - 1, "192.0.2.1"},
+        {binary, sizeof binary - 1, "192.0.2.1"},
+        {"PROXY UNKNOWN\r\n", 15, "10.0.0.1"},
+        {SIG "\040\0\0\0", 16, "10.0.0.1"},
+    };
+    static const char two[] = FROM("") FROM("");
+    aw_test *t = through_proxy();
+    for (size_t i = 0; i < 4; i++) {
+        const size_t n = rows[i].n + sizeof two - 1;
+        char all[400], want[200];
+        memcpy(all, rows[i].p, rows[i].n);
+        memcpy(all + rows[i].n, two, sizeof two);
+        snprintf(want, sizeof want, "200=%s http inside [http://inside] "
+                 "200=%s http inside [http://inside]", rows[i].want,
+                 rows[i].want);
+        for (size_t cut = 0; cut < n; cut++) {
+            wire w = wire_from(t, "10.0.0.1");
+            NOTE("row %d cut at %d", (int)i, (int)cut);
+            for (size_t at = 0; cut == 0 && at < n; at++) {
+                wire_send(&w, all + at, 1);
+                wire_settle(&w);
+            }
+            if (cut) {
+                wire_send(&w, all, cut);
+                wire_settle(&w);
+                wire_send(&w, all + cut, n - cut);
+                wire_settle(&w);
+            }
+            CHECK_STR(want, digest(&w));
+            wire_close(&w);
+        }
+    }
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* What the client of the proxy says of others does not count, unless it is a
+   trusted proxy as well. */
+TEST(proxy_protocol_and_forwarded)
+{
+    static const char *const rows[][2] = {
+        {LINE, "192.0.2.1 http inside [http://inside]"},
+        {"PROXY TCP4 10.0.0.7 10.0.0.1 1 80\r\n",
+         "1.2.3.4 https evil [https://evil]"},
+        {"PROXY UNKNOWN\r\n", "10.0.0.1 http inside [http://inside]"},
+    };
+    aw_test *t = through_proxy();
+    for (int i = 0; i < 3; i++) {
+        wire w = wire_from(t, "10.0.0.1");
+        char want[200];
+        wire_say(&w, rows[i][0]);
+        wire_say(&w, FROM("Forwarded: for=1.2.3.4;proto=https;host=evil\r\n"));
+        snprintf(want, sizeof want, "200=%s", rows[i][1]);
+        CHECK_STR(want, digest(&w));
+        wire_close(&w);
+    }
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+TEST(proxy_protocol_refuses)
+{
+    aw_test *t = through_proxy();
+    wire w = wire_from(t, "192.0.2.9");         /* not a proxy */
+    CHECK(w.ended && w.n == 0);
+    wire_close(&w);
+    w = wire_from(t, "10.0.0.1");               /* no header */
+    wire_say(&w, FROM(""));
+    CHECK(w.ended && w.n == 0);
+    wire_close(&w);
+    w = wire_from(t, "10.0.0.1");               /* it comes once */
+    wire_say(&w, LINE LINE FROM(""));
+    CHECK_STR("400+", digest(&w));
+    wire_close(&w);
+    w = wire_from(t, "10.0.0.1");               /* not in time */
+    wire_say(&w, "PROXY TCP4 ");
+    aw_test_advance(t, 2900);
+    wire_settle(&w);
+    CHECK(!w.ended);
+    aw_test_advance(t, 200);
+    wire_settle(&w);
+    CHECK(w.ended);
+    wire_close(&w);
+    w = wire_from(t, "10.0.0.1");               /* then silence: it idles */
+    wire_say(&w, LINE);
+    aw_test_advance(t, 8900);
+    wire_settle(&w);
+    CHECK(!w.ended);
+    aw_test_advance(t, 200);
+    wire_settle(&w);
+    CHECK(w.ended && w.n == 0);
+    wire_close(&w);
+    CHECK_EQ(0, aw_test_close(t));
+}
