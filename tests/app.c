@@ -80,6 +80,7 @@ VIEW(answers)
             case 's': rc = aw_status(req, 201); break;
             case 'm': rc = aw_status(req, 304); break;
             case 'b': rc = aw_bytes(req, "image/png", "\0\1", 2); break;
+            case 'L': rc = aw_text_static(req, "static"); break;
             case 'S': rc = aw_bytes_static(req, "a/b", "static", 6); break;
             case '1': CHECK_EQ(0, aw_set_header(req, "X-A", "1")); break;
             case '2': CHECK_EQ(0, aw_set_header(req, "x-a", "2")); break;
@@ -124,6 +125,9 @@ VIEW(inject)
     CHECK_EQ(AW_EINVAL, aw_text(req, NULL));
     CHECK_EQ(AW_EINVAL, aw_html(req, NULL));
     CHECK_EQ(AW_EINVAL, aw_text_static(req, NULL));
+    CHECK_EQ(AW_EINVAL, aw_bytes(req, NULL, "x", 1));
+    CHECK_EQ(AW_EINVAL, aw_bytes(req, "a/b", NULL, 1));
+    CHECK_EQ(AW_EINVAL, aw_bytes_static(req, "a/b", NULL, 1));
     CHECK(aw_strdup(req, NULL) == NULL);
     return aw_text(req, "safe");
 }
@@ -136,6 +140,9 @@ VIEW(locals)
     b = AW_LOCAL(int);
     CHECK(a == b);
     CHECK(AW_LOCAL(int64_t) == NULL);   /* it is an int by now */
+    CHECK(aw_data(req) == AW_STATE(char));
+    CHECK(aw_req_loop(req) == AW_LOOP());
+    CHECK_STR("127.0.0.1", aw_peer(req));
     return aw_printf(req, "%d %s", *b + 2, AW_STATE(char));
 }
 
@@ -566,6 +573,7 @@ TEST(answer_functions)
         {"t", 200, "text/plain; charset=utf-8", "local"},
         {"h", 200, "text/html; charset=utf-8", "<p>"},
         {"S", 200, "a/b", "static"},
+        {"L", 200, "text/plain; charset=utf-8", "static"},
         {"e", 204, "-", ""},
         {"r", 302, "-", ""},
         {"st", 201, "text/plain; charset=utf-8", "local"},

@@ -342,6 +342,15 @@ TEST(wrong_arguments)
         NOTE("method %d", (int)i);
         CHECK_EQ(fetch_on(l, wish_of(methods[i], URL)), AW_EINVAL);
     }
+    for (i = 0; i < 2; i++) {
+        wish w = wish_of(NULL, URL);
+        if (i == 0) w.body = "x", w.type = "text/plain\r\nX: y";
+        else w.body_len = 1;
+        log_text[0] = 0;
+        NOTE("body %d", (int)i);
+        CHECK_EQ(fetch_on(l, w), AW_EINVAL);
+        CHECK(strstr(log_text, i ? "body_len" : "content_type") != NULL);
+    }
     for (i = 0; i < sizeof urls / sizeof *urls; i++) {
         NOTE("url %d", (int)i);
         CHECK_EQ(fetch_on(l, wish_of(NULL, urls[i])), AW_EURL);

@@ -1,6 +1,7 @@
 /* core.c: cancellation, FINALLY, children and deadlines of the async core,
    on virtual time. The other half is core_tasks.c. */
 #include "core.h"
+#include <limits.h>
 
 /* ---- calls and clean-up ---- */
 
@@ -14,6 +15,46 @@ ASYNC(caller, (int64_t ms;), int rc;)
         RETURN(self->rc);
     } FINALLY {
         mark("f");
+    }
+}
+
+/* Each error has a text of its own, and no other error's number. */
+TEST(errors_have_texts)
+{
+    static const int errors[] = {
+#define CODE(name, number, text) AW_##name,
+        AW_ERRORS(CODE)
+#undef CODE
+        AW_OK};
+    enum { N = sizeof errors / sizeof *errors };
+    for (int i = 0; i < N; i++) {
+        CHECK(strlen(aw_strerror(errors[i])) > 4);
+        for (int k = 0; k < i; k++) {
+            CHECK(errors[i] != errors[k]);
+            CHECK(strcmp(aw_strerror(errors[i]), aw_strerror(errors[k])) != 0);
+        }
+    }
+    CHECK_STR(aw_strerror(AW_OK), "no error");
+    CHECK_STR(aw_strerror(1), "unknown error");
+    CHECK_STR(aw_strerror(INT_MIN), "unknown error");
+}
+
+TEST(errno_becomes_an_error)
+{
+    static const int pairs[][2] = {
+        {ENOMEM, AW_ENOMEM}, {ENOBUFS, AW_ENOMEM}, {EAGAIN, AW_EAGAIN},
+        {EINVAL, AW_EINVAL}, {EBADF, AW_EBADF}, {EPIPE, AW_ECLOSED},
+        {ECONNREFUSED, AW_ECONNREFUSED}, {ECONNRESET, AW_ECONNRESET},
+        {ECONNABORTED, AW_ECONNRESET}, {ENETUNREACH, AW_EUNREACH},
+        {EHOSTUNREACH, AW_EUNREACH}, {ENETDOWN, AW_EUNREACH},
+        {ETIMEDOUT, AW_ETIMEDOUT}, {EADDRINUSE, AW_EADDRINUSE},
+        {EADDRNOTAVAIL, AW_EADDRNOTAVAIL}, {EACCES, AW_EACCES},
+        {EPERM, AW_EACCES}, {EMFILE, AW_EMFILE}, {ENFILE, AW_EMFILE},
+        {ENOENT, AW_ENOENT}, {EAFNOSUPPORT, AW_ENOTSUP},
+        {EOPNOTSUPP, AW_ENOTSUP}, {EIO, AW_EIO}, {0, AW_EIO}};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        NOTE("errno %d", pairs[i][0]);
+        CHECK_EQ(aw__error_of(pairs[i][0]), pairs[i][1]);
     }
 }
 

@@ -1193,6 +1193,7 @@ TEST(fork_child_isolated)
         /* All is well: dies unseen by a leak check, which would ask for what
            the parent's thread was working on. */
         int rc = in_forked_child(l, p);
+        TEST_REACHED();
         if (rc == 0) raise(SIGKILL);
         _exit(rc);
     }

@@ -82,10 +82,71 @@ TEST(http_words)
     CHECK(aw__http_list(&list, &item) && aw__slice_ieq(item, "b"));
     CHECK(aw__http_list(&list, &item) && aw__slice_ieq(item, "c d"));
     CHECK(!aw__http_list(&list, &item));
-    CHECK_STR(aw__http_reason(200), "OK");
-    CHECK_STR(aw__http_reason(431), "Request Header Fields Too Large");
-    CHECK_STR(aw__http_reason(299), "");
-    CHECK_STR(aw__http_reason(-1), "");
+}
+
+/* A status that the table does not have, has none. */
+TEST(http_reasons)
+{
+    static const struct { int status; const char *rfc, *reason; } t[] = {
+        { 100, "9110 15.2.1", "Continue" },
+        { 101, "9110 15.2.2", "Switching Protocols" },
+        { 103, "8297 2", "Early Hints" }, { 200, "9110 15.3.1", "OK" },
+        { 201, "9110 15.3.2", "Created" }, { 202, "9110 15.3.3", "Accepted" },
+        { 203, "9110 15.3.4", "Non-Authoritative Information" },
+        { 204, "9110 15.3.5", "No Content" },
+        { 205, "9110 15.3.6", "Reset Content" },
+        { 206, "9110 15.3.7", "Partial Content" },
+        { 300, "9110 15.4.1", "Multiple Choices" },
+        { 301, "9110 15.4.2", "Moved Permanently" },
+        { 302, "9110 15.4.3", "Found" }, { 303, "9110 15.4.4", "See Other" },
+        { 304, "9110 15.4.5", "Not Modified" },
+        { 305, "9110 15.4.6", "Use Proxy" },
+        { 307, "9110 15.4.8", "Temporary Redirect" },
+        { 308, "9110 15.4.9", "Permanent Redirect" },
+        { 400, "9110 15.5.1", "Bad Request" },
+        { 401, "9110 15.5.2", "Unauthorized" },
+        { 402, "9110 15.5.3", "Payment Required" },
+        { 403, "9110 15.5.4", "Forbidden" },
+        { 404, "9110 15.5.5", "Not Found" },
+        { 405, "9110 15.5.6", "Method Not Allowed" },
+        { 406, "9110 15.5.7", "Not Acceptable" },
+        { 407, "9110 15.5.8", "Proxy Authentication Required" },
+        { 408, "9110 15.5.9", "Request Timeout" },
+        { 409, "9110 15.5.10", "Conflict" }, { 410, "9110 15.5.11", "Gone" },
+        { 411, "9110 15.5.12", "Length Required" },
+        { 412, "9110 15.5.13", "Precondition Failed" },
+        { 413, "9110 15.5.14", "Content Too Large" },
+        { 414, "9110 15.5.15", "URI Too Long" },
+        { 415, "9110 15.5.16", "Unsupported Media Type" },
+        { 416, "9110 15.5.17", "Range Not Satisfiable" },
+        { 417, "9110 15.5.18", "Expectation Failed" },
+        { 418, "2324 2.3.2", "I'm a teapot" },
+        { 421, "9110 15.5.20", "Misdirected Request" },
+        { 422, "9110 15.5.21", "Unprocessable Content" },
+        { 425, "8470 5.2", "Too Early" },
+        { 426, "9110 15.5.22", "Upgrade Required" },
+        { 428, "6585 3", "Precondition Required" },
+        { 429, "6585 4", "Too Many Requests" },
+        { 431, "6585 5", "Request Header Fields Too Large" },
+        { 451, "7725 3", "Unavailable For Legal Reasons" },
+        { 500, "9110 15.6.1", "Internal Server Error" },
+        { 501, "9110 15.6.2", "Not Implemented" },
+        { 502, "9110 15.6.3", "Bad Gateway" },
+        { 503, "9110 15.6.4", "Service Unavailable" },
+        { 504, "9110 15.6.5", "Gateway Timeout" },
+        { 505, "9110 15.6.6", "HTTP Version Not Supported" },
+        { 507, "4918 11.5", "Insufficient Storage" },
+        { 511, "6585 6", "Network Authentication Required" }
+    };
+    size_t i = 0;
+    int status;
+    for (status = -1; status < 1000; status++) {
+        bool known = i < sizeof t / sizeof t[0] && t[i].status == status;
+        NOTE("%d, %s", status, known ? t[i].rfc : "not in the table");
+        CHECK_STR(aw__http_reason(status), known ? t[i].reason : "");
+        i += known;
+    }
+    CHECK_EQ(i, sizeof t / sizeof t[0]);
 }
 
 /* ---- heads: the table -------------------------------------------------- */
@@ -1368,6 +1429,8 @@ TEST(url_parse)
         { "http://#a", NULL }, { "http://?a", NULL },
         { "http://a:/", NULL }, { "http://a:0/", NULL },
         { "http://a:65536/", NULL }, { "http://a:+1/", NULL },
+        { "http://a:00080", "a:00080|a|80|/|-|-|" },
+        { "http://a:000080/", NULL },
         { "http://a:1x/", NULL }, { "http://a b/", NULL },
         { "http://a/ b", NULL }, { "http://a/b\n", NULL },
         { "http://a/\xc3\xa9", NULL }, { "http://\xc3\xa9/", NULL },
@@ -1504,7 +1567,7 @@ TEST(base64_rfc4648_10)
         { "\xfb\xff\xbf", "+/+/" } };
     static const char *const bad[] = { "Z", "Zg", "Zg=", "Zg===", "Zh==",
         "Zm9=", "Zm9vYg=", "=", "==", "===", "====", "Z===", "Zg==Zg==", "Zm8=Zm8=",
-        "Zm 9", "Zm9v\n", "Zm9\n", "Zm-v", "Zm_v", "Zm9\x80", "Z=g=", "=g==" };
+        "Zm 9", "Zm9{", "Zm9`", "Zm9[", "Zm9v\n", "Zm9\n", "Zm-v", "Zm_v", "Zm9\x80", "Z=g=", "=g==" };
     size_t i, n;
     char out[100];
     for (i = 0; i < 8; i++) {

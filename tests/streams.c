@@ -160,6 +160,14 @@ ASYNC(says_hello, (ends *e;), char text[32]; int n;)
         CHECK_EQ(self->n, AW_EEOF);
         AWAIT_TO(self->n, aw_read_until, self->e->b, self->text, 9, "");
         CHECK_EQ(self->n, AW_EINVAL);
+        AWAIT_TO(self->n, aw_read, self->e->b, self->text, SIZE_MAX);
+        CHECK_EQ(self->n, AW_EINVAL);
+        AWAIT_TO(self->n, aw_read, NULL, self->text, 1);
+        CHECK_EQ(self->n, AW_EINVAL);
+        AWAIT_TO(self->n, aw_write, self->e->b, self->text, SIZE_MAX);
+        CHECK_EQ(self->n, AW_EINVAL);
+        AWAIT_TO(self->n, aw_write, NULL, self->text, 1);
+        CHECK_EQ(self->n, AW_EINVAL);
         AWAIT(aw_close, NULL);
     }
 }
@@ -968,6 +976,37 @@ TEST(accept_cancelled_same_turn)
     }
 }
 
+/* A connection that comes when nobody waits for it any more stays queued for
+   the next one, and keeps no loop busy. */
+ASYNC(accepts_at_last, (), aw_listener *x; aw_stream *s, *a; int rc;)
+{
+    BEGIN {
+        AWAIT(aw_listen, &self->x, "127.0.0.1", 0);
+        AWAIT_FOR_TO(1, self->rc, aw_accept, self->x, &self->a);
+        CHECK_EQ(self->rc, AW_EDEADLINE);
+        AWAIT(aw_connect, &self->s, "127.0.0.1", aw_listener_port(self->x));
+        AWAIT(aw_sleep_ms, 5);
+        AWAIT(aw_accept, self->x, &self->a);
+        AWAIT(aw_close, self->a);
+        AWAIT_TO(self->rc, aw_accept, NULL, &self->a);
+        CHECK_EQ(self->rc, AW_EINVAL);
+    } FINALLY {
+        AWAIT(aw_close, self->s);
+        aw_listener_close(self->x);
+    }
+}
+TEST(accept_after_a_deadline)
+{
+    int kind;
+    for (kind = MEMORY; kind < KINDS; kind++) {
+        aw_loop *l = open_loop(kind);
+        SPAWN_ON(l, accepts_at_last);
+        CHECK_EQ(aw_loop_run(l), 0);
+        CHECK_EQ(live(l), 0);
+        close_loop(l);
+    }
+}
+
 /* ---- what nobody closed ---- */
 
 static int warnings;
@@ -1094,10 +1133,17 @@ ASYNC(greets_once, (aw_listener *x;), aw_stream *s;)
     } FINALLY { AWAIT(aw_close, self->s); }
 }
 
-ASYNC(text_in_start, (), aw_listener *x;)
+ASYNC(text_in_start, (), aw_listener *x; int rc;)
 {
     BEGIN {
-        AWAIT(aw_listen, &self->x, "127.0.0.1", 0);
+        {
+            char host[16];
+            strcpy(host, "127.0.0.1");
+            START_TO(self->rc, aw_listen, &self->x, host, 0);
+            memset(host, 'x', sizeof host - 1);
+        }
+        GATHER();
+        CHECK_EQ(self->rc, 0);
         START(greets_once, self->x);
         START(starts_with_text, aw_listener_port(self->x));
         GATHER();

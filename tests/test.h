@@ -52,8 +52,10 @@ static void test_reached(int sig)
 }
 #define _exit(status) (test_reached(0), _exit(status))
 #define TEST_ABORTED test_reached
+#define TEST_REACHED() test_reached(0)
 #else
 #define TEST_ABORTED SIG_DFL
+#define TEST_REACHED() ((void)0)
 #endif
 
 /* A tenth of the rounds will do while you work; TEST_FULL=1 runs them all. */
