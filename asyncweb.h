@@ -136,7 +136,8 @@ What the compiler catches, at least as a warning:
 What debug mode (aw_config.debug, the test mode) catches:
   - a pointer to a plain local, in a frame or in arguments, that would outlive
     its step; the message names the field
-  - aw_param of a name that the route does not have
+  - aw_param of a name that the route does not have; aw_url_for a view that
+    has no route, or without one of its parameters
 What nobody catches:
   - a plain local does not survive an await: put it into self->
   - what stands between { and BEGIN runs again at each resume: fine for a
@@ -674,8 +675,10 @@ AW__AWAITABLE(aw_call, (aw_bound bound;));
    ended task does nothing. Awaits: no. */
 void aw_cancel(aw_task task);
 
-/* True once the task has ended (or never was). */
+/* True once the task has ended (or never was). aw_failed: why a SPAWN or START
+   gave no task (AW_ENOMEM, AW_ESTACK, AW_ESHUTDOWN), 0 for a task. */
 bool aw_ended(aw_task task);
+int aw_failed(aw_task task);
 
 /* An event: zeroed is a valid, unset one. set() wakes all waiters and stays
    set; pulse() wakes those waiting now. asyncio.Event, Condition.notify_all.
@@ -1066,7 +1069,9 @@ const char *aw_query_or(aw_req *req, const char *name, const char *otherwise);
 int64_t aw_query_int(aw_req *req, const char *name, int64_t otherwise);
 
 /* The first field of that name in an application/x-www-form-urlencoded body,
-   decoded; NULL: there is none, or the body is of another type. */
+   decoded; NULL: there is none, the body is of another type, or the value
+   holds a NUL, where it would seem to end. (A target with %00 is answered 400
+   before any view sees it.) */
 const char *aw_form(aw_req *req, const char *name);
 
 /* A header field; several of one name are joined by ", " (RFC 9110 5.3).
@@ -1400,6 +1405,38 @@ enum {
 #define AW__ROW(m, v, k, s) \
     {.method = m, .view = &aw_view_##v, .kind = k, .status = s}
 
+/* aw_url_for(req, article, "id", "7", "q", "x y") -> "/articles/7?q=x%20y": the
+   path of the first route of that view, in the order of the tables, whose
+   parameters are all named; names that are no parameters make the query. All
+   values are text and are percent-encoded (a <path:...> keeps its slashes); a
+   name whose value is NULL counts as not named. The URL is the request's.
+   NULL: out of memory; a value that the route would not take (<int:id> of
+   "x", "", ".."). No such route, or one that wants more: NULL as well, and in
+   debug an abort that says so. */
+const char *aw__url_for(aw_req *req, const aw_view *view,
+                        const char *const *pairs, size_t n);
+#define aw_url_for(...) AW__URL_FOR(__VA_ARGS__, )
+#ifdef __cplusplus
+}
+template <class... T>
+static inline const char *aw__url_with(aw_req *req, const aw_view *view,
+                                       T... pairs)
+{
+    const char *const all[] = {pairs...};
+    static_assert(sizeof...(pairs) % 2, "aw_url_for: a name without a value");
+    return aw__url_for(req, view, all, sizeof...(pairs) - 1);
+}
+extern "C" {
+#define AW__URL_FOR(req, view, ...) \
+    aw__url_with((req), &aw_view_##view, __VA_ARGS__ (const char *)0)
+#else
+#define AW__URL_FOR(req, view, ...) \
+    aw__url_for((req), &aw_view_##view, AW__TEXTS(__VA_ARGS__), \
+                AW__EVEN(sizeof AW__TEXTS(__VA_ARGS__) / sizeof(char *) - 1))
+#define AW__TEXTS(...) ((const char *const[]){__VA_ARGS__ NULL})
+#define AW__EVEN(n) ((n) / ((n) % 2 == 0))  /* a name without a value */
+#endif
+
 /* How an application runs. Zero is the default; AW_OFF switches a limit
    off. Times are milliseconds, sizes bytes.
 
@@ -1437,7 +1474,7 @@ typedef struct aw_config {
     bool debug AW__OPT;             /* tell clients what went wrong, check */
     void *data AW__OPT;             /* AW_STATE */
     int (*on_start)(aw_loop *loop, void *data) AW__OPT; /* < 0: do not start */
-    void (*on_stop)(void *data) AW__OPT;    /* every task has ended */
+    void (*on_stop)(void *data) AW__OPT;    /* all have ended, the loop too */
     int access_log AW__OPT;         /* a line a request; AW_OFF */
     void (*log)(void *data, aw_log_level level, const char *line) AW__OPT;
     void *log_data AW__OPT;
@@ -8127,6 +8164,11 @@ bool aw_ended(aw_task task)
     return !aw__find(task);
 }
 
+int aw_failed(aw_task task)
+{
+    return task.loop ? 0 : (int)task.slot;
+}
+
 /* ---- children ---- */
 
 /* The group of frame f, NULL: it never started a child. */
@@ -12616,14 +12658,13 @@ const char *aw_format(aw_req *req, const char *format, ...)
     return text;
 }
 
-const char *aw_url_encode(aw_req *req, const char *text)
+/* Percent-encodes all but what is unreserved (RFC 3986 2.3), and `keep`. */
+static char *aw__put_encoded(char *to, const char *text, char keep)
 {
     static const char hex[] = "0123456789ABCDEF";
-    char *encoded = (char *)aw_alloc(req, 3 * strlen(text) + 1), *to = encoded;
-    if (!encoded) return NULL;
     for (; *text; text++) {
         const unsigned c = (unsigned char)*text;
-        if (aw__http_is(*text, AW__C_HOST)) {   /* unreserved (2.3) */
+        if (aw__http_is(*text, AW__C_HOST) || *text == keep) {
             *to++ = *text;
             continue;
         }
@@ -12632,6 +12673,13 @@ const char *aw_url_encode(aw_req *req, const char *text)
         *to++ = hex[c & 15];
     }
     *to = 0;
+    return to;
+}
+
+const char *aw_url_encode(aw_req *req, const char *text)
+{
+    char *encoded = (char *)aw_alloc(req, 3 * strlen(text) + 1);
+    if (encoded) (void)aw__put_encoded(encoded, text, 0);
     return encoded;
 }
 
@@ -12678,7 +12726,7 @@ static const char *aw__req_decode(aw_req *req, aw_slice s, bool form)
     if (!p) return NULL;
     if (aw__url_decode(p, p, s.n, form, &n) < 0) n = s.n;
     p[n] = 0;
-    return p;
+    return form && memchr(p, 0, n) ? NULL : p;
 }
 
 const char *aw_path(aw_req *req)
@@ -15351,6 +15399,116 @@ static bool aw__table_add(aw__server *s, const aw__table *up,
     return true;
 }
 
+/* ---- the way back: a URL for a view ---- */
+
+/* The value that goes with a name, which n bytes long; NULL: none. */
+static const char *aw__url_value(const char *const *pairs, size_t count,
+                                 const char *name, size_t n)
+{
+    for (; count > 1; pairs += 2, count -= 2)
+        if (strlen(pairs[0]) == n && memcmp(pairs[0], name, n) == 0)
+            return pairs[1];
+    return NULL;
+}
+
+/* The first parameter of t that has no value, up to its '>'; NULL: none. */
+static const char *aw__url_missing(const aw__target *t,
+                                   const char *const *pairs, size_t n)
+{
+    int i;
+    for (i = 0; i < t->params; i++)
+        if (!aw__url_value(pairs, n, t->names[i], strcspn(t->names[i], ">")))
+            return t->names[i];
+    return NULL;
+}
+
+static bool aw__url_is_param(const aw__target *t, const char *name)
+{
+    const size_t n = strlen(name);
+    int i;
+    for (i = 0; i < t->params; i++)
+        if (strncmp(t->names[i], name, n) == 0 && t->names[i][n] == '>')
+            return true;
+    return false;
+}
+
+static void aw__url_add(aw__buf *b, const char *text, char keep)
+{
+    char *to = aw__buf_room(b, 3 * strlen(text) + 1);
+    if (to) b->n += (size_t)(aw__put_encoded(to, text, keep) - to);
+}
+
+/* The path of t with those values. False: it would not lead there. */
+static bool aw__url_path_of(aw__buf *b, const aw__target *t,
+                            const char *const *pairs, size_t count)
+{
+    const char *p = t->route.path, *end, *name, *text;
+    for (; *p; p = end) {
+        aw__node node;
+        size_t n = strcspn(p + 1, "/");
+        end = p + 1 + n;
+        aw__buf_add(b, "/", 1);
+        (void)aw__route_segment(p + 1, n, &node, &name);
+        if (!name) {
+            text = aw__route_text(b->arena, p + 1, n, &n);
+            if (!text) return false;
+            aw__buf_add(b, text, n);
+            continue;
+        }
+        text = aw__url_value(pairs, count, name, strcspn(name, ">"));
+        if (!aw__node_takes(&node, text, strlen(text))) return false;
+        aw__url_add(b, text, node.kind == AW__N_PATH ? '/' : 0);
+    }
+    return !b->failed && !aw__app_climbs(aw__slice(b->p, b->n));
+}
+
+/* No route of that view does: a mistake in the program. */
+static void aw__url_abort(const aw_view *view, const aw__target *near,
+                          const char *missing)
+{
+    fprintf(stderr, "aw_url_for(req, %s): ", view->name);
+    if (near) fprintf(stderr, "\"%s\" wants a value for <%.*s>\n",
+                      near->route.path, (int)strcspn(missing, ">"), missing);
+    else fprintf(stderr, "no route has that view\n");
+    abort();
+}
+
+/* The route that is meant; NULL: there is none. */
+static const aw__target *aw__url_target(const aw_req *req, const aw_view *view,
+                                        const char *const *pairs, size_t n)
+{
+    const aw__target *t, *near = NULL;
+    for (t = req->loop->server->router->first; t; t = t->later) {
+        if (t->view != view) continue;
+        if (!aw__url_missing(t, pairs, n)) return t;
+        if (!near) near = t;
+    }
+    if (req->loop->debug)
+        aw__url_abort(view, near, near ? aw__url_missing(near, pairs, n) : "");
+    return NULL;
+}
+
+const char *aw__url_for(aw_req *req, const aw_view *view,
+                        const char *const *pairs, size_t n)
+{
+    const aw__target *t = aw__url_target(req, view, pairs, n);
+    const char *mark = "?";
+    aw__buf b;
+    memset(&b, 0, sizeof b);
+    b.arena = &req->arena;
+    if (!t || !aw__url_path_of(&b, t, pairs, n)) return NULL;
+    for (; n > 1; pairs += 2, n -= 2) {
+        if (!pairs[1] || aw__url_is_param(t, pairs[0])) continue;
+        aw__put_text(&b, mark);
+        aw__url_add(&b, pairs[0], 0);
+        aw__put_text(&b, "=");
+        aw__url_add(&b, pairs[1], 0);
+        mark = "&";
+    }
+    aw__buf_add(&b, "", 1);
+    return b.failed ? NULL : b.p;
+}
+
 /* >>floor6 run  Serving, stopping, signals --------------------------------- */
 
 static void aw__config_defaults(aw_config *c)
@@ -15404,6 +15562,11 @@ static int aw__server_trust(aw__server *s)
 static bool aw__server_routes(aw__server *s)
 {
     aw_route top;
+    if (!s->config.routes) {
+        aw__log(s->loop, AW_LOG_ERROR, "asyncweb: there are no routes: "
+                "ROUTES(app, ...), then aw_run(app, ...)");
+        return false;
+    }
     memset((void *)&top, 0, sizeof top);
     top.method = "";
     top.path = "";
@@ -15670,6 +15833,7 @@ int aw_run_config(aw_config config)
     aw__signal_fd = -1;
     aw_loop_free(l);
     aw__signals_leave(old);
+    if (config.on_stop) config.on_stop(config.data);
     return rc < 0;
 }
 
@@ -15996,10 +16160,13 @@ bool aw_test_cancel_everywhere(aw_test *t, const char *target)
 int aw_test_close(aw_test *t)
 {
     aw_loop *l = t->loop;
+    void (*on_stop)(void *) = l->server->config.on_stop;
+    void *data = l->server->config.data;
     size_t live;
     int failed;
     aw_serve_stop(l);
     live = aw__loop_end(l);
+    if (on_stop) on_stop(data);
     if (live) fprintf(stderr, "%lu bytes were not given back\n",
                       (unsigned long)live);
     failed = t->failures > 0 || live > 0;

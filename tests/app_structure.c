@@ -294,6 +294,135 @@ TEST(hooks_of_a_client_that_left)
     }
 }
 
+/* ---- a login, with a store that takes its time ---- */
+
+ASYNC(session_load, (const char *sid; user *out;))
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, 2);
+        if (strcmp(self->sid, "down") == 0) RETURN(AW_ECONNREFUSED);
+        if (strncmp(self->sid, "sid-", 4) != 0) RETURN(0);
+        snprintf(self->out->name, sizeof self->out->name, "%s", self->sid + 4);
+        RETURN(1);
+    }
+}
+
+ASYNC(session_drop, (const char *sid;))
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, 2);
+        step(self->sid);
+    }
+}
+
+ASYNC(session_make, (const char *name; char *sid; size_t cap;))
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, 2);
+        snprintf(self->sid, self->cap, "sid-%s", self->name);
+    }
+}
+
+ASYNC(password_ok, (const char *name; const char *word;))
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, 80);
+        RETURN(strcmp(self->word, "x") == 0);
+    }
+}
+
+VIEW(home) { return aw_printf(req, "Hello %s", AW_LOCAL(user)->name); }
+VIEW(ask_name) { return aw_text(req, "name?"); }
+
+ASYNC_VIEW(require_login, int found;)
+{
+    BEGIN {
+        const char *sid = aw_cookie(req, "sid");
+        if (!AW_LOCAL(user)) RETURN(AW_ENOMEM);
+        if (!sid) RETURN(aw_redirect(req, aw_url_for(req, ask_name)));
+        AWAIT_TO(self->found, session_load, sid, AW_LOCAL(user));
+        if (self->found < 0) RETURN(aw_error(req, 503, "no sessions now"));
+        if (!self->found) RETURN(aw_redirect(req, aw_url_for(req, ask_name)));
+        RETURN(0);
+    }
+}
+
+ASYNC_VIEW(login, int ok; char sid[64];)
+{
+    BEGIN {
+        const char *name = aw_form(req, "name");
+        const char *word = aw_form(req, "password");
+        if (!name || !word) RETURN(aw_error(req, 400, "both, please"));
+        AWAIT_TO(self->ok, password_ok, name, word);
+        if (self->ok < 0) RETURN(self->ok);
+        if (!self->ok) RETURN(aw_error(req, 401, "wrong password"));
+        AWAIT(session_make, aw_form(req, "name"), self->sid, sizeof self->sid);
+        self->ok = aw_set_cookie(req, "sid", self->sid, .max_age = 86400,
+                                 .http_only = true, .same_site = "Lax");
+        if (self->ok < 0) RETURN(self->ok);
+        RETURN(aw_redirect(req, aw_url_for(req, home)));
+    }
+}
+
+ASYNC_VIEW(logout, int rc;)
+{
+    BEGIN {
+        AWAIT(session_drop, aw_cookie(req, "sid"));
+        self->rc = aw_delete_cookie(req, "sid");
+        if (self->rc < 0) RETURN(self->rc);
+        RETURN(aw_redirect(req, aw_url_for(req, ask_name)));
+    }
+}
+
+ROUTES(members, BEFORE(require_login), GET("/", home), POST("/logout", logout))
+ROUTES(club, GET("/login", ask_name), POST("/login", login), MOUNT("/", members))
+
+static const aw_response *with(aw_test *t, const char *method, const char *at,
+                               const char *name, const char *value,
+                               const char *body)
+{
+    aw_header_field headers[2];
+    aw_test_request q;
+    memset(&q, 0, sizeof q);
+    memset(headers, 0, sizeof headers);
+    headers[0].name = name;
+    headers[0].value = value;
+    q.target = at;
+    q.method = method;
+    q.body = body;
+    q.headers = headers;
+    return aw_test_send(t, q);
+}
+
+TEST(login_and_logout)
+{
+    static const char form[] = "application/x-www-form-urlencoded";
+    aw_config c = quiet_config();
+    aw_test *t = app_with(club, &c);
+    const aw_response *r = aw_test_get(t, "/");
+    CHECK_EQ(302, r->status);
+    CHECK_STR("/login", aw_response_header(r, "Location"));
+    CHECK_STR("200 name?", get(t, "/login"));
+    r = with(t, "POST", "/login", "Content-Type", form, "name=ann");
+    CHECK_EQ(400, r->status);
+    r = with(t, "POST", "/login", "Content-Type", form, "name=ann&password=y");
+    CHECK_EQ(401, r->status);
+    r = with(t, "POST", "/login", "Content-Type", form, "name=ann&password=x");
+    CHECK_EQ(302, r->status);
+    CHECK_STR("/", aw_response_header(r, "Location"));
+    CHECK(strncmp(aw_response_header(r, "Set-Cookie"), "sid=sid-ann;", 12) == 0);
+    CHECK_STR("Hello ann", with(t, "GET", "/", "Cookie", "sid=sid-ann",
+                                NULL)->body);
+    CHECK_EQ(302, with(t, "GET", "/", "Cookie", "sid=other", NULL)->status);
+    CHECK_EQ(503, with(t, "GET", "/", "Cookie", "sid=down", NULL)->status);
+    trail[0] = 0;
+    r = with(t, "POST", "/logout", "Cookie", "sid=sid-ann", "");
+    CHECK_STR("/login", aw_response_header(r, "Location"));
+    CHECK_STR("sid-ann", trail);
+    CHECK_EQ(302, with(t, "POST", "/logout", "X", "y", "")->status);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
 /* ---- error pages ---- */
 
 VIEW(not_found)
@@ -513,6 +642,86 @@ TEST(duplicates_across_tables)
     CHECK(strstr(said, "GET /a/b: there is another route") != NULL);
 }
 
+/* ---- URLs for views ---- */
+
+VIEW(one) { (void)req; return 200; }
+VIEW(two) { (void)req; return 200; }
+VIEW(rest) { return aw_text(req, aw_param(req, "rest")); }
+VIEW(named) { return aw_text(req, aw_param(req, "name")); }
+VIEW(nowhere) { (void)req; return 200; }
+
+VIEW(urls)
+{
+    const struct {
+        const char *got, *want;
+    } rows[] = {
+        {aw_url_for(req, urls), "/urls"},
+        {aw_url_for(req, urls, "q", "x y"), "/urls?q=x%20y"},
+        {aw_url_for(req, urls, "a&b", "c=d", "none", NULL, "e", ""),
+         "/urls?a%26b=c%3Dd&e="},
+        {aw_url_for(req, show, "id", "7", "what", "a/b?c", "q", "\xe2\x82\xac"),
+         "/api/users/7/a%2Fb%3Fc?q=%E2%82%AC"},
+        {aw_url_for(req, show, "what", "%", "id", "0"), "/api/users/0/%25"},
+        {aw_url_for(req, rest, "rest", "a/b c/d"), "/files/a/b%20c/d"},
+        {aw_url_for(req, named, "name", "~-._"), "/caf%C3%A9%20100%25/~-._"},
+        /* The first route whose parameters are named. */
+        {aw_url_for(req, one), "/one"},
+        {aw_url_for(req, one, "n", "5"), "/one/5"},
+        {aw_url_for(req, one, "n", "5", "m", "x"), "/one/5?m=x"},
+        {aw_url_for(req, one, "n", NULL), "/one"},
+        {aw_url_for(req, two, "x", "1.5"), "/two/1.5"},
+        /* What would not lead there. */
+        {aw_url_for(req, show, "id", "x", "what", "y"), NULL},
+        {aw_url_for(req, show, "id", "-1", "what", "y"), NULL},
+        {aw_url_for(req, show, "id", "", "what", "y"), NULL},
+        {aw_url_for(req, show, "id", "1", "what", ".."), NULL},
+        {aw_url_for(req, show, "id", "1", "what", "a/../b"), NULL},
+        {aw_url_for(req, two, "x", "1"), NULL},
+        {aw_url_for(req, rest, "rest", "a/./b"), NULL},
+        {aw_url_for(req, rest, "rest", ""), NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        NOTE("row %d", (int)i);
+        CHECK_STR(rows[i].want, rows[i].got);
+    }
+    return 204;
+}
+
+VIEW(url_unknown) { return aw_text(req, aw_url_for(req, nowhere)); }
+VIEW(url_lacks) { return aw_text(req, aw_url_for(req, show, "id", "7")); }
+
+ROUTES(linked_users, GET("/<what>", show))
+ROUTES(linked_api, MOUNT("/users/<int:id>", linked_users))
+ROUTES(linked,
+    GET("/urls", urls),
+    GET("/one/<int:n>", one),
+    POST("/one", one),
+    GET("/two/<float:x>", two),
+    GET("/files/<path:rest>", rest),
+    GET("/caf\xc3\xa9 100%/<name>", named),
+    GET("/unknown", url_unknown),
+    GET("/lacks", url_lacks),
+    MOUNT("/api", linked_api))
+
+TEST(urls_for_views)
+{
+    aw_config c = quiet_config();
+    aw_test *t = app_with(linked, &c);
+    CHECK_STR("204 ", get(t, "/urls"));
+    /* They lead back to where they came from. */
+    CHECK_STR("200 a/b c/d", get(t, "/files/a/b%20c/d"));
+    CHECK_STR("200 ~-._", get(t, "/caf%C3%A9%20100%25/~-._"));
+    CHECK_STR("200 user 7 a/b?c", get(t, "/api/users/7/a%2Fb%3Fc?q=%E2%82%AC"));
+    CHECK_ABORTS(get(t, "/unknown"),
+                 "aw_url_for(req, nowhere): no route has that view");
+    CHECK_ABORTS(get(t, "/lacks"), "aw_url_for(req, show): "
+                 "\"/api/users/<int:id>/<what>\" wants a value for <what>");
+    aw_test_loop(t)->debug = false;
+    CHECK_STR("500 ", get(t, "/unknown"));
+    CHECK_STR("500 ", get(t, "/lacks"));
+    CHECK_EQ(0, aw_test_close(t));
+}
+
 /* ---- time-outs ---- */
 
 ASYNC_VIEW(inner_deadline)
@@ -608,6 +817,7 @@ TEST(each_call_fails)
     fail_each(errors, "/view?rc=500");
     fail_each(errors, "/none");
     fail_each(timed, "/late?ms=100");
+    fail_each(linked, "/caf%C3%A9%20100%25/~-._");
 }
 
 /* At the start, too. */
@@ -623,4 +833,137 @@ TEST(each_allocation_of_the_start_fails)
         if (t) CHECK_EQ(0, aw_test_close(t));
         if (fault_count < k) break;
     }
+}
+
+/* ---- the application's state, from its beginning to its end ---- */
+
+typedef struct app_state {
+    int started, stopped, hooks, views, finals;
+    bool fails;
+} app_state;
+
+ASYNC(keeper, ())
+{
+    BEGIN {
+        AW_STATE(app_state)->started++;
+        AWAIT(aw_sleep_ms, AW_FOREVER);
+    } FINALLY {
+        /* Tasks end before the state does. */
+        CHECK_EQ(0, AW_STATE(app_state)->stopped);
+        AW_STATE(app_state)->finals++;
+    }
+}
+
+static int begin(aw_loop *loop, void *data)
+{
+    if (((app_state *)data)->fails) return AW_EIO;
+    CHECK_EQ(0, aw_failed(SPAWN_ON(loop, keeper)));
+    return 0;
+}
+
+static void end(void *data) { ((app_state *)data)->stopped++; }
+
+VIEW(count_hook) { (void)req; AW_STATE(app_state)->hooks++; return 0; }
+VIEW(count_view)
+{
+    AW_STATE(app_state)->views++;
+    CHECK(aw_data(req) == AW_STATE(app_state));
+    SPAWN(keeper);
+    return aw_text(req, "counted");
+}
+
+ROUTES(counting, BEFORE(count_hook), GET("/", count_view))
+
+TEST(state_from_start_to_stop)
+{
+    app_state state;
+    aw_config c = quiet_config();
+    aw_test *t;
+    memset(&state, 0, sizeof state);
+    c.data = &state;
+    c.on_start = begin;
+    c.on_stop = end;
+    t = app_with(counting, &c);
+    CHECK_STR("200 counted", get(t, "/"));
+    CHECK_EQ(0, aw_test_close(t));
+    CHECK_EQ(1, state.hooks);
+    CHECK_EQ(1, state.views);
+    CHECK_EQ(2, state.started);
+    CHECK_EQ(2, state.finals);
+    CHECK_EQ(1, state.stopped);
+    /* What did not begin does not end. */
+    state.fails = true;
+    CHECK(app_with(counting, &c) == NULL);
+    CHECK_EQ(1, state.stopped);
+}
+
+VIEW(spawn_fails)
+{
+    aw_loop *l = aw_req_loop(req);
+    aw_task none, task = SPAWN(keeper);
+    memset(&none, 0, sizeof none);
+    CHECK_EQ(0, aw_failed(task));
+    CHECK_EQ(0, aw_failed(none));
+    aw_cancel(task);
+    CHECK_EQ(0, aw_failed(task));
+    l->draining = true;
+    CHECK_EQ(AW_ESHUTDOWN, aw_failed(SPAWN(keeper)));
+    l->draining = false;
+    fault_set("alloc", 1, 0);
+    CHECK_EQ(AW_ENOMEM, aw_failed(SPAWN(keeper)));
+    fault_at = 0;
+    return 204;
+}
+
+ROUTES(spawning, GET("/", spawn_fails))
+
+TEST(spawn_that_failed)
+{
+    app_state state;
+    aw_config c = quiet_config();
+    aw_test *t;
+    memset(&state, 0, sizeof state);
+    c.data = &state;
+    t = app_with(spawning, &c);
+    CHECK_STR("204 ", get(t, "/"));
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* ---- what C cannot hold, what nobody can serve ---- */
+
+VIEW(fields)
+{
+    const char *a = aw_form(req, "a"), *b = aw_form(req, "b");
+    return aw_printf(req, "%s %s", a ? a : "-", b ? b : "-");
+}
+ROUTES(texts, POST("/", fields), GET("/", hello))
+
+TEST(nothing_is_cut_at_a_nul)
+{
+    static const aw_header_field type[] = {
+        {"Content-Type", "application/x-www-form-urlencoded"}, {NULL, NULL}};
+    static const char *const bad[] = {
+        "/?a=%00b", "/?a=b%00", "/?a%00=b", "/?x&y=%41&z=%00"};
+    static const char raw_body[] =
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n\r\na=x\0y&b=1";
+    aw_config c = quiet_config();
+    aw_test *t = app_with(texts, &c);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        NOTE("%s", bad[i]);
+        CHECK_STR("400 ", get(t, bad[i]));
+    }
+    CHECK_STR("200 hello", get(t, "/?a=%0&b=%2500&c=%"));
+    CHECK_STR("- 1", aw_test_fetch(t, "/", .body = "a=%00x&b=1",
+                                   .headers = type)->body);
+    CHECK(strstr(aw_test_raw(t, raw_body, sizeof raw_body - 1, 0), "- 1"));
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+TEST(no_routes_at_all)
+{
+    aw_config c = quiet_config();
+    said[0] = 0;
+    CHECK_EQ(1, aw_run_config(c));
+    CHECK(strstr(said, "there are no routes") != NULL);
 }
