@@ -1080,8 +1080,23 @@ const char *aw_header(aw_req *req, const char *name);
 bool aw_header_at(aw_req *req, size_t i, const char **name,
                   const char **value);
 
-/* The whole body; .p is NUL-terminated, and "" for none. */
+/* The whole body; .p is NUL-terminated, and "" for none, or on a route with
+   .stream = true. */
 aw_slice aw_body(aw_req *req);
+
+/* The next piece of the body: up to size bytes, at least one; 0 at its end. On
+   a route with .stream = true (an ASYNC_VIEW) the view starts when the head
+   has come, and this reads from the socket, which is backpressure: nothing
+   is read ahead. On other routes it reads what has come.
+   AW_HTTP(400): bad chunks; AW_HTTP(408): slower than min_rate, or nothing
+   for body_ms; AW_HTTP(413): longer than max_body. They stay, and the
+   connection closes after the answer. AW_EBUSY: another task reads;
+   AW_ECLOSED: the request is over; AW_EINVAL: size is 0 or over INT_MAX.
+   The buffer must stay alive until the await ends; a read that is cancelled
+   has taken nothing. What a view leaves unread is dropped, if it is little;
+   else the connection closes. A client that asks for 100 Continue gets it at
+   the first read. Awaits: yes. examples/upload.c (RFC 9112 6, 7.1) */
+AW__AWAITABLE(aw_body_read, (aw_req *req; void *buffer; size_t size;));
 
 /* The client: "127.0.0.1", "::1"; "unix:" of a UNIX socket; as trusted proxies
    say (aw_config.trusted_proxies) also what hides it, "unknown" or "_name"
@@ -1137,12 +1152,31 @@ int aw_redirect(aw_req *req, const char *location);     /* 302 */
 int aw_text_static(aw_req *req, const char *text);
 int aw_bytes_static(aw_req *req, const char *type, const void *p, size_t n);
 
+/* Answers in pieces. aw_stream_begin says that the answer is what aw_send will
+   send: chunked, until the connection's end for HTTP/1.0 (RFC 9112 7.1, 6.3);
+   or with its length, when that is known. 0; AW_EINVAL: a bad type, or pieces
+   were sent already; AW_ENOMEM. The head leaves with the first piece: until
+   then status, fields and answer can still change. Awaits: no. */
+int aw_stream_begin(aw_req *req, const char *type);
+int aw_stream_begin_sized(aw_req *req, const char *type, int64_t size);
+
+/* Sends a piece, and waits while the client does not take it: memory stays
+   flat. The result is size; of 0 bytes the first sends the head alone. HEAD:
+   nothing is sent. AW_EINVAL: not begun, or size is over INT_MAX; AW_ETOOBIG:
+   more than the length that was told; AW_EBUSY: another task sends;
+   AW_ECLOSED: the client is gone, or the request is over; AW_ENOMEM.
+   The data must stay alive until the await ends. One that is cancelled is
+   sent whole, or not at all.
+   The view ends with 0. An error after the first piece, or fewer bytes than
+   told, cut the connection off, so that the client knows. Awaits: yes. */
+AW__AWAITABLE(aw_send, (aw_req *req; const void *data; size_t size;));
+
 /* The status of the answer to come or already given: 200 to 599. */
 int aw_status(aw_req *req, int status);
 
 /* Sets a header field of the answer; add: beside others of that name. 0, or
-   AW_EINVAL for what is no field name or value (CR, LF, NUL cannot get out)
-   and for Content-Length, Transfer-Encoding, Connection and Date, which are
+   AW_EINVAL for what is no field name or value (CR, LF, NUL cannot get out),
+   when aw_send has sent the head, and for Content-Length, Transfer-Encoding, Connection and Date, which are
    not yours; AW_ENOMEM. A Content-Type set here wins over the answer's own. */
 int aw_set_header(aw_req *req, const char *name, const char *value);
 int aw_add_header(aw_req *req, const char *name, const char *value);
@@ -1297,12 +1331,13 @@ typedef struct aw_route {
     const char *method AW__OPT;             /* "*": any */
     const char *path AW__OPT;
     const aw_view *view AW__OPT;
-    size_t max_body AW__OPT;                /* bytes; the application's */
+    int64_t max_body AW__OPT;               /* bytes; the application's */
     bool half_close AW__OPT;                /* a FIN of the client is no end */
     int64_t timeout_ms AW__OPT;             /* of the view: 503; view_ms */
     int kind AW__OPT;                       /* AW_ROW_... */
     int status AW__OPT;                     /* of AW_ROW_ERROR */
     const struct aw_route *routes AW__OPT;  /* of AW_ROW_MOUNT */
+    bool stream AW__OPT;                    /* aw_body_read reads the body */
 } aw_route;
 
 /* The rows of a table; the method of those that are no route is not NULL. */
@@ -1481,11 +1516,13 @@ typedef struct aw_config {
     size_t max_line AW__OPT;        /* request line, 8 KiB: 414 */
     size_t max_head AW__OPT;        /* request head, 32 KiB (64 at most): 431 */
     size_t max_fields AW__OPT;      /* header fields, 100: 431 */
-    size_t max_body AW__OPT;        /* body of a request, 1 MiB: 413 */
+    int64_t max_body AW__OPT;       /* body of a request, 1 MiB: 413 */
     int64_t head_ms AW__OPT;        /* for a whole head, 10,000: 408 */
     int64_t body_ms AW__OPT;        /* between bytes of a body, 30,000: 408 */
     int64_t idle_ms AW__OPT;        /* keep-alive, 15,000 */
     int64_t write_ms AW__OPT;       /* for the client to take more, 30,000 */
+    int64_t min_rate AW__OPT;       /* bytes/s of a body, of an answer: 500... */
+    int64_t rate_grace_ms AW__OPT;  /* ...after so long a wait, 10,000: 408 */
     int max_connections AW__OPT;    /* RLIMIT_NOFILE less 64, half at least */
     int64_t view_ms AW__OPT;        /* for an async view, none: 503 */
     int64_t drain_ms AW__OPT;       /* to finish at SIGTERM, 10,000 */
@@ -10224,7 +10261,7 @@ static void aw__io_close(aw_loop *l, int fd)
 }
 
 /* The same with a reset: the peer's reads fail instead of ending in order. */
-static AW__UNUSED void aw__io_reset(aw_loop *l, int fd)
+static void aw__io_reset(aw_loop *l, int fd)
 {
     struct linger at_once;
     at_once.l_onoff = 1;
@@ -12537,13 +12574,47 @@ enum {
     AW__CHOSEN = 8              /* its status, by aw_status */
 };
 
+/* How fast the client is while we wait for it. */
+typedef struct aw__pace {
+    int64_t waited, since;      /* ms before, and since when again */
+    int64_t bytes;
+} aw__pace;
+
+/* A task in aw_body_read, and in aw_send; records of the task's. */
+typedef struct aw__body_op {
+    aw__task *task;
+    char *to;
+    size_t size;
+} aw__body_op;
+
+typedef struct aw__send_op {
+    aw__task *task;
+    const char *data;
+    size_t size, done;
+    bool begun;                 /* its chunk's line is out */
+    aw__pace pace;
+} aw__send_op;
+
 /* A body that is being received. */
 typedef struct aw__receiving {
     int64_t left;               /* of a Content-Length body */
-    size_t limit;
+    int64_t got, limit;
     aw__chunked chunked;
-    aw__buf buf;
+    aw__buf buf;                /* all of it, when the view wants it whole */
+    aw__pace pace;
+    aw__body_op *reader;
+    int error;                  /* what every further read gives */
+    bool streamed, whole;
 } aw__receiving;
+
+/* An answer in pieces. */
+enum { AW__CHUNKS = -1, AW__UNTIL_CLOSE = -2, AW__NO_BODY = -3 };
+typedef struct aw__sending {
+    int64_t left;               /* of its length, or one of the above */
+    int64_t sent;
+    aw__send_op *writer;
+    bool head_out, broken;
+} aw__sending;
 
 struct aw_req {
     aw_loop *loop;
@@ -12553,8 +12624,9 @@ struct aw_req {
     const char *base;           /* the head's bytes: on loan, or settled */
     aw_slice path, query;       /* path: canonical */
     const char *body;
-    size_t body_len;
+    size_t body_len, body_at;   /* aw_body_read has given out so much */
     aw__receiving *receiving;
+    aw__sending *sending;       /* NULL: the answer is `out` */
     const char *type, *out;     /* the answer */
     size_t out_len;
     const char *message;        /* of aw_error */
@@ -12942,6 +13014,8 @@ int aw_status(aw_req *req, int status)
 static int aw__answer(aw_req *req, int status, const char *type,
                       const char *p, size_t n)
 {
+    if (req->sending && req->sending->head_out) return AW_EINVAL;
+    req->sending = NULL;
     req->type = type;
     req->out = p;
     req->out_len = n;
@@ -12973,6 +13047,33 @@ int aw_bytes(aw_req *req, const char *type, const void *p, size_t n)
     type = aw_strdup(req, type);
     if (!copy || !type) return AW_ENOMEM;
     return aw__answer(req, 200, type, copy, n);
+}
+
+static int aw__stream_new_answer(aw_req *req, const char *type, int64_t left)
+{
+    const bool old = req->head.minor == 0;
+    aw__sending *sending;
+    int rc;
+    if (type && !aw__is_value(type)) return AW_EINVAL;
+    sending = (aw__sending *)aw__new(req, sizeof *sending);
+    if (type) type = aw_strdup(req, type);
+    if (!sending) return AW_ENOMEM;
+    rc = aw__answer(req, 200, type, "", 0);
+    if (rc < 0) return rc;
+    sending->left = left == AW__CHUNKS && old ? (int)AW__UNTIL_CLOSE : left;
+    req->sending = sending;
+    return 0;
+}
+
+int aw_stream_begin(aw_req *req, const char *type)
+{
+    return aw__stream_new_answer(req, type, AW__CHUNKS);
+}
+
+int aw_stream_begin_sized(aw_req *req, const char *type, int64_t size)
+{
+    if (size < 0) return AW_EINVAL;
+    return aw__stream_new_answer(req, type, size);
 }
 
 static const char aw__plain[] = "text/plain; charset=utf-8";
@@ -13066,6 +13167,7 @@ int aw_add_header(aw_req *req, const char *name, const char *value)
     aw__out_header *h;
     size_t n;
     if (!aw__header_fits(s, value)) return AW_EINVAL;
+    if (req->sending && req->sending->head_out) return AW_EINVAL;
     n = s.n + 2 + strlen(value) + 2;
     h = (aw__out_header *)aw_alloc(req, sizeof *h + n);
     if (!h) return AW_ENOMEM;
@@ -13375,14 +13477,17 @@ int aw_cors(aw_req *req, const aw_cors_config *cors)
 }
 #endif
 
-/* >>floor5 server  Connections of the HTTP server -------------------------- */
+/* >>floor5 connection  A connection's states, and what it sends ------------ */
 
 /* State      what holds in it                        leaves by
    IDLE       no byte of a request has come           a byte -> HEAD
    HEAD       in: part of a head                      whole -> BODY, VIEW, IDLE
    BODY       req: receiving its body                 whole -> VIEW, IDLE
-   VIEW       req: an async view runs; in: pipelined  its end -> IDLE
-   WRITE      out: bytes the client has not taken     all taken -> IDLE
+   VIEW       req: an async view runs; in: pipelined  its end -> IDLE, DRAIN
+   READ       the same, and it waits in aw_body_read  bytes -> VIEW
+   SEND       the same, and it waits in aw_send       all taken -> VIEW
+   WRITE      out: bytes the client has not taken     all taken -> IDLE, DRAIN
+   DRAIN      req: answered, its body still comes     whole -> IDLE
    LINGER     all said; reads until the client ends   its end, time -> closed
 
    A plain view runs within the parse: IDLE -> IDLE. Answers gather in the
@@ -13392,13 +13497,14 @@ int aw_cors(aw_req *req, const aw_cors_config *cors)
    of its last progress: the first of a list is the first to expire, and of
    the idle ones also the first to go when there is no room. */
 typedef enum aw__conn_state {
-    AW__IDLE, AW__IN_HEAD, AW__IN_BODY, AW__IN_VIEW, AW__IN_WRITE, AW__LINGER,
-    AW__CONN_STATES
+    AW__IDLE, AW__IN_HEAD, AW__IN_BODY, AW__IN_VIEW, AW__IN_READ, AW__IN_SEND,
+    AW__IN_WRITE, AW__IN_DRAIN, AW__LINGER, AW__CONN_STATES
 } aw__conn_state;
 
 /* Bytes that wait: input not yet parsed, output not yet taken. */
 typedef struct aw__held {
     size_t at, n, cap;          /* at: parsed or sent so far, of n */
+    aw__pace pace;              /* of the client, with output */
 } aw__held;
 
 typedef struct aw__conn {
@@ -13410,6 +13516,7 @@ typedef struct aw__conn {
     uint8_t state, last, ended; /* last: close when all is out */
     bool expected, served;      /* waits for 100 Continue; had an answer */
     bool trusted, preface;      /* a proxy; its PROXY header is still to come */
+    bool reset;                 /* close with a reset */
     uint32_t lingered;          /* bytes dropped in LINGER */
     aw__address peer;
 } aw__conn;
@@ -13419,6 +13526,7 @@ enum {
     AW__READ_BYTES = 65536 - 64,
     AW__OUT_FULL = 65536,       /* answers gather up to here */
     AW__PIPELINE_MOST = 65536,  /* input kept while a view runs */
+    AW__DRAIN_MOST = 65536,     /* of a body that its view did not read */
     AW__LINGER_MS = 2000, AW__LINGER_MOST = 262144,
     AW__STOP_MS = 250,          /* in a drain, to complete a head */
     AW__RESUME_MS = 100,        /* to accept again after EMFILE */
@@ -13555,7 +13663,7 @@ static bool aw__held_add(aw_loop *l, aw__held **hold, const char *p, size_t n)
         h = (aw__held *)aw__mem_resize(&l->mem, h, h ? sizeof *h + cap : 0,
                                        sizeof *h + most);
         if (!h) return false;
-        if (!*hold) h->at = h->n = 0;
+        if (!*hold) memset(h, 0, sizeof *h);
         h->cap = most;
         *hold = h;
     }
@@ -13588,6 +13696,24 @@ static void aw__conn_enter(aw__server *s, aw__conn *c, int state)
     c->since = now;
     aw__list_add(&s->lists[state], &c->link);
     if (limit != AW_FOREVER) aw__sweep_by(s, now + limit);
+}
+
+/* A view has the request: what is read now is its body, or comes after. */
+static bool aw__conn_in_view(const aw__conn *c)
+{
+    return c->state == AW__IN_VIEW || c->state == AW__IN_READ ||
+        c->state == AW__IN_SEND;
+}
+
+/* n bytes more after a wait. False: the client is too slow. */
+static bool aw__pace_fits(const aw__server *s, aw__pace *p, size_t n)
+{
+    const int64_t now = s->loop->now, rate = s->config.min_rate;
+    p->waited += now - p->since;
+    p->since = now;
+    p->bytes += (int64_t)n;
+    return rate < 0 || p->waited <= s->config.rate_grace_ms ||
+        p->bytes / rate >= p->waited / 1000;
 }
 
 /* 0: the listeners rest until a connection closes, or for a while. */
@@ -13661,7 +13787,7 @@ static void aw__log_time(const char *date, char *to)
     memcpy(to + 20, " +0000", 7);
 }
 
-static void aw__access_log(aw__server *s, aw_req *req, size_t n)
+static void aw__access_log(aw__server *s, aw_req *req, int64_t n)
 {
     char line[600], peer[AW_PEER_TEXT], when[27];
     const aw__head *h = &req->head;
@@ -13670,10 +13796,10 @@ static void aw__access_log(aw__server *s, aw_req *req, size_t n)
     if (s->config.access_log == AW_OFF) return;
     aw__log_time(s->date, when);
     len = snprintf(line, sizeof line, "%s - - [%s] \"%.*s %.*s HTTP/1.%d\" %d "
-                   "%lu %lldms\n", aw__req_peer(req, peer), when,
+                   "%lld %lldms\n", aw__req_peer(req, peer), when,
                    method, req->base + h->method, target,
                    req->base + h->target, h->minor, req->status,
-                   (unsigned long)n, (long long)(s->loop->now - req->start));
+                   (long long)n, (long long)(s->loop->now - req->start));
     if (s->config.log) {
         line[len - 1] = 0;
         s->config.log(s->config.log_data, AW_LOG_ACCESS, line);
@@ -13688,6 +13814,35 @@ static void aw__access_log(aw__server *s, aw_req *req, size_t n)
 
 /* ---- the end of a connection ---- */
 
+/* Who clears reader or writer gives the record back, and completes the wait
+   or undoes it. */
+static aw__task *aw__reader_drop(aw__receiving *r)
+{
+    aw__body_op *op = r->reader;
+    aw__task *t = op->task;
+    r->reader = NULL;
+    aw__task_put(t, op);
+    return t;
+}
+
+static aw__task *aw__sender_drop(aw__sending *sending)
+{
+    aw__send_op *op = sending->writer;
+    aw__task *t = op->task;
+    sending->writer = NULL;
+    aw__task_put(t, op);
+    return t;
+}
+
+/* The request is over: tasks that are not its view's may wait there still. */
+static void aw__req_wake(aw_req *req)
+{
+    if (req->receiving && req->receiving->reader)
+        aw__complete(aw__reader_drop(req->receiving), AW_ECLOSED);
+    if (req->sending && req->sending->writer)
+        aw__complete(aw__sender_drop(req->sending), AW_ECLOSED);
+}
+
 /* c and its request part: an answer that is due goes nowhere, a view that
    still runs is cancelled. */
 enum { AW__CLIENT_GONE = 499 }; /* in the access log only, as nginx has it */
@@ -13698,11 +13853,13 @@ static void aw__conn_abandon(aw__server *s, aw__conn *c)
     if (!req) return;
     c->req = NULL;
     if (req->task) {
-        req->status = AW__CLIENT_GONE;
-        aw__access_log(s, req, 0);
-        aw__cancel_task(req->task, AW_ECANCELED);
+        if (!(req->sending && req->sending->head_out))
+            req->status = AW__CLIENT_GONE;
+        aw__access_log(s, req, req->sending ? req->sending->sent : 0);
     }
     req->conn = NULL;
+    if (req->task) aw__cancel_task(req->task, AW_ECANCELED);
+    aw__req_wake(req);
     aw__req_drop_one(req);
 }
 
@@ -13715,7 +13872,8 @@ static void aw__conn_close(aw__server *s, aw__conn *c)
     aw__list_remove(&c->link);
     aw__held_free(l, &c->in);
     aw__held_free(l, &c->out);
-    aw__io_close(l, c->fd);
+    if (c->reset) aw__io_reset(l, c->fd);
+    else aw__io_close(l, c->fd);
     if (s->current == c) {
         s->current = NULL;
         s->out.n = 0;
@@ -13736,7 +13894,7 @@ static char *aw__put(char *to, const char *p, size_t n)
 
 #define AW__PUT(to, text) aw__put(to, text, sizeof(text) - 1)
 
-static char *aw__put_number(char *to, size_t v)
+static char *aw__put_number(char *to, uint64_t v)
 {
     char digits[20];
     int n = 0;
@@ -13751,7 +13909,7 @@ static char *aw__put_status(char *to, int status)
     const char *reason = aw__http_reason(status);
     if (status == 200) return AW__PUT(to, "HTTP/1.1 200 OK\r\n");
     to = AW__PUT(to, "HTTP/1.1 ");
-    to = aw__put_number(to, (size_t)status);
+    to = aw__put_number(to, (unsigned)status);
     *to++ = ' ';
     to = aw__put(to, reason, strlen(reason));
     return AW__PUT(to, "\r\n");
@@ -13768,8 +13926,20 @@ static size_t aw__headers_size(const aw_req *req)
     return n;
 }
 
-/* The head of the answer (RFC 9112 4, RFC 9110 8.6: 204 and 304 have no
-   Content-Length). False: out of memory. */
+/* How long the body is (RFC 9110 8.6: 204 and 304 do not say). */
+static char *aw__put_framing(char *to, const aw_req *req)
+{
+    const aw__sending *sending = req->sending;
+    if (req->status == 204 || req->status == 304) return to;
+    if (sending && sending->left == AW__UNTIL_CLOSE) return to;
+    if (sending && sending->left == AW__CHUNKS)
+        return AW__PUT(to, "Transfer-Encoding: chunked\r\n");
+    to = AW__PUT(to, "Content-Length: ");
+    to = aw__put_number(to, sending ? (uint64_t)sending->left : req->out_len);
+    return AW__PUT(to, "\r\n");
+}
+
+/* The head of the answer (RFC 9112 4). False: out of memory. */
 static bool aw__answer_head(aw__server *s, aw_req *req)
 {
     const aw__conn *c = req->conn;
@@ -13785,11 +13955,7 @@ static bool aw__answer_head(aw__server *s, aw_req *req)
         to = aw__put(to, req->type, strlen(req->type));
         to = AW__PUT(to, "\r\n");
     }
-    if (status != 204 && status != 304) {
-        to = AW__PUT(to, "Content-Length: ");
-        to = aw__put_number(to, req->out_len);
-        to = AW__PUT(to, "\r\n");
-    }
+    to = aw__put_framing(to, req);
     if (c->last) to = AW__PUT(to, "Connection: close\r\n");
     else if (req->head.minor == 0)
         to = AW__PUT(to, "Connection: keep-alive\r\n");
@@ -13824,17 +13990,22 @@ static bool aw__conn_send(aw__server *s, aw__conn *c, const char *p, size_t n)
         if (gone == parts[i].n) continue;
         fine = aw__held_add(l, &c->out, parts[i].p + gone, parts[i].n - gone);
     }
+    if (fine && c->out) c->out->pace.since = l->now;
     if (!fine) aw__conn_close(s, c);
     return fine;
+}
+
+static bool aw__answer_has_body(const aw_req *req)
+{
+    return req->head.verb != AW__HEAD && req->status != 204 &&
+        req->status != 304;
 }
 
 /* The answer in req goes out, or gathers. False: the connection is gone. */
 static bool aw__conn_answer(aw__server *s, aw_req *req)
 {
     aw__conn *c = req->conn;
-    bool body = req->head.verb != AW__HEAD && req->status != 204 &&
-        req->status != 304;
-    size_t n = body ? req->out_len : 0;
+    size_t n = aw__answer_has_body(req) ? req->out_len : 0;
     bool large = n > AW__OUT_FULL / 4, fine = aw__answer_head(s, req);
     if (fine && !large) {
         aw__buf_add(&s->out, req->out, n);
@@ -13844,27 +14015,489 @@ static bool aw__conn_answer(aw__server *s, aw_req *req)
         aw__conn_close(s, c);
         return false;
     }
-    aw__access_log(s, req, n);
+    aw__access_log(s, req, (int64_t)n);
     if (large) return aw__conn_send(s, c, req->out, n);
     return s->out.n < AW__OUT_FULL || aw__conn_send(s, c, NULL, 0);
 }
 
+/* ---- views that read and send in pieces ---- */
+
+/* The view has not been given all of its body. */
+static bool aw__conn_streams(const aw__conn *c)
+{
+    const aw__receiving *r = c->req ? c->req->receiving : NULL;
+    return r && r->streamed && !r->whole;
+}
+
+static aw__send_op *aw__conn_writer(const aw__conn *c)
+{
+    return c->req && c->req->sending ? c->req->sending->writer : NULL;
+}
+
+/* The state of a view's connection: whom it waits for, if for anybody. One
+   that has both to read and to send is seen as sending. */
+static void aw__conn_waits(aw__server *s, aw__conn *c)
+{
+    const aw__receiving *r = c->req->receiving;
+    aw__conn_enter(s, c, aw__conn_writer(c) ? AW__IN_SEND
+                         : r && r->reader ? AW__IN_READ : AW__IN_VIEW);
+}
+
+/* Answers gather for one connection at a time; a view may send on another's.
+   Returns whose turn it was, for aw__out_back. */
+static aw__conn *aw__out_lend(aw__server *s, aw__conn *c)
+{
+    aw__conn *was = s->current;
+    if (was == c) return c;
+    if (was && !aw__conn_send(s, was, NULL, 0)) was = NULL;
+    s->current = c;
+    return was;
+}
+
+static void aw__out_back(aw__server *s, aw__conn *was, const aw__conn *c)
+{
+    if (was != c) s->current = was;
+}
+
+/* Moves body bytes from `in` to to[0..cap), or drops them for NULL. Returns
+   how much of `in` is used, *got of that is the body's, or AW_HTTP(400) or
+   (413). There is an end when r->whole is set. */
+static ptrdiff_t aw__body_take(aw_req *req, aw_slice in, char *to, size_t cap,
+                               size_t *got)
+{
+    aw__receiving *r = req->receiving;
+    aw_slice rest = in, part, data;
+    int rc = AW_OK;
+    *got = 0;
+    if (!req->head.chunked) {
+        if (cap > in.n) cap = in.n;
+        if ((uint64_t)r->left < cap) cap = (size_t)r->left;
+        if (to && cap) memcpy(to, in.p, cap);
+        *got = cap;
+        r->got += (int64_t)cap;
+        r->left -= (int64_t)cap;
+        r->whole = r->left == 0;
+        return r->got > r->limit ? AW_HTTP(413) : (ptrdiff_t)cap;
+    }
+    while (rc == AW_OK && *got < cap && rest.n) {
+        /* Never more input than there is room: what is data must fit. */
+        part = aw__slice(rest.p, rest.n < cap - *got ? rest.n : cap - *got);
+        rc = aw__chunked_next(&r->chunked, &part, &data);
+        rest.n -= (size_t)(part.p - rest.p);
+        rest.p = part.p;
+        if (rc == AW_EAGAIN) rc = AW_OK;
+        else if (rc == AW_OK) {
+            if ((int64_t)data.n > r->limit - r->got) return AW_HTTP(413);
+            if (to) memcpy(to + *got, data.p, data.n);
+            *got += data.n;
+            r->got += (int64_t)data.n;
+        }
+    }
+    r->whole = rc == 1;
+    return rc < 0 ? AW_HTTP(400) : rest.p - in.p;
+}
+
+/* Takes from what has come already. */
+static ptrdiff_t aw__body_held(aw_req *req, char *to, size_t size, size_t *got)
+{
+    aw__conn *c = req->conn;
+    aw__held *in = c->in;
+    ptrdiff_t used = aw__body_take(
+        req, aw__slice(aw__held_bytes(in) + in->at, in->n - in->at), to, size,
+        got);
+    if (used > 0) in->at += (size_t)used;
+    if (in->at == in->n) aw__held_free(req->loop, &c->in);
+    return used;
+}
+
+/* Takes from the socket. In chunks comes less data than bytes, so that at most
+   what follows the body is left over. AW_EAGAIN; 0 bytes: it has ended. */
+static ptrdiff_t aw__body_recv(aw__server *s, aw_req *req, char *to,
+                               size_t size, size_t *got)
+{
+    aw__conn *c = req->conn;
+    aw__receiving *r = req->receiving;
+    ptrdiff_t n, used;
+    /* Somebody else's input lies in the shared buffer. */
+    if (s->handling && s->handling != req) return AW_EAGAIN;
+    if (!req->head.chunked) {
+        if ((uint64_t)r->left < size) size = (size_t)r->left;
+        n = aw__io_recv(s->loop, c->fd, to, size);
+        if (n > 0) {
+            (void)aw__body_take(req, aw__slice(to, (size_t)n), NULL, size, got);
+            if (r->got > r->limit) return AW_HTTP(413);
+        }
+        return n;
+    }
+    if (size > AW__READ_BYTES) size = AW__READ_BYTES;
+    n = aw__io_recv(s->loop, c->fd, s->input, size);
+    if (n <= 0) return n;
+    used = aw__body_take(req, aw__slice(s->input, (size_t)n), to, size, got);
+    if (used >= 0 && used < n &&
+        !aw__held_add(s->loop, &c->in, s->input + used, (size_t)(n - used)))
+        return AW_HTTP(503);
+    return used < 0 ? used : n;
+}
+
+/* A result for aw_body_read, or AW_EAGAIN. c may be gone then: AW_ECLOSED. */
+static int aw__body_try(aw__server *s, aw_req *req, char *to, size_t size)
+{
+    aw__conn *c = req->conn;
+    aw__receiving *r = req->receiving;
+    size_t got = 0;
+    while (!r->error && !r->whole && !got) {
+        const bool held = c->in != NULL;
+        ptrdiff_t n = held ? aw__body_held(req, to, size, &got)
+            : aw__body_recv(s, req, to, size, &got);
+        if (n == AW_EAGAIN) return AW_EAGAIN;
+        if (n <= AW_HTTP(100)) r->error = (int)n;
+        else if (n < 0 || (n == 0 && !held)) {
+            aw__conn_close(s, c);       /* it broke off: the view ends */
+            return AW_ECLOSED;
+        }
+        else if (!held && !r->whole && !aw__pace_fits(s, &r->pace, (size_t)n))
+            r->error = AW_HTTP(408);
+    }
+    if (r->error) c->last = 1;
+    return got ? (int)got : r->error;
+}
+
+/* Whoever reads is told. */
+static void aw__body_over(aw__server *s, aw_req *req, int rc)
+{
+    aw__receiving *r = req->receiving;
+    if (rc <= AW_HTTP(100)) {
+        r->error = rc;
+        req->conn->last = 1;
+    }
+    aw__complete(aw__reader_drop(r), rc);
+    aw__conn_waits(s, req->conn);
+}
+
+/* The client has sent something, or left. When the view does not ask for
+   that now, nothing is read: it has to wait, too. */
+static void aw__conn_body_event(aw__server *s, aw__conn *c)
+{
+    aw_req *req = c->req;
+    aw__body_op *op = req->receiving->reader;
+    int rc;
+    if (!op) {
+        if (aw__fd_want(s->loop, c->fd, c->out || aw__conn_writer(c)
+                        ? AW_WRITE : 0) < 0) aw__conn_close(s, c);
+        return;
+    }
+    rc = aw__body_try(s, req, op->to, op->size);
+    if (rc == AW_EAGAIN) aw__conn_enter(s, c, c->state);
+    else if (req->conn) aw__body_over(s, req, rc);
+}
+
+static void aw__undo_body_read(aw__task *t)
+{
+    aw_req *req = (aw_req *)t->w.waiter.on;
+    (void)aw__reader_drop(req->receiving);
+    if (req->conn) aw__conn_waits(req->loop->server, req->conn);
+}
+
+static const aw__wait aw__wait_body = {"the body of its request",
+                                       aw__undo_body_read};
+
+/* The client waits to be told that the body is wanted (RFC 9110 10.1.1). */
+static bool aw__conn_say_continue(aw__server *s, aw__conn *c)
+{
+    aw__conn *was;
+    bool alive;
+    if (!c->expected || (c->req->sending && c->req->sending->head_out))
+        return true;
+    c->expected = false;
+    was = aw__out_lend(s, c);
+    aw__buf_add(&s->out, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+    alive = aw__conn_send(s, c, NULL, 0);
+    aw__out_back(s, was, c);
+    return alive;
+}
+
+/* Waits for the client's next bytes. */
+static aw_use_RETURN_not_return aw__body_wait(aw__task *t, aw_req *req,
+                                              char *to, size_t size)
+{
+    aw__conn *c = req->conn;
+    aw_loop *l = req->loop;
+    aw__body_op *op = (aw__body_op *)aw__task_get(t, sizeof *op);
+    int rc;
+    if (!op) return aw__step(AW__AGAIN);
+    rc = aw__fd_want(l, c->fd, AW_READ |
+                     (c->out || aw__conn_writer(c) ? AW_WRITE : 0));
+    if (rc < 0) {
+        aw__task_put(t, op);
+        return aw__at_once(t, rc);
+    }
+    op->task = t;
+    op->to = to;
+    op->size = size;
+    req->receiving->reader = op;
+    t->w.waiter.on = req;
+    t->wait = &aw__wait_body;
+    aw__conn_waits(l->server, c);
+    return aw__step(AW__SUSPEND);
+}
+
+static aw_use_RETURN_not_return aw__aw_body_read(aw__ctx *ctx,
+                                                 const void *args)
+{
+    const aw_args_aw_body_read *a = AW__LEAF_ARGS(aw_body_read, args);
+    aw__task *t = (aw__task *)ctx;
+    aw_req *req = a->req;
+    aw__receiving *r = req ? req->receiving : NULL;
+    size_t n = req ? req->body_len - req->body_at : 0;
+    int rc;
+    if (!req || a->size == 0 || a->size > INT_MAX)
+        return aw__at_once(t, AW_EINVAL);
+    if (!r || !r->streamed) {
+        if (n > a->size) n = a->size;
+        if (n) memcpy(a->buffer, req->body + req->body_at, n);
+        req->body_at += n;
+        return aw__at_once(t, (int)n);
+    }
+    if (!req->conn) return aw__at_once(t, AW_ECLOSED);
+    if (r->reader) return aw__at_once(t, AW_EBUSY);
+    r->pace.since = req->loop->now;     /* it was the view that took long */
+    rc = aw__body_try(req->loop->server, req, (char *)a->buffer, a->size);
+    if (rc != AW_EAGAIN) return aw__at_once(t, rc);
+    if (!aw__conn_say_continue(req->loop->server, req->conn))
+        return aw__at_once(t, AW_ECLOSED);
+    return aw__body_wait(t, req, (char *)a->buffer, a->size);
+}
+AW__LEAF_KEEPS(aw_body_read, "(void *req; void *buffer;)");
+
+/* ---- sending ---- */
+
+/* Sends what has gathered, then what is left of the piece. The rest of that
+   stays where it is; the rest of all others is held. AW_EAGAIN: not all of
+   the piece is on its way; AW_ECLOSED: c is gone. */
+static int aw__send_parts(aw__server *s, aw__conn *c, aw__send_op *op)
+{
+    aw_loop *l = s->loop;
+    aw_slice parts[3];
+    ptrdiff_t sent;
+    size_t gone[3];
+    bool fine = true;
+    int i;
+    parts[0] = aw__slice(s->out.p, s->current == c ? s->out.n : 0);
+    parts[1] = aw__slice(op->data + op->done, op->size - op->done);
+    parts[2] = aw__slice("\r\n", c->req->sending->left == AW__CHUNKS &&
+                         op->size ? 2 : 0);
+    sent = aw__io_send2(l, c->fd, parts, 3);
+    if (sent == AW_EAGAIN) sent = 0;
+    fine = sent >= 0 && aw__pace_fits(s, &op->pace, (size_t)sent);
+    for (i = 0; fine && i < 3; i++) {
+        gone[i] = (size_t)sent < parts[i].n ? (size_t)sent : parts[i].n;
+        sent -= (ptrdiff_t)gone[i];
+    }
+    if (fine && gone[0] < parts[0].n)
+        fine = aw__held_add(l, &c->out, parts[0].p + gone[0],
+                            parts[0].n - gone[0]);
+    if (fine && gone[1] == parts[1].n && gone[2] < parts[2].n)
+        fine = aw__held_add(l, &c->out, parts[2].p + gone[2],
+                            parts[2].n - gone[2]);
+    if (!fine) {
+        aw__conn_close(s, c);
+        return AW_ECLOSED;
+    }
+    if (s->current == c) s->out.n = 0;
+    if (c->out) c->out->pace.since = l->now;
+    op->done += gone[1];
+    return op->done == op->size ? (int)op->size : AW_EAGAIN;
+}
+
+/* What comes before the piece: the head of the answer, the line of the
+   chunk. False: out of memory. */
+static bool aw__send_line(aw__server *s, aw_req *req, size_t size)
+{
+    aw__sending *sending = req->sending;
+    char line[18];
+    if (!sending->head_out) {
+        if (s->stopping || sending->left == AW__UNTIL_CLOSE)
+            req->conn->last = 1;
+        if (!aw__answer_head(s, req)) return false;
+        sending->head_out = true;
+        if (!aw__answer_has_body(req)) sending->left = AW__NO_BODY;
+    }
+    if (sending->left == AW__CHUNKS && size)
+        aw__buf_add(&s->out, line, aw__chunked_line(line, size));
+    return !s->out.failed;
+}
+
+/* The result of aw_send, or AW_EAGAIN. */
+static int aw__send_try(aw__server *s, aw_req *req, aw__send_op *op)
+{
+    aw__conn *c = req->conn, *was;
+    aw__sending *sending = req->sending;
+    bool fine;
+    int rc;
+    if (c->out) return AW_EAGAIN;
+    if (op->begun) return aw__send_parts(s, c, op);
+    op->begun = true;
+    was = aw__out_lend(s, c);
+    fine = aw__send_line(s, req, op->size);
+    if (!fine) {
+        aw__conn_close(s, c);
+        rc = AW_ENOMEM;
+    } else if (sending->left == AW__NO_BODY) {
+        rc = aw__conn_send(s, c, NULL, 0) ? (int)op->size : AW_ECLOSED;
+    } else {
+        sending->sent += (int64_t)op->size;
+        if (sending->left > 0) sending->left -= (int64_t)op->size;
+        rc = aw__send_parts(s, c, op);
+    }
+    aw__out_back(s, was, c);
+    return rc;
+}
+
+/* The client takes more of what a view sends. */
+static void aw__conn_send_event(aw__server *s, aw__conn *c)
+{
+    aw_req *req = c->req;
+    int rc = aw__send_try(s, req, req->sending->writer);
+    if (!req->conn) return;
+    if (rc != AW_EAGAIN) aw__complete(aw__sender_drop(req->sending), rc);
+    /* Interest in writing stays: it will send more, or an event that finds
+       nothing to do takes it back. */
+    aw__conn_waits(s, c);
+}
+
+/* Whoever sent stops to wait. The rest of a piece that has begun is held, for
+   what comes next must not land in the middle of it. */
+static void aw__undo_send(aw__task *t)
+{
+    aw_req *req = (aw_req *)t->w.waiter.on;
+    aw__sending *sending = req->sending;
+    aw__send_op op = *sending->writer;
+    aw__conn *c = req->conn;
+    (void)aw__sender_drop(sending);
+    if (!c) return;
+    if (op.begun && (!aw__held_add(req->loop, &c->out, op.data + op.done,
+                                   op.size - op.done) ||
+                     (sending->left == AW__CHUNKS &&
+                      !aw__held_add(req->loop, &c->out, "\r\n", 2))))
+        sending->broken = true;
+    if (c->out) c->out->pace.since = req->loop->now;
+    aw__conn_waits(req->loop->server, c);
+}
+
+static const aw__wait aw__wait_send = {"its client to take more",
+                                       aw__undo_send};
+
+static aw_use_RETURN_not_return aw__send_wait(aw__send_op *tried, aw_req *req)
+{
+    aw__task *t = tried->task;
+    aw__conn *c = req->conn;
+    aw__send_op *op = (aw__send_op *)aw__task_get(t, sizeof *op);
+    if (!op || aw__fd_want(req->loop, c->fd, AW_WRITE |
+                           (req->loop->fds[c->fd].have & AW_READ)) < 0) {
+        if (op) aw__task_put(t, op);
+        if (tried->begun) aw__conn_close(req->loop->server, c);
+        return aw__at_once(t, AW_ENOMEM);
+    }
+    *op = *tried;
+    req->sending->writer = op;
+    t->w.waiter.on = req;
+    t->wait = &aw__wait_send;
+    aw__conn_waits(req->loop->server, c);
+    return aw__step(AW__SUSPEND);
+}
+
+static int aw__send_check(const aw_args_aw_send *a)
+{
+    const aw_req *req = a->req;
+    const aw__sending *sending = req ? req->sending : NULL;
+    if (!sending || a->size > INT_MAX || (!a->data && a->size))
+        return AW_EINVAL;
+    if (!req->conn || sending->broken) return AW_ECLOSED;
+    if (sending->writer) return AW_EBUSY;
+    if (sending->left >= 0 && (int64_t)a->size > sending->left)
+        return AW_ETOOBIG;
+    return 0;
+}
+
+static aw_use_RETURN_not_return aw__aw_send(aw__ctx *ctx, const void *args)
+{
+    const aw_args_aw_send *a = AW__LEAF_ARGS(aw_send, args);
+    aw_req *req = a->req;
+    aw__send_op op;
+    int rc = aw__send_check(a);
+    memset(&op, 0, sizeof op);
+    op.task = (aw__task *)ctx;
+    if (rc < 0) return aw__at_once(op.task, rc);
+    op.data = (const char *)a->data;
+    op.size = a->size;
+    op.pace.since = req->loop->now;
+    if (req->sending->head_out &&
+        (a->size == 0 || req->sending->left == AW__NO_BODY))
+        return aw__at_once(op.task, (int)a->size);
+    rc = aw__send_try(req->loop->server, req, &op);
+    if (rc == AW_EAGAIN) return aw__send_wait(&op, req);
+    return aw__at_once(op.task, rc);
+}
+AW__LEAF_KEEPS(aw_send, "(void *req; void *data;)");
+
+/* A streamed answer is over. One that is not whole must not look as if it
+   were: where only the connection's end marks that, it is reset. False: the
+   connection is gone. */
+static bool aw__conn_stream_end(aw__server *s, aw_req *req)
+{
+    aw__sending *sending = req->sending;
+    aw__conn *c = req->conn;
+    bool fine = !sending->broken &&
+        (sending->head_out || aw__send_line(s, req, 0));
+    if (fine && sending->left > 0)
+        aw__log(s->loop, AW_LOG_ERROR, "view %s ended %lld bytes short of the "
+                "size it told", req->route ? req->route->view->name : "?",
+                (long long)sending->left);
+    aw__access_log(s, req, sending->sent);
+    if (fine && sending->left == AW__CHUNKS)
+        aw__buf_add(&s->out, "0\r\n\r\n", 5);
+    if (fine && sending->left <= 0 && !s->out.failed) return true;
+    c->reset = sending->left == AW__UNTIL_CLOSE;
+    aw__conn_close(s, c);
+    return false;
+}
+
+/* What follows when an answer has gathered, or is out. */
+static void aw__conn_next(aw__server *s, aw__conn *c)
+{
+    aw__conn_enter(s, c, c->out ? AW__IN_WRITE : c->req ? AW__IN_DRAIN
+                                                        : AW__IDLE);
+}
+
 /* Sends what was answered, and lets the request go. One that tasks were
-   spawned in lives on without the connection. */
+   spawned in lives on without the connection. A little of a body that the
+   view did not read may still come, and is dropped; but what comes instead of
+   an expected 100, nobody knows (RFC 9110 10.1.1). */
 static void aw__conn_finish(aw__server *s, aw_req *req)
 {
     aw__conn *c = req->conn;
-    bool alive;
-    if (s->stopping) c->last = 1;
+    aw__receiving *r = req->receiving;
+    bool alive, drain = r && !r->whole;
+    if (s->stopping || (drain && (c->expected || r->error)) ||
+        (drain && r->left > AW__DRAIN_MOST)) c->last = 1;
     c->req = NULL;
-    alive = aw__conn_answer(s, req);
+    c->expected = false;
+    aw__req_wake(req);
+    alive = req->sending ? aw__conn_stream_end(s, req)
+        : aw__conn_answer(s, req);
     req->conn = NULL;
-    if (req->refs > 1 && !aw__req_settle(req)) aw__req_forget_head(req);
+    drain = drain && alive && !c->last;
+    if (drain) {
+        r->limit = r->got + AW__DRAIN_MOST;
+        c->req = req;
+    } else if (req->refs > 1 && !aw__req_settle(req)) {
+        aw__req_forget_head(req);
+    }
     if (alive) {
         c->served = true;
-        aw__conn_enter(s, c, c->out ? AW__IN_WRITE : AW__IDLE);
+        aw__conn_next(s, c);
     }
-    aw__req_drop_one(req);
+    if (!drain) aw__req_drop_one(req);
 }
 
 /* A request that cannot be read is answered, and the connection closed: where
@@ -13893,7 +14526,7 @@ static void aw__conn_dispatch(aw__server *s, aw__conn *c)
 {
     aw_req *req = c->req;
     aw__receiving *r = req->receiving;
-    if (r) {
+    if (r && r->whole) {
         aw__buf_add(&r->buf, "", 1);
         if (r->buf.failed) {
             aw__conn_reject(s, c, 503);
@@ -13903,89 +14536,108 @@ static void aw__conn_dispatch(aw__server *s, aw__conn *c)
         req->body_len = r->buf.n - 1;
     }
     c->state = AW__IN_VIEW;
+    aw__req_keep_one(req);      /* a view may find that its client is gone */
     s->handling = req;
     s->handle(req);
     s->handling = NULL;
+    if (!req->conn) {
+        aw__req_drop_one(req);
+        return;
+    }
+    req->refs--;
     if (!req->task) {
         aw__conn_finish(s, req);
         return;
     }
-    aw__conn_enter(s, c, AW__IN_VIEW);
+    aw__conn_waits(s, c);
     if (aw__req_settle(req)) return;
     aw__req_forget_head(req);
+    if (req->sending && req->sending->head_out) {
+        aw__conn_close(s, c);
+        return;
+    }
     aw__conn_abandon(s, c);
     aw__conn_reject(s, c, 503);
 }
 
-/* Takes body bytes from p[0..n). Returns how many, or AW_HTTP(413), (400);
-   *whole: the body is complete. */
-static ptrdiff_t aw__body_feed(aw__receiving *r, const char *p, size_t n,
-                               bool chunked, bool *whole)
-{
-    aw_slice in = aw__slice(p, n), data;
-    int rc;
-    if (!chunked) {
-        if ((uint64_t)r->left < n) n = (size_t)r->left;
-        aw__buf_add(&r->buf, p, n);
-        r->left -= (int64_t)n;
-        *whole = r->left == 0;
-        return r->buf.failed ? AW_HTTP(503) : (ptrdiff_t)n;
-    }
-    while ((rc = aw__chunked_next(&r->chunked, &in, &data)) == AW_OK) {
-        if (data.n > r->limit - r->buf.n) return AW_HTTP(413);
-        aw__buf_add(&r->buf, data.p, data.n);
-    }
-    *whole = rc == 1;
-    if (rc < 0 && rc != AW_EAGAIN) return AW_HTTP(400);
-    return r->buf.failed ? AW_HTTP(503) : in.p - p;
-}
-
+/* Bytes of a body that is received whole, or of one that nobody wants. */
 static size_t aw__conn_body(aw__server *s, aw__conn *c, const char *p, size_t n)
 {
     aw_req *req = c->req;
-    bool whole = false;
-    ptrdiff_t used = aw__body_feed(req->receiving, p, n, req->head.chunked,
-                                   &whole);
+    aw__receiving *r = req->receiving;
+    const bool drains = c->state == AW__IN_DRAIN;
+    char *to = drains ? NULL : aw__buf_room(&r->buf, n);
+    size_t got = 0;
+    ptrdiff_t used = to || drains ? aw__body_take(req, aw__slice(p, n), to, n,
+                                                  &got) : AW_HTTP(503);
+    if (!drains) r->buf.n += got;
     c->expected = false;
-    aw__conn_enter(s, c, AW__IN_BODY);
-    if (used < 0) aw__conn_reject(s, c, (int)(AW_HTTP(0) - used));
-    else if (whole) aw__conn_dispatch(s, c);
+    aw__conn_enter(s, c, c->state);
+    if (used >= 0 && !r->whole && !aw__pace_fits(s, &r->pace, n))
+        used = AW_HTTP(408);
+    if (used >= 0 && !r->whole) return (size_t)used;
+    if (!drains) {
+        if (used < 0) aw__conn_reject(s, c, (int)(AW_HTTP(0) - used));
+        else aw__conn_dispatch(s, c);
+    } else {
+        if (used < 0) c->last = 1;
+        c->req = NULL;
+        aw__req_drop_one(req);
+        aw__conn_next(s, c);
+    }
     return used < 0 ? n : (size_t)used;
 }
 
-/* The head says that a body comes. */
-static void aw__conn_expect_body(aw__server *s, aw__conn *c, aw_req *req)
+/* The head says that a body comes. Where there is no view for it, nobody
+   waits for it. Returns how much of the input behind the head is taken. */
+static size_t aw__conn_expect_body(aw__server *s, aw__conn *c, aw_req *req,
+                                   aw_slice rest)
 {
     aw__receiving *r = (aw__receiving *)aw__new(req, sizeof *r);
+    const aw_route *route = req->route;
     if (!r || !aw__req_settle(req)) {
         aw__conn_reject(s, c, 503);
-        return;
+        return 0;
     }
     r->buf.mem = &s->loop->mem;
     r->left = req->head.content_length;
-    r->limit = req->route && req->route->max_body ? req->route->max_body
-        : s->config.max_body;
+    r->limit = s->config.max_body;
+    if (route->max_body)
+        r->limit = route->max_body < 0 ? INT64_MAX : route->max_body;
+    r->streamed = req->fate || route->stream;
+    r->pace.since = s->loop->now;
     req->receiving = r;
-    if (r->left > 0 && (uint64_t)r->left > r->limit) {
+    if (!req->fate && r->left > r->limit) {
         aw__conn_reject(s, c, 413);
-        return;
+        return 0;
     }
     c->expected = req->head.expect_100;
-    aw__conn_enter(s, c, AW__IN_BODY);
+    if (!r->streamed) {
+        aw__conn_enter(s, c, AW__IN_BODY);
+        return 0;
+    }
+    /* The view may read while the shared buffer holds this. */
+    if (rest.n && !aw__held_add(s->loop, &c->in, rest.p, rest.n)) {
+        aw__conn_reject(s, c, 503);
+        return 0;
+    }
+    aw__conn_dispatch(s, c);
+    return rest.n;
 }
 
-/* The head has been read, and lies at base. */
-static void aw__conn_begin(aw__server *s, aw__conn *c, const char *base)
+/* A head has been read, the first n bytes of `in`. Returns how much of that
+   is used up. */
+static size_t aw__conn_begin(aw__server *s, aw__conn *c, aw_slice in, size_t n)
 {
     const aw__head *head = &s->head;
     aw_req *req = aw__req_new(s);
     if (!req) {
         aw__conn_reject(s, c, 503);
-        return;
+        return n;
     }
     req->conn = c;
     req->head = *head;
-    req->base = base;
+    req->base = in.p;
     req->start = s->loop->now;
     req->proxied = c->trusted;
     c->req = req;
@@ -13993,9 +14645,10 @@ static void aw__conn_begin(aw__server *s, aw__conn *c, const char *base)
     if (!head->keep_alive || head->verb == AW__CONNECT) c->last = 1;
     s->route(req);
     if (head->chunked || head->content_length > 0)
-        aw__conn_expect_body(s, c, req);
-    else
-        aw__conn_dispatch(s, c);
+        return n + aw__conn_expect_body(s, c, req,
+                                        aw__slice(in.p + n, in.n - n));
+    aw__conn_dispatch(s, c);
+    return n;
 }
 
 /* Who speaks through a proxy. Returns how much is used up; 0: the header is
@@ -14021,7 +14674,7 @@ static size_t aw__conn_preface(aw__server *s, aw__conn *c, const char *p,
 
 static bool aw__conn_takes_input(const aw__conn *c)
 {
-    if (c->state == AW__IN_BODY) return true;
+    if (c->state == AW__IN_BODY || c->state == AW__IN_DRAIN) return true;
     return c->state <= AW__IN_HEAD && !c->last;
 }
 
@@ -14034,7 +14687,7 @@ static size_t aw__conn_parse(aw__server *s, aw__conn *c, const char *p,
     size_t at = 0;
     while (at < n && s->current == c && aw__conn_takes_input(c)) {
         int rc;
-        if (c->state == AW__IN_BODY) {
+        if (c->state == AW__IN_BODY || c->state == AW__IN_DRAIN) {
             at += aw__conn_body(s, c, p + at, n - at);
             continue;
         }
@@ -14057,8 +14710,7 @@ static size_t aw__conn_parse(aw__server *s, aw__conn *c, const char *p,
             aw__conn_reject(s, c, AW_HTTP(0) - rc);
             break;
         }
-        aw__conn_begin(s, c, p + at);
-        at += (size_t)rc;
+        at += aw__conn_begin(s, c, aw__slice(p + at, n - at), (size_t)rc);
     }
     return at;
 }
@@ -14068,8 +14720,11 @@ static size_t aw__conn_parse(aw__server *s, aw__conn *c, const char *p,
 static int aw__conn_wants(const aw__conn *c)
 {
     int want = c->out ? AW_WRITE : 0;
+    if (aw__conn_writer(c)) want |= AW_WRITE;
     if (c->ended || c->state == AW__IN_WRITE) return want;
-    if (c->state == AW__IN_VIEW && c->in &&
+    if (aw__conn_in_view(c) && aw__conn_streams(c))
+        return want | (c->req->receiving->reader ? AW_READ : 0);
+    if (aw__conn_in_view(c) && c->in &&
         c->in->n - c->in->at >= AW__PIPELINE_MOST) return want;
     return want | AW_READ;
 }
@@ -14078,15 +14733,17 @@ static int aw__conn_wants(const aw__conn *c)
    what comes next. */
 static void aw__conn_settle(aw__server *s, aw__conn *c)
 {
-    bool busy = c->state == AW__IN_VIEW || c->state == AW__IN_BODY;
-    if (c->expected && c->state == AW__IN_BODY)
+    bool busy = aw__conn_in_view(c) || c->state == AW__IN_BODY ||
+        (c->state == AW__IN_DRAIN && !c->last);
+    if (c->expected && c->state == AW__IN_BODY) {
         aw__buf_add(&s->out, "HTTP/1.1 100 Continue\r\n\r\n", 25);
-    c->expected = false;
+        c->expected = false;
+    }
     if (!aw__conn_send(s, c, NULL, 0)) return;
     s->current = NULL;
     if (c->out && !busy) {
         if (c->state != AW__IN_WRITE) aw__conn_enter(s, c, AW__IN_WRITE);
-    } else if (c->ended && !busy) {
+    } else if (c->ended && (!busy || c->state == AW__IN_DRAIN)) {
         aw__conn_close(s, c);
         return;
     } else if (c->last && !busy) {
@@ -14101,17 +14758,21 @@ static void aw__conn_settle(aw__server *s, aw__conn *c)
 }
 
 /* Goes on with c, with what is held of its input; `seen` bytes of that were
-   parsed in vain before. */
+   parsed in vain before. A view that reads its own body takes over what is
+   left of the input, and may have ended without it. */
 static void aw__conn_continue(aw__server *s, aw__conn *c, size_t seen)
 {
-    aw__held *in = c->in;
+    bool again = true;
     s->current = c;
-    if (in && aw__conn_takes_input(c)) {
+    while (again && s->current == c && c->in && aw__conn_takes_input(c)) {
+        aw__held *in = c->in;
         c->in = NULL;           /* a connection that ends must not free it */
         in->at += aw__conn_parse(s, c, aw__held_bytes(in) + in->at,
                                  in->n - in->at, seen);
+        again = s->current == c && c->in != NULL;
         if (s->current != c || in->at == in->n) aw__held_free(s->loop, &in);
         else c->in = in;
+        seen = 0;
     }
     if (s->current == c) aw__conn_settle(s, c);
 }
@@ -14138,7 +14799,7 @@ static void aw__conn_input(aw__server *s, aw__conn *c, const char *p, size_t n)
     if (s->current != c) return;
     if (used < n && !aw__held_add(s->loop, &c->in, p + used, n - used))
         aw__conn_close(s, c);
-    else if (before)
+    else if (before || (used == n && c->in))
         aw__conn_continue(s, c, before);
     else
         aw__conn_settle(s, c);
@@ -14148,8 +14809,8 @@ static void aw__conn_input(aw__server *s, aw__conn *c, const char *p, size_t n)
    cannot tell one who left from one who only stopped talking. */
 static void aw__conn_end(aw__server *s, aw__conn *c)
 {
-    bool waits = c->state == AW__IN_VIEW && c->req->route &&
-        c->req->route->half_close;
+    bool waits = aw__conn_in_view(c) && !aw__conn_streams(c) &&
+        c->req->route && c->req->route->half_close;
     c->ended = 1;
     s->current = c;
     if (waits || c->state == AW__IN_WRITE) aw__conn_settle(s, c);
@@ -14159,7 +14820,12 @@ static void aw__conn_end(aw__server *s, aw__conn *c)
 /* False: nothing has come. */
 static bool aw__conn_readable(aw__server *s, aw__conn *c)
 {
-    ptrdiff_t n = aw__io_recv(s->loop, c->fd, s->input, AW__READ_BYTES);
+    ptrdiff_t n;
+    if (aw__conn_in_view(c) && aw__conn_streams(c)) {
+        aw__conn_body_event(s, c);
+        return true;
+    }
+    n = aw__io_recv(s->loop, c->fd, s->input, AW__READ_BYTES);
     if (n == AW_EAGAIN) return false;
     if (n < 0) {
         aw__conn_close(s, c);
@@ -14174,26 +14840,40 @@ static bool aw__conn_readable(aw__server *s, aw__conn *c)
     return true;
 }
 
-/* The client takes more. False: c is gone. */
-static bool aw__conn_writable(aw__server *s, aw__conn *c)
+/* Sends what is held. False: c is gone. */
+static bool aw__conn_flush(aw__server *s, aw__conn *c)
 {
     aw__held *out = c->out;
-    ptrdiff_t n;
-    if (!out) return true;
-    n = aw__io_send(s->loop, c->fd, aw__held_bytes(out) + out->at,
-                    out->n - out->at);
+    ptrdiff_t n = aw__io_send(s->loop, c->fd, aw__held_bytes(out) + out->at,
+                              out->n - out->at);
     if (n == AW_EAGAIN) return true;
-    if (n < 0) {
+    if (n < 0 || !aw__pace_fits(s, &out->pace, (size_t)n)) {
         aw__conn_close(s, c);
         return false;
     }
     out->at += (size_t)n;
     if (out->at == out->n) aw__held_free(s->loop, &c->out);
-    if (c->state == AW__IN_WRITE)
-        aw__conn_enter(s, c, c->out ? AW__IN_WRITE : AW__IDLE);
+    if (c->state == AW__IN_WRITE) aw__conn_next(s, c);
+    return true;
+}
+
+/* The client takes more. False: c is gone, or has been seen to. */
+static bool aw__conn_writable(aw__server *s, aw__conn *c)
+{
+    const bool held = c->out != NULL;
+    if (held && !aw__conn_flush(s, c)) return false;
     if (c->out) return true;
-    aw__conn_continue(s, c, 0);
-    return false;               /* it has been seen to, and may be gone */
+    if (aw__conn_writer(c)) {
+        aw__conn_send_event(s, c);
+        return false;
+    }
+    if (held) {
+        aw__conn_continue(s, c, 0);
+        return false;
+    }
+    if (aw__fd_want(s->loop, c->fd, aw__conn_wants(c)) == 0) return true;
+    aw__conn_close(s, c);
+    return false;
 }
 
 static void aw__on_conn(aw_loop *l, int fd, int events)
@@ -14207,6 +14887,10 @@ static void aw__on_conn(aw_loop *l, int fd, int events)
 
 static void aw__conn_expired(aw__server *s, aw__conn *c)
 {
+    if (c->state == AW__IN_READ) {
+        aw__body_over(s, c->req, AW_HTTP(408));
+        return;
+    }
     if (c->state != AW__IN_HEAD && c->state != AW__IN_BODY) {
         aw__conn_close(s, c);
         return;
@@ -14896,9 +15580,18 @@ static void aw__app_complain(const aw_req *req, const aw_view *view, int rc,
                  "(aw_text(...)), a status, or an error", what, rc);
 }
 
-/* True when the view has answered, and says with which status. */
-static bool aw__app_answered(aw_req *req, int rc)
+/* True when the view has answered, and says with which status. What has been
+   sent cannot be taken back: an error cuts the answer off. */
+static bool aw__app_answered(aw_req *req, const aw_view *view, int rc,
+                             const aw__task *t)
 {
+    aw__sending *sending = req->sending;
+    if (sending && sending->head_out) {
+        sending->broken = sending->broken || rc < 0;
+        if (rc < 0 && rc != AW_ECANCELED) aw__app_complain(req, view, rc, t);
+        return true;
+    }
+    if (sending && rc == 0) return true;
     if (rc < 200 || rc > 599 || !(req->flags & AW__ANSWERED)) return false;
     req->status = (int16_t)rc;
     return true;
@@ -14919,8 +15612,9 @@ static int aw__app_status(const aw_req *req, const aw_view *view, int rc,
 /* Makes an answer of what the view returned. */
 static void aw__app_answer(aw_req *req, int rc, const aw__task *t)
 {
-    if (aw__app_answered(req, rc)) return;
-    aw__app_page(req, aw__app_status(req, req->route->view, rc, t), rc,
+    const aw_view *view = req->route->view;
+    if (aw__app_answered(req, view, rc, t)) return;
+    aw__app_page(req, aw__app_status(req, view, rc, t), rc,
                  t ? t->trace : NULL);
 }
 
@@ -14936,7 +15630,8 @@ static void aw__app_view_ended(aw__task *t)
     bool cancelled = (t->ctx.flags & AW__CANCELED) != 0;
     if (req->conn)
         aw__app_answer(req, cancelled ? AW_ECANCELED : t->ctx.rc, t);
-    else if (t->ctx.rc < 0 && t->ctx.rc > AW_HTTP(0) && !cancelled)
+    else if (t->ctx.rc < 0 && t->ctx.rc > AW_HTTP(0) && !cancelled &&
+             t->ctx.rc != AW_ECLOSED)   /* it found that its client left */
         aw__app_complain(req, req->route->view, t->ctx.rc, t);
     aw__view_done(req);
 }
@@ -15096,7 +15791,7 @@ static const aw_view *aw__steps_page(aw__steps *s, aw_req *req, int rc,
     const aw__target *target = aw__req_target(req);
     const aw_view *view = NULL;
     int page;
-    if (aw__app_answered(req, rc)) return NULL;
+    if (aw__app_answered(req, s->view, rc, t)) return NULL;
     page = aw__app_status(req, s->view, rc, t);
     if (page >= 400) view = aw__page_view(target->table, page);
     if (!view) aw__app_page(req, page, rc, t ? t->trace : NULL);
@@ -15116,7 +15811,7 @@ static void aw__steps_judge(aw__steps *s, aw_req *req, int rc,
                             const aw__task *t)
 {
     int page;
-    if (aw__app_answered(req, rc)) return;
+    if (aw__app_answered(req, s->view, rc, t)) return;
     page = aw__app_status(req, s->view, rc, t);
     if (s->stage == AW__PAGE && rc <= 0) page = s->page;
     aw__app_page(req, page, rc, t ? t->trace : NULL);
@@ -15295,6 +15990,8 @@ static bool aw__route_add(aw__server *s, const aw__table *table,
     if (!t) return aw__row_wrong(s, row, row->path, wrong);
     wrong = row->view ? aw__route_node(&s->memory, &router->nodes, t, &node)
         : "it has no view";
+    if (!wrong && row->stream && !row->view->fn)
+        wrong = ".stream needs an ASYNC_VIEW, that awaits its body";
     for (other = node && !wrong ? node->targets : NULL; other;
          other = other->next)
         if (strcmp(other->route.method, row->method) == 0)
@@ -15511,6 +16208,11 @@ const char *aw__url_for(aw_req *req, const aw_view *view,
 
 /* >>floor6 run  Serving, stopping, signals --------------------------------- */
 
+static int64_t aw__limit_bytes(int64_t value, int64_t otherwise)
+{
+    return value == 0 ? otherwise : value < 0 ? INT64_MAX : value;
+}
+
 static void aw__config_defaults(aw_config *c)
 {
     if (!c->host) c->host = "127.0.0.1";
@@ -15520,7 +16222,9 @@ static void aw__config_defaults(aw_config *c)
     if (c->max_head > 65535) c->max_head = 65535;
     c->max_fields = aw__limit(c->max_fields, 100);
     if (c->max_fields > 1000) c->max_fields = 1000;
-    c->max_body = aw__limit(c->max_body, (size_t)1 << 20);
+    c->max_body = aw__limit_bytes(c->max_body, 1 << 20);
+    if (!c->min_rate) c->min_rate = 500;
+    c->rate_grace_ms = aw__limit_ms(c->rate_grace_ms, 10000);
     c->head_ms = aw__limit_ms(c->head_ms, 10000);
     c->body_ms = aw__limit_ms(c->body_ms, 30000);
     c->idle_ms = aw__limit_ms(c->idle_ms, 15000);
@@ -15615,7 +16319,9 @@ static bool aw__server_open(aw__server *s)
     s->time_outs[AW__IN_HEAD] = c->head_ms;
     s->time_outs[AW__IN_BODY] = c->body_ms;
     s->time_outs[AW__IN_VIEW] = AW_FOREVER;
-    s->time_outs[AW__IN_WRITE] = c->write_ms;
+    s->time_outs[AW__IN_READ] = c->body_ms;
+    s->time_outs[AW__IN_DRAIN] = AW__LINGER_MS;
+    s->time_outs[AW__IN_SEND] = s->time_outs[AW__IN_WRITE] = c->write_ms;
     s->time_outs[AW__LINGER] = AW__LINGER_MS;
     s->limits.max_line = c->max_line;
     s->limits.max_head = c->max_head;

@@ -497,6 +497,7 @@ static void advance_to(aw_test *t, wire *w, int64_t start, int64_t ms)
 TEST(time_outs)
 {
     aw_test *t = app_with(app, NULL);
+    static char body[15000];            /* fast enough, until it stalls */
     wire idle = wire_open(t), w = wire_open(t);
     int64_t start;
     aw_test_advance(t, 5);
@@ -532,9 +533,12 @@ TEST(time_outs)
     wire_close(&w);
 
     w = wire_open(t);                           /* a body that stalls */
-    wire_say(&w, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n");
+    wire_say(&w, "POST /echo HTTP/1.1\r\nHost: h\r\n"
+             "Content-Length: 20000\r\n\r\n");
     aw_test_advance(t, 29000);
-    wire_say(&w, "x");
+    memset(body, 'x', sizeof body);
+    wire_send(&w, body, sizeof body);
+    wire_settle(&w);
     start = aw_test_now_ms(t);
     advance_to(t, &w, start, 29999);
     CHECK_EQ(0, w.n);
