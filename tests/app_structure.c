@@ -581,7 +581,7 @@ TEST(mounts_hand_on_options)
     CHECK_STR("15", aw_test_fetch(t, "/size", .body = body)->body);
     CHECK_EQ(413, aw_test_fetch(t, "/api/else/size", .body = body)->status);
     CHECK_STR("15", aw_test_fetch(t, "/api/else/more", .body = body)->body);
-    CHECK_EQ(413, aw_test_fetch(t, "/api/none", .body = body)->status);
+    CHECK_EQ(404, aw_test_fetch(t, "/api/none", .body = body)->status);
     CHECK_EQ(404, aw_test_fetch(t, "/none", .body = body)->status);
     CHECK_STR("200 hello", get(t, "/later?ms=100"));
     CHECK_STR("503 ", get(t, "/api/else/later?ms=100"));
