@@ -38,6 +38,7 @@ CONTENTS (search for the tag)
   >>stream        streams: any protocol over TCP
   >>client        the HTTP client
   >>http          requests and answers
+  >>forms         forms and uploads
   >>cookies       cookies, credentials, CORS
   >>route         views, routes, configuration, aw_run
   >>ws            WebSocket
@@ -256,7 +257,9 @@ enum {
     X(EMFILE, 27, "out of file descriptors") \
     X(ENOENT, 28, "no such file") \
     X(ENOTSUP, 29, "not supported here") \
-    X(EIO, 30, "input/output error")
+    X(EIO, 30, "input/output error") \
+    X(EEXIST, 31, "there is a file of that name") \
+    X(ENOSPC, 32, "the disk is full")
 
 enum {
 #define AW__ERROR_ENUM(name, number, text) AW_##name = -(number),
@@ -1068,12 +1071,6 @@ const char *aw_query(aw_req *req, const char *name);
 const char *aw_query_or(aw_req *req, const char *name, const char *otherwise);
 int64_t aw_query_int(aw_req *req, const char *name, int64_t otherwise);
 
-/* The first field of that name in an application/x-www-form-urlencoded body,
-   decoded; NULL: there is none, the body is of another type, or the value
-   holds a NUL, where it would seem to end. (A target with %00 is answered 400
-   before any view sees it.) */
-const char *aw_form(aw_req *req, const char *name);
-
 /* A header field; several of one name are joined by ", " (RFC 9110 5.3).
    aw_header_at: the i-th field as it came; false past the last. */
 const char *aw_header(aw_req *req, const char *name);
@@ -1241,6 +1238,81 @@ extern "C" {
 aw_json_writer *aw_json_begin(aw_req *req);
 int aw_json_send(aw_json_writer *w);
 #endif
+
+/* >>forms  Forms and uploads ----------------------------------------------- */
+
+/* The first field of that name in a body of application/x-www-form-urlencoded
+   (decoded) or multipart/form-data; NULL: there is none, the body is of
+   another type, the route streams, or the value holds a NUL, where it would
+   seem to end. Files are no fields. (A target with %00 is answered 400 before
+   any view sees it.) */
+const char *aw_form(aw_req *req, const char *name);
+
+/* The i-th field, also of a name that comes several times; false past the
+   last. One with a NUL does not count. From 0 on, each costs the same.
+   aw_query_at: the same of the query. */
+bool aw_form_at(aw_req *req, size_t i, const char **name, const char **value);
+bool aw_query_at(aw_req *req, size_t i, const char **name, const char **value);
+
+#ifndef ASYNCWEB_NO_FORMS
+
+/* A file of a multipart/form-data body (RFC 7578), on a route without .stream:
+   it was read while it came, so aw_body is empty. A file of more than
+   aw_config.file_memory lies on disk, unlinked: it goes with the request. */
+typedef struct aw_file {
+    const char *field;          /* its name in the form */
+    const char *filename;       /* as sent: to be shown, never to be opened */
+    const char *safe_name;      /* the same fit to be a file's name: without
+                                   directories, controls, a dot in front; "_"
+                                   when nothing is left */
+    const char *type;           /* Content-Type as sent, "" for none */
+    int64_t size;
+    const char *bytes;          /* all of it, NUL-terminated; NULL: on disk */
+    struct aw__disk *disk;      /* ours */
+    int64_t at;                 /* ours: its place there */
+} aw_file;
+
+/* The first file of that field; NULL: none was sent. One that a browser sends
+   for an empty choice, without a name and without bytes, is none. aw_files:
+   all of them, in order. They live as long as the request. */
+const aw_file *aw_file_of(aw_req *req, const char *field);
+const aw_file *aw_files(aw_req *req, size_t *n);
+
+/* Up to size bytes from offset `at` on; 0 at the end; AW_EINVAL, AW_EIO. It
+   may block on a slow disk. */
+int aw_file_read(const aw_file *file, int64_t at, void *buffer, size_t size);
+
+/* Makes it the file `path`, whole or not at all, with the rights that the
+   umask leaves of 0666; it is not waited for the disk. save: AW_EEXIST if
+   there is one; replace takes its place. AW_ENOENT: no such directory;
+   AW_EACCES, AW_ENOSPC, AW_EMFILE, AW_EIO; AW_EINVAL: no path, or too long.
+   Never make the path of .filename; .safe_name may be taken by another file.
+   What lies on disk as the only one of its request, on the same file system
+   as the path, is linked there at no cost (Linux); else it is copied, which
+   blocks: for large files call it in aw_thread. */
+int aw_file_save(const aw_file *file, const char *path);
+int aw_file_replace(const aw_file *file, const char *path);
+
+/* On a route with .stream = true, the parts as they come:
+
+       AWAIT_TO(self->n, aw_part_next, req, &self->part);
+
+   1: self->part is the next one; what was left of the one before is skipped.
+   0: there are no more. AW_HTTP(400): malformed, or no multipart/form-data;
+   AW_HTTP(413): more than max_parts, or a head over max_part_head; else as
+   aw_body_read. The part's texts are good until the next call, or AW_ENOMEM.
+   aw_part_read gives its content: up to size bytes, 0 at its end. The buffer
+   must stay alive until the await ends. Awaits: yes. */
+typedef struct aw_part {
+    const char *field;
+    const char *filename;       /* NULL: a field, no file */
+    const char *safe_name;      /* as of aw_file; NULL for a field */
+    const char *type;           /* "" for none */
+} aw_part;
+AW__AWAITABLE(aw_part_next, (aw_req *req; aw_part *part;));
+AW__AWAITABLE(aw_part_read, (aw_req *req; void *buffer; size_t size;));
+
+#endif /* ASYNCWEB_NO_FORMS */
 
 /* >>cookies  Cookies, credentials, CORS ------------------------------------ */
 
@@ -1517,6 +1589,13 @@ typedef struct aw_config {
     size_t max_head AW__OPT;        /* request head, 32 KiB (64 at most): 431 */
     size_t max_fields AW__OPT;      /* header fields, 100: 431 */
     int64_t max_body AW__OPT;       /* body of a request, 1 MiB: 413 */
+    size_t max_parts AW__OPT;       /* of a multipart form, 1,000: 413 */
+    size_t max_part_head AW__OPT;   /* of each, 8 KiB: 413 */
+    size_t form_memory AW__OPT;     /* its fields and small files, 1 MiB: 413
+                                       for a field, a file goes to disk */
+    size_t file_memory AW__OPT;     /* a larger one goes to disk, 64 KiB;
+                                       AW_OFF: never, but max_body holds */
+    const char *upload_dir AW__OPT; /* there; $TMPDIR, or /tmp */
     int64_t head_ms AW__OPT;        /* for a whole head, 10,000: 408 */
     int64_t body_ms AW__OPT;        /* between bytes of a body, 30,000: 408 */
     int64_t idle_ms AW__OPT;        /* keep-alive, 15,000 */
@@ -1782,7 +1861,7 @@ static int aw__error_of(int error)
     switch (error) {
         case ENOMEM: case ENOBUFS: return AW_ENOMEM;
         case EAGAIN: return AW_EAGAIN;
-        case EINVAL: return AW_EINVAL;
+        case EINVAL: case ENAMETOOLONG: return AW_EINVAL;
         case EBADF: return AW_EBADF;
         case EPIPE: return AW_ECLOSED;
         case ECONNREFUSED: return AW_ECONNREFUSED;
@@ -1791,9 +1870,11 @@ static int aw__error_of(int error)
         case ETIMEDOUT: return AW_ETIMEDOUT;
         case EADDRINUSE: return AW_EADDRINUSE;
         case EADDRNOTAVAIL: return AW_EADDRNOTAVAIL;
-        case EACCES: case EPERM: return AW_EACCES;
+        case EACCES: case EPERM: case EROFS: return AW_EACCES;
         case EMFILE: case ENFILE: return AW_EMFILE;
-        case ENOENT: return AW_ENOENT;
+        case ENOENT: case ENOTDIR: return AW_ENOENT;
+        case EEXIST: case EISDIR: return AW_EEXIST;
+        case ENOSPC: case EDQUOT: case EFBIG: return AW_ENOSPC;
         case EAFNOSUPPORT: case EOPNOTSUPP: return AW_ENOTSUP;
         default: return AW_EIO;
     }
@@ -6375,8 +6456,9 @@ static bool aw__boundary_fits(const char *p, size_t n)
     return true;
 }
 
-/* Begins to read a body of this Content-Type; m->head.mem or arena is set. 1;
-   0: it is no multipart/form-data; AW_EBADMSG: without a good boundary. */
+/* Begins to read a body of this Content-Type; the limits and m->head.mem are
+   set then. 1; 0: it is no multipart/form-data; AW_EBADMSG: without a good
+   boundary. */
 static int aw__multipart_init(aw__multipart *m, aw_slice content_type)
 {
     char boundary[2 * AW__BOUNDARY_MOST];
@@ -6386,6 +6468,7 @@ static int aw__multipart_init(aw__multipart *m, aw_slice content_type)
     int rc;
     if (!aw__slice_ieq(aw__media_type(content_type, &in),
                        "multipart/form-data")) return 0;
+    memset(m, 0, sizeof *m);
     while ((rc = aw__http_parameter(&in, &got)) > 0) {
         if (!aw__slice_ieq(got.name, "boundary")) continue;
         if (n || got.value.n > sizeof boundary) return AW_EBADMSG;
@@ -12632,6 +12715,7 @@ struct aw_req {
     const char *message;        /* of aw_error */
     aw__out_header *headers, **headers_tail;
     const aw__forwarded *forwarded;     /* once it was read */
+    struct aw__form *form;      /* its body as a form, once asked for */
     void *local;                /* of AW_LOCAL */
     size_t local_size;
     struct aw__reply *replies;  /* fetched in it */
@@ -12950,22 +13034,6 @@ aw_slice aw_body(aw_req *req)
     return aw__slice(req->body, req->body_len);
 }
 
-static bool aw__req_is_form(aw_req *req)
-{
-    static const char type[] = "application/x-www-form-urlencoded";
-    int i = aw__req_field(req, "Content-Type", 0);
-    aw_slice v = i < 0 ? aw__slice("", 0) : aw__field_value(req, i);
-    size_t n = sizeof type - 1;
-    if (v.n < n || !aw__slice_ieq(aw__slice(v.p, n), type)) return false;
-    return v.n == n || v.p[n] == ';' || v.p[n] == ' ';
-}
-
-const char *aw_form(aw_req *req, const char *name)
-{
-    if (!aw__req_is_form(req)) return NULL;
-    return aw__pairs_find(req, aw_body(req), name);
-}
-
 aw_loop *aw_req_loop(aw_req *req)
 {
     return req->loop;
@@ -12998,6 +13066,481 @@ static const aw__forwarded *aw__req_forwarded(aw_req *req,
     if (rc < 0) memset(f, 0, sizeof *f);
     req->forwarded = f;
     return f;
+}
+
+/* >>floor5 forms  Fields and files of a body ------------------------------- */
+
+/* Where the i-th pair was found, so that the next one is not looked for from
+   the beginning. */
+typedef struct aw__cursor {
+    size_t i, at;
+} aw__cursor;
+
+#ifndef ASYNCWEB_NO_FORMS
+/* The files of a request that are too large for memory, one behind the other
+   in one that has no name, so nothing is left whatever happens. */
+typedef struct aw__disk {
+    int64_t size;
+    int fd;                     /* -1: not needed so far */
+    bool linked;                /* aw_file_save has given it a name */
+} aw__disk;
+
+typedef struct aw__form_field {
+    const char *name, *value;
+} aw__form_field;
+
+/* A multipart body that is being received, and what was found in it. */
+typedef struct aw__upload {
+    aw__multipart parser;
+    aw__buf fields, files;      /* of aw__form_field and aw_file */
+    aw__buf content;            /* of the part being received */
+    aw_file part;               /* the same; disk: it goes there */
+    aw__disk disk;
+    size_t memory, file_memory; /* left for the form; for each file */
+    const char *dir;
+} aw__upload;
+#endif
+
+struct aw__form {
+    aw__cursor query, body;
+#ifndef ASYNCWEB_NO_FORMS
+    aw__upload *upload;         /* of a route that gets its body whole */
+    struct aw__parts *parts;    /* of one that streams */
+#endif
+};
+
+static struct aw__form *aw__req_form(aw_req *req)
+{
+    if (!req->form) req->form = (struct aw__form *)aw__new(req,
+                                                           sizeof *req->form);
+    return req->form;
+}
+
+/* ---- pairs ---- */
+
+/* No NUL, as it is or as %00. */
+static bool aw__pair_fits(aw_slice raw)
+{
+    const char *p = raw.p, *end = p + raw.n;
+    for (; p < end; p++)
+        if (!*p || aw__url_escape(p, end) == 0) return false;
+    return true;
+}
+
+static bool aw__pairs_at(aw_req *req, aw_slice in, aw__cursor *c, size_t i,
+                         const char **name, const char **value)
+{
+    aw_slice n, v;
+    if (i < c->i) c->i = c->at = 0;
+    do {
+        do if (!aw__url_pair(in.p, in.n, &c->at, &n, &v)) return false;
+        while (!aw__pair_fits(n) || !aw__pair_fits(v));
+    } while (c->i++ < i);
+    *name = aw__req_decode(req, n, true);
+    *value = aw__req_decode(req, v, true);
+    return *name && *value;
+}
+
+bool aw_query_at(aw_req *req, size_t i, const char **name, const char **value)
+{
+    struct aw__form *form = aw__req_form(req);
+    return form && aw__pairs_at(req, req->query, &form->query, i, name, value);
+}
+
+static bool aw__req_is_form(aw_req *req)
+{
+    int i = aw__req_field(req, "Content-Type", 0);
+    aw_slice parameters;
+    return i >= 0 &&
+        aw__slice_ieq(aw__media_type(aw__field_value(req, i), &parameters),
+                      "application/x-www-form-urlencoded");
+}
+
+#ifndef ASYNCWEB_NO_FORMS
+/* ---- files on disk ---- */
+
+/* A name that is perhaps free: "base.4711-0", ... 0; AW_EINVAL: too long. */
+static int aw__disk_name(char *to, size_t cap, const char *base, int i)
+{
+    int n = snprintf(to, cap, "%s.%ld-%d", base, (long)getpid(), i);
+    return n < 0 || (size_t)n >= cap ? AW_EINVAL : 0;
+}
+
+/* Only where there is nothing of that name. */
+static int aw__disk_make(const char *path, int mode)
+{
+    int fd = ASYNCWEB_FAULT("file_open") ? -1
+        : open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    return fd < 0 ? aw__errno() : fd;
+}
+
+enum { AW__DISK_PATH = 1024, AW__DISK_TRIES = 100 };
+
+static int aw__disk_open(const char *dir)
+{
+    char base[AW__DISK_PATH], path[AW__DISK_PATH];
+    int fd = AW_EEXIST, i, n;
+    if (!dir || !*dir) dir = getenv("TMPDIR");
+    if (!dir || !*dir) dir = "/tmp";
+#ifdef O_TMPFILE
+    /* It never has a name, and may be given one: see aw__file_make. Not every
+       file system can do it. */
+    fd = ASYNCWEB_FAULT("file_open") ? -1
+        : open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+    if (fd >= 0) return fd;
+    fd = AW_EEXIST;
+#endif
+    n = snprintf(base, sizeof base, "%s/asyncweb", dir);
+    if (n < 0 || (size_t)n >= sizeof base) return AW_EINVAL;
+    for (i = 0; fd == AW_EEXIST && i < AW__DISK_TRIES; i++) {
+        fd = aw__disk_name(path, sizeof path, base, i);
+        if (fd == 0) fd = aw__disk_make(path, 0600);
+    }
+    if (fd >= 0) (void)unlink(path);
+    return fd;
+}
+
+static int aw__disk_write(int fd, const char *p, size_t n)
+{
+    while (n > 0) {
+        ssize_t done = ASYNCWEB_FAULT("file_write") ? -1 : write(fd, p, n);
+        if (done < 0 && errno == EINTR) continue;
+        if (done < 0) return aw__errno();
+        p += done;
+        n -= (size_t)done;
+    }
+    return 0;
+}
+
+static int aw__disk_add(aw__disk *d, const char *p, size_t n)
+{
+    int rc = aw__disk_write(d->fd, p, n);
+    if (rc == 0) d->size += (int64_t)n;
+    return rc;
+}
+
+int aw_file_read(const aw_file *file, int64_t at, void *buffer, size_t size)
+{
+    int64_t left = at < 0 ? 0 : file->size - at;
+    ssize_t n;
+    if (at < 0 || size > INT_MAX) return AW_EINVAL;
+    if (left <= 0) return 0;
+    if ((uint64_t)left < size) size = (size_t)left;
+    if (file->bytes) {
+        memcpy(buffer, file->bytes + at, size);
+        return (int)size;
+    }
+    do n = ASYNCWEB_FAULT("file_read") ? -1
+        : pread(file->disk->fd, buffer, size, (off_t)(file->at + at));
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? aw__errno() : (int)n;
+}
+
+/* The bytes of a file go to the end of fd. */
+static int aw__file_copy(const aw_file *file, int fd)
+{
+    char bytes[16384];
+    int64_t at = 0;
+    if (file->bytes) return aw__disk_write(fd, file->bytes, (size_t)file->size);
+    while (at < file->size) {
+        int n = aw_file_read(file, at, bytes, sizeof bytes), rc;
+        if (n <= 0) return n < 0 ? n : AW_EIO;
+        rc = aw__disk_write(fd, bytes, (size_t)n);
+        if (rc < 0) return rc;
+        at += n;
+    }
+    return 0;
+}
+
+/* The whole file under a name that is not taken; AW_EEXIST. */
+static int aw__file_make(const aw_file *file, const char *path)
+{
+    int fd, rc;
+#ifdef O_TMPFILE
+    aw__disk *d = file->disk;
+    char from[40];
+    if (d && !d->linked && file->size == d->size) {
+        snprintf(from, sizeof from, "/proc/self/fd/%d", d->fd);
+        if (!ASYNCWEB_FAULT("file_link") &&
+            linkat(AT_FDCWD, from, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0) {
+            d->linked = true;   /* a second name would be the same file */
+            return 0;
+        }
+    }
+#endif
+    fd = aw__disk_make(path, 0666);
+    if (fd < 0) return fd;
+    rc = aw__file_copy(file, fd);
+    if (close(fd) < 0 && rc == 0) rc = aw__errno();
+    if (rc < 0) (void)unlink(path);
+    return rc;
+}
+
+/* Gives the complete file `made` its name. Not `replace`: link() fails where
+   there is a file; where there are no links, the name is claimed first. */
+static int aw__file_publish(const char *made, const char *path, bool replace)
+{
+    int fd, rc;
+    if (!replace) {
+        if (!ASYNCWEB_FAULT("file_link") && link(made, path) == 0) {
+            (void)unlink(made);
+            return 0;
+        }
+        if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS)
+            return aw__errno();
+        fd = aw__disk_make(path, 0600);
+        if (fd < 0) return fd;
+        close(fd);
+    }
+    if (!ASYNCWEB_FAULT("file_rename") && rename(made, path) == 0) return 0;
+    rc = aw__errno();
+    if (!replace) (void)unlink(path);
+    return rc;
+}
+
+static int aw__file_put(const aw_file *file, const char *path, bool replace)
+{
+    char made[AW__DISK_PATH];
+    int rc = AW_EEXIST, i;
+    if (!file || !path || !*path) return AW_EINVAL;
+    if (!replace && access(path, F_OK) == 0) return AW_EEXIST;  /* early */
+    for (i = 0; rc == AW_EEXIST && i < AW__DISK_TRIES; i++) {
+        rc = aw__disk_name(made, sizeof made, path, i);
+        if (rc == 0) rc = aw__file_make(file, made);
+    }
+    if (rc < 0) return rc;
+    rc = aw__file_publish(made, path, replace);
+    if (rc < 0) (void)unlink(made);
+    return rc;
+}
+
+int aw_file_save(const aw_file *file, const char *path)
+{
+    return aw__file_put(file, path, false);
+}
+
+int aw_file_replace(const aw_file *file, const char *path)
+{
+    return aw__file_put(file, path, true);
+}
+
+/* ---- a multipart body, taken apart while it comes ---- */
+
+static aw__upload *aw__req_upload(const aw_req *req)
+{
+    return req->form ? req->form->upload : NULL;
+}
+
+static int aw__upload_status(aw_req *req, int rc)
+{
+    switch (rc) {
+        case AW_EBADMSG: return 400;
+        case AW_ETOOBIG: return 413;
+        case AW_ENOMEM: return 503;
+        default:
+            aw__log(req->loop, AW_LOG_ERROR, "asyncweb: an upload cannot be "
+                    "kept: %s", aw_strerror(rc));
+            return rc == AW_ENOSPC ? 507 : 503;
+    }
+}
+
+/* Whether the body that begins is a form of parts, which is 0 as well as any
+   other; or the status of a refusal. The config's limits are set. */
+static int aw__upload_begin(aw_req *req, const aw_config *config)
+{
+    int i = aw__req_field(req, "Content-Type", 0), rc;
+    aw__multipart parser;
+    aw__upload *u;
+    if (i < 0) return 0;
+    rc = aw__multipart_init(&parser, aw__field_value(req, i));
+    if (rc <= 0) return rc == 0 ? 0 : 400;
+    u = aw__req_form(req) ? (aw__upload *)aw__new(req, sizeof *u) : NULL;
+    if (!u) return 503;
+    u->parser = parser;
+    u->parser.parts = config->max_parts;
+    u->parser.max_head = config->max_part_head;
+    u->parser.head.mem = u->content.mem = &req->loop->mem;
+    u->fields.arena = u->files.arena = &req->arena;
+    u->memory = config->form_memory;
+    u->file_memory = config->file_memory;
+    u->dir = config->upload_dir;
+    u->disk.fd = -1;
+    req->form->upload = u;
+    return 0;
+}
+
+static const char *aw__upload_text(aw_req *req, aw_slice s)
+{
+    return s.p ? aw__req_text(req, s.p, s.n) : "";
+}
+
+static int aw__part_begins(aw_req *req, aw__upload *u)
+{
+    const aw__multipart *m = &u->parser;
+    aw_file *part = &u->part;
+    char safe[AW__SAFE_NAME + 1];
+    memset(part, 0, sizeof *part);
+    u->content.n = 0;
+    /* Names are memory, too. */
+    if (m->head.n > u->memory) return AW_ETOOBIG;
+    u->memory -= m->head.n;
+    part->field = aw__upload_text(req, m->part.name);
+    if (!part->field) return AW_ENOMEM;
+    if (!m->part.filename.p) return 0;
+    aw__safe_name(safe, m->part.filename);
+    part->safe_name = aw_strdup(req, safe);
+    part->filename = aw__upload_text(req, m->part.filename);
+    part->type = aw__upload_text(req, m->type);
+    return part->safe_name && part->filename && part->type ? 0 : AW_ENOMEM;
+}
+
+/* How much of the part stays in memory. Where files never go to disk, only
+   the length of the body limits them. */
+static size_t aw__part_room(const aw__upload *u)
+{
+    const size_t most = u->file_memory;
+    if (!u->part.filename || (most < SIZE_MAX / 2 && most > u->memory))
+        return u->memory;
+    return most;
+}
+
+static int aw__part_data(aw__upload *u, aw_slice data)
+{
+    aw_file *part = &u->part;
+    int rc = 0;
+    part->size += (int64_t)data.n;
+    if (!part->disk) {
+        if (data.n <= aw__part_room(u) - u->content.n) {
+            aw__buf_add(&u->content, data.p, data.n);
+            return u->content.failed ? AW_ENOMEM : 0;
+        }
+        if (!part->filename) return AW_ETOOBIG;
+        if (u->disk.fd < 0) u->disk.fd = aw__disk_open(u->dir);
+        if (u->disk.fd < 0) return u->disk.fd;
+        part->disk = &u->disk;
+        part->at = u->disk.size;
+        rc = aw__disk_add(part->disk, u->content.p, u->content.n);
+        u->content.n = 0;
+    }
+    return rc < 0 ? rc : aw__disk_add(part->disk, data.p, data.n);
+}
+
+static int aw__part_ends(aw_req *req, aw__upload *u)
+{
+    aw_file *part = &u->part;
+    const size_t n = u->content.n;
+    const char *bytes = part->disk ? NULL : aw__req_text(req, u->content.p, n);
+    aw__form_field field;
+    if (!part->disk && !bytes) return AW_ENOMEM;
+    u->memory -= n < u->memory ? n : u->memory;
+    if (!part->filename) {
+        if (memchr(bytes, 0, n)) return 0;
+        field.name = part->field;
+        field.value = bytes;
+        aw__buf_add(&u->fields, (const char *)&field, sizeof field);
+    } else if (part->size || *part->filename) {
+        part->bytes = bytes;
+        aw__buf_add(&u->files, (const char *)part, sizeof *part);
+    }
+    return u->fields.failed || u->files.failed ? AW_ENOMEM : 0;
+}
+
+/* Bytes of the body have come into `got`, the last of them if it is `whole`:
+   they are taken. 0, or a status. */
+static int aw__upload_received(aw_req *req, aw__buf *got, bool whole)
+{
+    aw__upload *u = aw__req_upload(req);
+    aw_slice in = aw__slice(got->p, got->n), data;
+    int rc;
+    if (!u) return 0;
+    got->n = 0;
+    while ((rc = aw__multipart_next(&u->parser, &in, &data)) > 0) {
+        rc = rc == AW__PART_BEGINS ? aw__part_begins(req, u)
+            : rc == AW__PART_DATA ? aw__part_data(u, data)
+            : aw__part_ends(req, u);
+        if (rc < 0) return aw__upload_status(req, rc);
+    }
+    if (rc != AW_EAGAIN) return aw__upload_status(req, rc);
+    if (!whole) return 0;
+    aw__buf_free(&u->content);
+    aw__buf_free(&u->parser.head);
+    return aw__multipart_whole(&u->parser) ? 0 : 400;
+}
+
+static void aw__upload_free(aw_req *req)
+{
+    aw__upload *u = aw__req_upload(req);
+    if (!u) return;
+    aw__buf_free(&u->content);
+    aw__buf_free(&u->parser.head);
+    if (u->disk.fd >= 0) close(u->disk.fd);
+}
+
+const aw_file *aw_files(aw_req *req, size_t *n)
+{
+    const aw__upload *u = aw__req_upload(req);
+    *n = u ? u->files.n / sizeof(aw_file) : 0;
+    return u ? (const aw_file *)(const void *)u->files.p : NULL;
+}
+
+const aw_file *aw_file_of(aw_req *req, const char *field)
+{
+    size_t n, i;
+    const aw_file *files = aw_files(req, &n);
+    for (i = 0; i < n; i++)
+        if (strcmp(files[i].field, field) == 0) return &files[i];
+    return NULL;
+}
+
+/* The i-th field of a multipart body, or NULL. */
+static const aw__form_field *aw__upload_field(const aw_req *req, size_t i)
+{
+    const aw__upload *u = aw__req_upload(req);
+    if (!u || i >= u->fields.n / sizeof(aw__form_field)) return NULL;
+    return (const aw__form_field *)(const void *)u->fields.p + i;
+}
+#else
+static int aw__upload_begin(aw_req *req, const aw_config *config)
+{
+    return (void)req, (void)config, 0;
+}
+
+static int aw__upload_received(aw_req *req, aw__buf *got, bool whole)
+{
+    return (void)req, (void)got, (void)whole, 0;
+}
+
+static void aw__upload_free(aw_req *req)
+{
+    (void)req;
+}
+#endif
+
+const char *aw_form(aw_req *req, const char *name)
+{
+#ifndef ASYNCWEB_NO_FORMS
+    const aw__form_field *f;
+    size_t i;
+    for (i = 0; (f = aw__upload_field(req, i)) != NULL; i++)
+        if (strcmp(f->name, name) == 0) return f->value;
+#endif
+    if (!aw__req_is_form(req)) return NULL;
+    return aw__pairs_find(req, aw_body(req), name);
+}
+
+bool aw_form_at(aw_req *req, size_t i, const char **name, const char **value)
+{
+    struct aw__form *form = aw__req_form(req);
+#ifndef ASYNCWEB_NO_FORMS
+    const aw__form_field *f = aw__upload_field(req, i);
+    if (f) {
+        *name = f->name;
+        *value = f->value;
+        return true;
+    }
+#endif
+    return form && aw__req_is_form(req) &&
+        aw__pairs_at(req, aw_body(req), &form->body, i, name, value);
 }
 
 /* >>floor5 answers  What a view says --------------------------------------- */
@@ -13612,6 +14155,7 @@ static void aw__req_free(aw_req *req)
     aw__server *s = l->server;
     if (req->replies) l->replies_free(&req->replies);
     if (req->receiving) aw__buf_free(&req->receiving->buf);
+    aw__upload_free(req);
     aw__arena_free(&req->arena);
     if (s && l->debug) aw__req_quarantine(s, req);
     else if (s && !s->spare) s->spare = req;
@@ -14573,6 +15117,10 @@ static size_t aw__conn_body(aw__server *s, aw__conn *c, const char *p, size_t n)
     if (!drains) r->buf.n += got;
     c->expected = false;
     aw__conn_enter(s, c, c->state);
+    if (used >= 0 && !drains) {
+        int status = aw__upload_received(req, &r->buf, r->whole);
+        if (status) used = AW_HTTP(status);
+    }
     if (used >= 0 && !r->whole && !aw__pace_fits(s, &r->pace, n))
         used = AW_HTTP(408);
     if (used >= 0 && !r->whole) return (size_t)used;
@@ -14613,7 +15161,9 @@ static size_t aw__conn_expect_body(aw__server *s, aw__conn *c, aw_req *req,
     }
     c->expected = req->head.expect_100;
     if (!r->streamed) {
-        aw__conn_enter(s, c, AW__IN_BODY);
+        int status = aw__upload_begin(req, &s->config);
+        if (status) aw__conn_reject(s, c, status);
+        else aw__conn_enter(s, c, AW__IN_BODY);
         return 0;
     }
     /* The view may read while the shared buffer holds this. */
@@ -15030,6 +15580,132 @@ static void aw__on_stop(aw_loop *l, aw__call_timer *t)
     (void)t;
     aw__server_stop(l->server);
 }
+
+#ifndef ASYNCWEB_NO_FORMS
+/* >>floor5 parts  Multipart bodies that their view reads ------------------ */
+
+typedef struct aw__parts {
+    aw__multipart parser;
+    aw_slice in, data;          /* to be parsed; to be given out */
+    int error;                  /* what every further call gives */
+    bool inside;                /* a part */
+    char safe_name[AW__SAFE_NAME + 1], buffer[16384];
+} aw__parts;
+
+/* 0, or an error; `out` is made at the first use. */
+static int aw__parts_of(aw_req *req, aw__parts **out)
+{
+    struct aw__form *form = aw__req_form(req);
+    int i = aw__req_field(req, "Content-Type", 0);
+    const aw_config *config = &req->loop->server->config;
+    aw__multipart m;
+    if (!form) return AW_ENOMEM;
+    *out = form->parts;
+    if (*out) return 0;
+    if (!req->route || !req->route->stream) return AW_EINVAL;
+    if (i < 0 || aw__multipart_init(&m, aw__field_value(req, i)) != 1)
+        return AW_HTTP(400);
+    *out = form->parts = (aw__parts *)aw__new(req, sizeof **out);
+    if (!*out) return AW_ENOMEM;
+    m.parts = config->max_parts;
+    m.max_head = config->max_part_head;
+    m.head.arena = &req->arena;
+    (*out)->parser = m;
+    return 0;
+}
+
+/* What is next in as much of the body as was read: AW__PART_..., AW_EAGAIN,
+   or an error, which stays. */
+static int aw__parts_next(aw__parts *p)
+{
+    int rc;
+    p->data = aw__slice(NULL, 0);
+    if (p->error) return p->error;
+    rc = aw__multipart_next(&p->parser, &p->in, &p->data);
+    if (rc > 0) p->inside = rc != AW__PART_ENDS;
+    if (rc > 0 || rc == AW_EAGAIN) return rc;
+    return p->error = rc == AW_ENOMEM ? rc
+        : AW_HTTP(rc == AW_ETOOBIG ? 413 : 400);
+}
+
+/* Reads on: > 0; 0: that was the body. */
+AW_ASYNC(aw__parts_more, (aw_req *req; aw__parts *parts;), int n;)
+{
+    AW_BEGIN {
+        AW_AWAIT_TO(self->n, aw_body_read, self->req, self->parts->buffer,
+                    sizeof self->parts->buffer);
+        if (self->n == 0 && !aw__multipart_whole(&self->parts->parser))
+            self->n = AW_HTTP(400);
+        if (self->n < 0) self->parts->error = self->n;
+        if (self->n > 0)
+            self->parts->in = aw__slice(self->parts->buffer, (size_t)self->n);
+        AW_RETURN(self->n);
+    }
+}
+
+/* The texts lie in the part's head, each followed by a byte that is not
+   needed any more. */
+static const char *aw__parts_text(aw__parts *p, aw_slice s)
+{
+    char *head = p->parser.head.p;
+    if (!s.p) return "";
+    head[s.p - head + (ptrdiff_t)s.n] = 0;
+    return s.p;
+}
+
+static void aw__parts_show(aw__parts *p, aw_part *part)
+{
+    const aw__multipart *m = &p->parser;
+    const bool file = m->part.filename.p != NULL;
+    aw__safe_name(p->safe_name, m->part.filename);
+    part->field = aw__parts_text(p, m->part.name);
+    part->filename = file ? aw__parts_text(p, m->part.filename) : NULL;
+    part->safe_name = file ? p->safe_name : NULL;
+    part->type = aw__parts_text(p, m->type);
+}
+
+AW_ASYNC_DEFINE(aw_part_next, (aw_req *req; aw_part *part;),
+                aw__parts *parts; int rc;)
+{
+    AW_BEGIN {
+        self->rc = aw__parts_of(self->req, &self->parts);
+        if (self->rc < 0) AW_RETURN(self->rc);
+        while ((self->rc = aw__parts_next(self->parts)) != AW__PART_BEGINS) {
+            if (self->rc == AW_EAGAIN)
+                AW_AWAIT_TO(self->rc, aw__parts_more, self->req, self->parts);
+            if (self->rc <= 0) AW_RETURN(self->rc);
+        }
+        aw__parts_show(self->parts, self->part);
+        AW_RETURN(1);
+    }
+}
+
+static int aw__parts_take(aw__parts *p, void *buffer, size_t size)
+{
+    size_t n = size < p->data.n ? size : p->data.n;
+    if (!n) return 0;
+    memcpy(buffer, p->data.p, n);
+    p->data = aw__slice(p->data.p + n, p->data.n - n);
+    return (int)n;
+}
+
+AW_ASYNC_DEFINE(aw_part_read, (aw_req *req; void *buffer; size_t size;),
+                aw__parts *parts; int rc;)
+{
+    AW_BEGIN {
+        self->parts = self->req->form ? self->req->form->parts : NULL;
+        if (!self->parts || !self->size) AW_RETURN(AW_EINVAL);
+        while (!self->parts->data.n && self->parts->inside) {
+            self->rc = aw__parts_next(self->parts);
+            if (self->rc == AW_EAGAIN)
+                AW_AWAIT_TO(self->rc, aw__parts_more, self->req, self->parts);
+            if (self->rc < 0) AW_RETURN(self->rc);
+        }
+        AW_RETURN(aw__parts_take(self->parts, self->buffer, self->size));
+    }
+}
+
+#endif
 
 /* >>floor6 router  A tree of path segments --------------------------------- */
 
@@ -15560,6 +16236,8 @@ static int aw__status_of(int rc)
             return 502;
         case AW_ETIMEDOUT: case AW_EDEADLINE:
             return 504;
+        case AW_ENOSPC:
+            return 507;
         case AW_ENOMEM: case AW_EMFILE: case AW_ESHUTDOWN: case AW_ECANCELED:
             return 503;
         default:
@@ -16225,6 +16903,10 @@ static void aw__config_defaults(aw_config *c)
     c->max_body = aw__limit_bytes(c->max_body, 1 << 20);
     if (!c->min_rate) c->min_rate = 500;
     c->rate_grace_ms = aw__limit_ms(c->rate_grace_ms, 10000);
+    c->max_parts = aw__limit(c->max_parts, 1000);
+    c->max_part_head = aw__limit(c->max_part_head, 8192);
+    c->form_memory = aw__limit(c->form_memory, (size_t)1 << 20);
+    c->file_memory = aw__limit(c->file_memory, 65536);
     c->head_ms = aw__limit_ms(c->head_ms, 10000);
     c->body_ms = aw__limit_ms(c->body_ms, 30000);
     c->idle_ms = aw__limit_ms(c->idle_ms, 15000);

@@ -1,5 +1,6 @@
 /* Forms and uploads, cookies, credentials, CORS. */
 #include "http.h"
+#include <dirent.h>
 
 static uint32_t rnd_state = 1;
 
@@ -67,6 +68,19 @@ TEST(parameter_lists)       /* RFC 9110 5.6.4, 5.6.6 */
     CHECK_STR("a=b!", parameters(";a=b c"));
     CHECK_STR("a=b!", parameters(";a=\"b\"c=d"));
     CHECK_STR("a=b!", parameters(";a=b,c=d"));
+}
+
+AW__UNUSED
+static const aw_response *ask(aw_test *t, const char *method,
+                              const char *target,
+                              const aw_header_field *headers)
+{
+    aw_test_request r;
+    memset(&r, 0, sizeof r);
+    r.method = method;
+    r.target = target;
+    r.headers = headers;
+    return aw_test_send(t, r);
 }
 
 #ifndef ASYNCWEB_NO_FORMS
@@ -190,11 +204,10 @@ static const char *multipart(const char *type, const char *body, size_t n,
     size_t at = 0, o = 0;
     int rc = 0;
     out[0] = 0;
-    memset(&m, 0, sizeof m);
-    m.max_head = 200;
-    m.parts = 5;
     rc = aw__multipart_init(&m, aw__slice(type, strlen(type)));
     if (rc != 1) return rc ? "bad type" : "no form";
+    m.max_head = 200;
+    m.parts = 5;
     rc = AW_EAGAIN;
     while (at < n && rc == AW_EAGAIN) {
         size_t len = at < split ? split - at : piece ? piece : n - at;
@@ -415,6 +428,661 @@ TEST(multipart_without_memory)
     fault_set(NULL, 0, 0);
 }
 
+/* ---- forms of requests ---- */
+
+static unsigned sum_of(const aw_file *f)
+{
+    char part[7];
+    unsigned sum = 0;
+    int64_t at = 0;
+    int n;
+    while ((n = aw_file_read(f, at, part, sizeof part)) > 0)
+        for (at += n; n > 0; n--) sum = sum * 31 + (unsigned char)part[n - 1];
+    CHECK(n == 0 || fault_at);
+    CHECK(f->size == at || fault_at);
+    return sum;
+}
+
+/* "a=1 b=2 | photo f.txt f.txt text/plain 5 <hello>": fields, then files; what
+   lies on disk is marked by a sum of its bytes. */
+VIEW(show)
+{
+    char text[4000] = "";
+    const char *name, *value;
+    const aw_file *files;
+    size_t at = 0, n, i;
+    for (i = 0; aw_form_at(req, i, &name, &value); i++) {
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s=%s ", name,
+                               value);
+        CHECK(aw_form(req, name) != NULL);
+    }
+    CHECK(!aw_form_at(req, i + 1, &name, &value));
+    if (i) CHECK(aw_form_at(req, 0, &name, &value));
+    files = aw_files(req, &n);
+    for (i = 0; i < n; i++) {
+        const aw_file *f = &files[i];
+        at += (size_t)snprintf(text + at, sizeof text - at,
+                               "| %s %s %s %s %d ", f->field, f->filename,
+                               f->safe_name, f->type, (int)f->size);
+        if (f->bytes) CHECK_EQ((long long)f->size, strlen(f->bytes));
+        if (f->bytes) (void)sum_of(f);
+        at += (size_t)snprintf(text + at, sizeof text - at,
+                               f->bytes ? "<%s> " : "%s%u ",
+                               f->bytes ? f->bytes : "#",
+                               f->bytes ? 0 : sum_of(f));
+        CHECK(aw_file_of(req, f->field) != NULL);
+    }
+    CHECK(!aw_file_of(req, "nobody"));
+    CHECK_EQ(0, aw_body(req).n == 0 ? 0 : n);
+    return aw_text(req, text);
+}
+
+VIEW(query)
+{
+    char text[1000] = "";
+    const char *name, *value;
+    size_t at = 0;
+    for (size_t i = 0; aw_query_at(req, i, &name, &value); i++)
+        at += (size_t)snprintf(text + at, sizeof text - at, "[%s=%s]", name,
+                               value);
+    if (aw_query_at(req, 1, &name, &value))
+        at += (size_t)snprintf(text + at, sizeof text - at, " %s", value);
+    CHECK(!aw_query_at(req, 99, &name, &value));
+    return aw_text(req, text);
+}
+
+ASYNC_VIEW(slow) { BEGIN { AWAIT(aw_sleep_ms, 1000); RETURN(aw_empty(req, 204)); } }
+
+/* The same as show, of a route that streams: part after part. ?skip: content
+   of files is not read; ?size= bytes at a time. */
+ASYNC_VIEW(parts, aw_part part; char text[3000]; char some[64]; size_t at;
+           int n; int first; int size;)
+{
+    BEGIN {
+        self->size = (int)aw_query_int(req, "size", 64);
+        for (;;) {
+            AWAIT(aw_yield);
+            AWAIT_TO(self->n, aw_part_next, req, &self->part);
+            if (self->n <= 0) break;
+            self->at += (size_t)snprintf(self->text + self->at, 300,
+                "%s %s %s %s <", self->part.field,
+                self->part.filename ? self->part.filename : "-",
+                self->part.safe_name ? self->part.safe_name : "-",
+                self->part.type);
+            if (self->part.filename && aw_query(req, "skip")) continue;
+            do {
+                AWAIT_TO(self->n, aw_part_read, req, self->some,
+                         (size_t)self->size);
+                if (self->n < 0) RETURN(self->n);
+                CHECK(self->n <= self->size);
+                if (self->at + (size_t)self->n + 300 > sizeof self->text)
+                    RETURN(500);
+                memcpy(self->text + self->at, self->some, (size_t)self->n);
+                self->at += (size_t)self->n;
+            } while (self->n > 0);
+            strcpy(self->text + self->at++, ">");
+            AWAIT_TO(self->n, aw_part_read, req, self->some, 1);
+            CHECK_EQ(0, self->n);
+        }
+        if (self->n < 0) {
+            self->first = self->n;
+            AWAIT_TO(self->n, aw_part_next, req, &self->part);
+            RETURN(self->first == self->n ? self->n : 500);
+        }
+        AWAIT_TO(self->n, aw_part_next, req, &self->part);
+        CHECK_EQ(0, self->n);
+        RETURN(aw_text(req, self->text));
+    }
+}
+
+static size_t most_memory;
+
+/* However long the parts, they need no memory. */
+ASYNC_VIEW(swallow, aw_part part; char some[8192]; int64_t got; int n;)
+{
+    BEGIN {
+        for (;;) {
+            AWAIT_TO(self->n, aw_part_next, req, &self->part);
+            if (self->n <= 0) break;
+            do {
+                AWAIT_TO(self->n, aw_part_read, req, self->some,
+                         sizeof self->some);
+                if (self->n < 0) RETURN(self->n);
+                self->got += self->n;
+                if (aw_req_loop(req)->mem.live > most_memory)
+                    most_memory = aw_req_loop(req)->mem.live;
+            } while (self->n > 0);
+        }
+        if (self->n < 0) RETURN(self->n);
+        RETURN(aw_printf(req, "%lld", (long long)self->got));
+    }
+}
+
+/* What is asked in the wrong place is refused, and disturbs nothing. */
+ASYNC_VIEW(misplaced, aw_part part; int n;)
+{
+    BEGIN {
+        AWAIT_TO(self->n, aw_part_read, req, &self->part, 1);
+        CHECK_EQ(AW_EINVAL, self->n);
+        AWAIT_TO(self->n, aw_part_next, req, &self->part);
+        RETURN(self->n == AW_EINVAL ? aw_text(req, aw_form(req, "a")) : 500);
+    }
+}
+
+static char directory[64];          /* of save */
+static int saved[4];
+
+/* Saves the file "f" as ?as=, twice, then replaces it. */
+VIEW(save)
+{
+    const aw_file *f = aw_file_of(req, "f");
+    char path[200];
+    if (!f) return 400;
+    snprintf(path, sizeof path, "%s/%s", directory, f->safe_name);
+    saved[0] = aw_file_save(f, path);
+    saved[1] = aw_file_save(f, path);
+    saved[2] = aw_file_replace(f, path);
+    (void)sum_of(f);
+    return aw_empty(req, 204);
+}
+
+ROUTES(forms,
+    POST("/", show), GET("/", query), POST("/save", save), POST("/slow", slow),
+    POST("/parts", parts, .stream = true), POST("/misplaced", misplaced),
+    POST("/swallow", swallow, .stream = true, .max_body = 1 << 24))
+
+static const char *post_form(aw_test *t, const char *target, const char *body,
+                             size_t n, size_t piece)
+{
+    static char out[4400];
+    char *all = (char *)malloc(n + 300);
+    size_t head = (size_t)sprintf(all, "POST %s HTTP/1.1\r\nHost: a\r\n"
+        "Connection: close\r\nContent-Type: %s\r\nContent-Length: %lu\r\n\r\n",
+        target, form_B, (unsigned long)n);
+    const char *got, *text;
+    memcpy(all + head, body, n);
+    got = aw_test_raw(t, all, head + n, piece);
+    text = strstr(got, "\r\n\r\n");
+    snprintf(out, sizeof out, "%.3s%s%s", strlen(got) > 9 ? got + 9 : "",
+             strncmp(got, "HTTP/1.1 200", 12) == 0 ? " " : "",
+             strncmp(got, "HTTP/1.1 200", 12) == 0 && text ? text + 4 : "");
+    free(all);
+    return out;
+}
+
+static const char *post(aw_test *t, const char *body)
+{
+    return post_form(t, "/", body, strlen(body), 0);
+}
+
+/* One file of n bytes "abc...": its part. */
+static size_t file_part(char *to, const char *name, size_t n)
+{
+    size_t at = (size_t)sprintf(to, "--B\r\nContent-Disposition: form-data; "
+                                "name=%s; filename=%s.bin\r\n\r\n", name, name);
+    for (size_t i = 0; i < n; i++) to[at++] = (char)('a' + i % 26);
+    return at + (size_t)sprintf(to + at, "\r\n");
+}
+
+#define F(name, file) D(name "; filename=\"" file "\"")
+#define TEXT "Content-Type: text/plain\r\n"
+
+TEST(forms_of_parts)
+{
+    static const char all[] = B D("a") "\r\n1\r\n" B F("photo", "../f.txt")
+        TEXT "\r\nhello\r\n" B D("\"b c\"") "\r\n2\r\n" B D("a") "\r\n3\r\n"
+        B F("none", "") "\r\n\r\n" B F("empty", "e") "\r\n" E;
+    static const char nul[] = B D("a") "\r\n1\0" "2\r\n" B F("b", "f") "\r\nx\r\n"
+        B D("c") "\r\n2" E;
+    static const char want[] = "200 a=1 b c=2 a=3 | photo ../f.txt f.txt "
+        "text/plain 5 <hello> | empty e e  0 <> ";
+    aw_config config = quiet_config();
+    aw_test *t = app_with(forms, &config);
+    CHECK_STR(want, post(t, all));
+    for (size_t piece = 1; piece < 40; piece++) {
+        NOTE("in pieces of %d", (int)piece);
+        CHECK_STR(want, post_form(t, "/", all, sizeof all - 1, piece));
+    }
+    NOTE("others");
+    CHECK_STR("200 ", post(t, "--B--"));
+    CHECK_STR("200 | f \xff \x5f  1 <x> ",
+              post(t, B F("f", "\xff") "\r\nx" E));
+    CHECK_STR("200 c=2 | b f f  1 <x> ", post_form(t, "/", nul, sizeof nul - 1,
+                                                   0));
+    CHECK_STR("400", post(t, B D("a") "\r\n1\r\n"));
+    CHECK_STR("400", post(t, B "\r\n1" E));
+    CHECK_STR("400", post(t, "hello"));
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+TEST(forms_chunked)
+{
+    static const char all[] = "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: "
+        "multipart/form-data; boundary=\"B\"\r\nTransfer-Encoding: chunked\r\n"
+        "\r\n7\r\n--B\r\nCo\r\n35\r\nntent-Disposition: form-data; name=a; "
+        "filename=f\r\n\r\nx\r\nD\r\ny\r\n--C\r\n--B--\r\n0\r\n\r\n"
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    aw_config config = quiet_config();
+    aw_test *t = app_with(forms, &config);
+    for (size_t piece = 0; piece < 9; piece++) {
+        const char *got = aw_test_raw(t, all, sizeof all - 1, piece);
+        NOTE("in pieces of %d", (int)piece);
+        CHECK(strstr(got, "\r\n\r\n| a f f  7 <xy\r\n--C> HTTP/1.1 200") != NULL);
+    }
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+TEST(forms_of_bad_types)
+{
+    static const char *const types[] = {
+        "multipart/form-data", "multipart/form-data; boundary=\"a \""
+    };
+    aw_config config = quiet_config();
+    aw_test *t = app_with(forms, &config);
+    for (int i = 0; i < 2; i++) {
+        char all[300];
+        snprintf(all, sizeof all, "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: "
+                 "%s\r\nContent-Length: 5\r\n\r\nhello", types[i]);
+        CHECK(strncmp(aw_test_raw(t, all, strlen(all), 0), "HTTP/1.1 400", 12)
+              == 0);
+    }
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+TEST(parts_that_the_view_reads)
+{
+    static const char all[] = "pre\r\n" B D("a") "\r\n1\r\n" B
+        F("photo", "../f.txt") TEXT "\r\nhel\r\n--lo\r\n" B D("\"b c\"") "\r\n" E
+        "post";
+    static const char want[] = "200 a - -  <1>photo ../f.txt f.txt text/plain "
+        "<hel\r\n--lo>b c - -  <>";
+    static const char skipped[] = "200 a - -  <1>photo ../f.txt f.txt "
+        "text/plain <b c - -  <>";
+    aw_config config = quiet_config();
+    for (uint64_t seed = 0; seed < 4; seed++) {
+        aw_test_config c;
+        aw_test *t;
+        memset(&c, 0, sizeof c);
+        c.routes = forms;
+        c.config = &config;
+        c.chaos = seed;
+        t = aw_test_open_config(c);
+        for (size_t piece = 0; piece < 30; piece++) {
+            NOTE("seed %d, in pieces of %d", (int)seed, (int)piece);
+            CHECK_STR(want, post_form(t, "/parts", all, sizeof all - 1, piece));
+            CHECK_STR(want, post_form(t, "/parts?size=1", all, sizeof all - 1,
+                                      piece));
+            CHECK_STR(skipped, post_form(t, "/parts?skip", all, sizeof all - 1,
+                                         piece));
+        }
+        NOTE("seed %d", (int)seed);
+        CHECK_STR("200 ", post_form(t, "/parts", "--B--", 5, 0));
+        CHECK_STR("400", post_form(t, "/parts", all, sizeof all - 12, 0));
+        CHECK_STR("400", post_form(t, "/parts", "--Bx", 4, 0));
+        CHECK_STR("200 1", post_form(t, "/misplaced", all, sizeof all - 1, 0));
+        CHECK_EQ(400, ask(t, "POST", "/parts", NULL)->status);
+        CHECK_EQ(0, aw_test_close(t));
+    }
+}
+
+TEST(parts_at_their_limits)
+{
+    aw_config config = quiet_config();
+    aw_test *t;
+    static const char three[] = B D("a") "\r\n" B D("a") "\r\n" B D("a")
+        "\r\n--B--", head[] = B D("a") "X: 12345678901234567890\r\n\r\n1" E;
+    config.max_parts = 2;
+    config.max_part_head = 60;
+    t = app_with(forms, &config);
+    CHECK_STR("413", post_form(t, "/parts", three, sizeof three - 1, 0));
+    CHECK_STR("413", post_form(t, "/parts", head, sizeof head - 1, 0));
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+TEST(parts_in_flat_memory)
+{
+    aw_config config = quiet_config();
+    aw_test *t = app_with(forms, &config);
+    char *body = (char *)malloc((8 << 20) + 5000), want[40];
+    size_t n = file_part(body, "f", 8 << 20), before;
+    before = aw_test_loop(t)->mem.live;
+    most_memory = 0;
+    n += (size_t)sprintf(body + n, "--B--");
+    snprintf(want, sizeof want, "200 %d", 8 << 20);
+    CHECK_STR(want, post_form(t, "/swallow", body, n, 0));
+    CHECK(most_memory > 0 && most_memory - before < 200000);
+    CHECK_EQ(0, aw_test_close(t));
+    free(body);
+}
+
+/* Fields of an urlencoded body, and the query, one by one. */
+TEST(pairs_in_order)
+{
+    static const char body[] = "a=1&b+c=%32&&a=3&d";
+    static const aw_header_field type[] = {
+        {"Content-Type", "application/x-www-form-urlencoded ; x=y"},
+        {NULL, NULL}
+    };
+    aw_config config = quiet_config();
+    aw_test *t = app_with(forms, &config);
+    aw_test_request r;
+    memset(&r, 0, sizeof r);
+    r.target = "/";
+    r.body = body;
+    r.headers = type;
+    CHECK_STR("a=1 b c=2 a=3 d= ", aw_test_send(t, r)->body);
+    CHECK_STR("[a=1][b c=2][a=3][d=] 2",
+              aw_test_get(t, "/?a=1&b+c=%32&&a=3&d")->body);
+    CHECK_STR("", aw_test_get(t, "/")->body);
+    CHECK_STR("", aw_test_get(t, "/?&&")->body);
+    r.body = "a=1&b=%00&c%00=2&d=%%00&e=3&f=4%0";
+    CHECK_STR("a=1 e=3 f=4%0 ", aw_test_send(t, r)->body);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+static unsigned sum_of_letters(size_t n)
+{
+    unsigned sum = 0;
+    for (size_t i = 0; i < n; i += 7)
+        for (size_t k = n - i < 7 ? n - i : 7; k > 0; k--)
+            sum = sum * 31 + (unsigned)('a' + (i + k - 1) % 26);
+    return sum;
+}
+
+static int names_in(const char *dir)
+{
+    DIR *d = opendir(dir);
+    int n = -2;
+    CHECK(d != NULL);
+    while (d && readdir(d)) n++;
+    if (d) closedir(d);
+    return n;
+}
+
+static void directory_open(void)
+{
+    snprintf(directory, sizeof directory, "/tmp/asyncweb-forms-XXXXXX");
+    CHECK(mkdtemp(directory) != NULL);
+}
+
+static void directory_close(void)
+{
+    CHECK_EQ(0, names_in(directory));
+    CHECK_EQ(0, rmdir(directory));
+}
+
+TEST(files_that_go_to_disk)
+{
+    aw_config config = quiet_config();
+    char *body = (char *)malloc(400000), want[300];
+    size_t n;
+    aw_test *t;
+    directory_open();
+    config.upload_dir = directory;
+    config.file_memory = 100;
+    t = app_with(forms, &config);
+    for (size_t size = 99; size <= 70000; size += size < 102 ? 1 : 23299) {
+        n = file_part(body, "a", size);
+        n += file_part(body + n, "b", 50);
+        n += file_part(body + n, "c", size + 1);
+        n += (size_t)sprintf(body + n, "--B--");
+        NOTE("%d bytes", (int)size);
+        if (size > 100) {
+            snprintf(want, sizeof want, "200 | a a.bin a.bin  %d #%u | b b.bin "
+                     "b.bin  50 <%.50s> | c c.bin c.bin  %d #%u ", (int)size,
+                     sum_of_letters(size),
+                     "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz",
+                     (int)size + 1, sum_of_letters(size + 1));
+            CHECK_STR(want, post_form(t, "/", body, n, 0));
+            CHECK_STR(want, post_form(t, "/", body, n, 333));
+        } else {
+            CHECK(strstr(post_form(t, "/", body, n, 0), "<") != NULL);
+        }
+        CHECK_EQ(0, names_in(directory));
+    }
+    CHECK_EQ(0, aw_test_close(t));
+    directory_close();
+    free(body);
+}
+
+TEST(forms_at_their_limits)
+{
+    aw_config config = quiet_config();
+    char *body = (char *)malloc(1 << 18), field[300];
+    size_t n = 0;
+    aw_test *t;
+    config.max_parts = 3;
+    config.max_part_head = 60;
+    config.form_memory = 1000;
+    t = app_with(forms, &config);
+    CHECK_STR("200 a=1 a=1 a=1 ", post(t, B D("a") "\r\n1\r\n" B D("a")
+        "\r\n1\r\n" B D("a") "\r\n1" E));
+    CHECK_STR("413", post(t, B D("a") "\r\n1\r\n" B D("a") "\r\n1\r\n" B D("a")
+        "\r\n1\r\n" B D("a") "\r\n1" E));
+    CHECK_STR("413", post(t, B D("a") "X: 12345678901234567890\r\n\r\n1" E));
+    /* 42 bytes of head, then as many of content as are left. */
+    memset(field, 'x', sizeof field);
+    for (size_t more = 957; more <= 959; more++) {
+        n = (size_t)sprintf(body, "%s", B D("a") "\r\n");
+        memset(body + n, 'x', more);
+        n += more;
+        n += (size_t)sprintf(body + n, "\r\n--B--");
+        NOTE("field of %d", (int)more);
+        CHECK(strncmp(post_form(t, "/", body, n, 0), more < 959 ? "200" : "413",
+                      3) == 0);
+    }
+    NOTE("small files fill the memory, and the next goes to disk");
+    n = file_part(body, "a", 600);
+    n += file_part(body + n, "b", 600);
+    n += (size_t)sprintf(body + n, "--B--");
+    CHECK_EQ(0, aw_test_close(t));
+    config.max_part_head = 0;
+    t = app_with(forms, &config);
+    CHECK(strstr(post_form(t, "/", body, n, 0), "600 #") != NULL);
+    CHECK_EQ(0, aw_test_close(t));
+    NOTE("never to disk");
+    config.file_memory = (size_t)AW_OFF;
+    t = app_with(forms, &config);
+    n = file_part(body, "a", 100000);
+    n += (size_t)sprintf(body + n, "--B--");
+    CHECK(strstr(post_form(t, "/", body, n, 0), "100000 <abc") != NULL);
+    CHECK_EQ(0, aw_test_close(t));
+    free(body);
+}
+
+TEST(disk_trouble)
+{
+    static const struct { const char *call; int error; const char *want; }
+    rows[] = {
+        {"file_open", EMFILE, "503"}, {"file_open", ENOSPC, "507"},
+        {"file_write", ENOSPC, "507"}, {"file_write", EDQUOT, "507"},
+        {"file_write", EFBIG, "507"}, {"file_write", EIO, "503"},
+    };
+    aw_config config = quiet_config();
+    char *body = (char *)malloc(200000);
+    size_t n = file_part(body, "f", 150000);
+    aw_test *t;
+    directory_open();
+    config.upload_dir = directory;
+    n += (size_t)sprintf(body + n, "--B--");
+    t = app_with(forms, &config);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        NOTE("%s, %s", rows[i].call, strerror(rows[i].error));
+        said[0] = 0;
+        fault_set(rows[i].call, i == 2 ? 3 : 1, rows[i].error);
+        CHECK_STR(rows[i].want, post_form(t, "/", body, n, 0));
+        fault_set(NULL, 0, 0);
+        CHECK(strstr(said, "upload") != NULL);
+    }
+    CHECK_EQ(0, aw_test_close(t));
+    directory_close();
+    NOTE("no such directory");
+    config.upload_dir = "/nonexistent/asyncweb";
+    t = app_with(forms, &config);
+    CHECK_STR("503", post_form(t, "/", body, n, 0));
+    CHECK(strstr(said, "no such file") != NULL);
+    CHECK_EQ(0, aw_test_close(t));
+    free(body);
+}
+
+static void same_bytes(const char *name, size_t n)
+{
+    char path[200], *got = (char *)malloc(n + 1);
+    FILE *f;
+    size_t have;
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    f = fopen(path, "rb");
+    CHECK(f != NULL);
+    have = f ? fread(got, 1, n + 1, f) : 0;
+    CHECK_EQ(n, have);
+    for (size_t i = 0; i < have; i++)
+        if (got[i] != (char)('a' + i % 26)) CHECK_EQ(-1, i), have = 0;
+    if (f) fclose(f);
+    CHECK_EQ(0, unlink(path));
+    free(got);
+}
+
+TEST(files_are_saved)
+{
+    aw_config config = quiet_config();
+    char *body = (char *)malloc(300000), path[200];
+    aw_test *t;
+    directory_open();
+    config.upload_dir = directory;      /* the same file system: linked */
+    t = app_with(forms, &config);
+    for (int i = 0; i < 4; i++) {       /* memory; disk; disk, with another */
+        size_t size = i == 0 ? 100 : i == 3 ? 0 : 150000;
+        size_t n = file_part(body, "f", size);
+        NOTE("way %d", i);
+        if (i == 2) n += file_part(body + n, "g", 70000);
+        n += (size_t)sprintf(body + n, "--B--");
+        CHECK_STR("204", post_form(t, "/save", body, n, 0));
+        CHECK_EQ(0, saved[0]);
+        CHECK_EQ(AW_EEXIST, saved[1]);
+        CHECK_EQ(0, saved[2]);
+        CHECK_EQ(1, names_in(directory));
+        same_bytes("f.bin", size);
+    }
+    NOTE("errors");
+    {
+        static const struct { const char *call; int error, first, last; }
+        rows[] = {
+            /* No links here: the name is claimed. */
+            {"file_link", EPERM, 0, 0},
+            {"file_link", EIO, AW_EIO, 0},
+            {"file_open", EMFILE, AW_EMFILE, 0},
+            {"file_rename", EACCES, 0, AW_EACCES},
+        };
+        size_t n = file_part(body, "f", 150000);
+        n += file_part(body + n, "g", 70000);
+        n += (size_t)sprintf(body + n, "--B--");
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            NOTE("%s, %s", rows[i].call, strerror(rows[i].error));
+            /* The upload's own file is opened first. */
+            fault_set(rows[i].call, i == 2 ? 2 : 1, rows[i].error);
+            CHECK_STR("204", post_form(t, "/save", body, n, 0));
+            fault_set(NULL, 0, 0);
+            CHECK_EQ(rows[i].first, saved[0]);
+            if (rows[i].last) CHECK_EQ(rows[i].last, saved[2]);
+            CHECK_EQ(i == 2 ? 0 : 1, names_in(directory));
+            snprintf(path, sizeof path, "%s/f.bin", directory);
+            (void)unlink(path);
+        }
+        NOTE("no space in the middle of a copy");
+        fault_set("file_write", 12, ENOSPC);    /* 9: the upload itself */
+        CHECK_STR("204", post_form(t, "/save", body, n, 65000));
+        CHECK(fault_count >= 12);
+        fault_set(NULL, 0, 0);
+        CHECK_EQ(AW_ENOSPC, saved[0]);
+        CHECK_EQ(0, names_in(directory));
+    }
+    CHECK_EQ(0, aw_test_close(t));
+    directory_close();
+    free(body);
+}
+
+TEST(saving_where_it_cannot_be)
+{
+    char name[1100], *bytes = (char *)malloc(4);
+    aw_file f;
+    memset(&f, 0, sizeof f);
+    memset(name, 'a', sizeof name);
+    name[sizeof name - 1] = 0;
+    memcpy(bytes, "abc", 4);
+    f.bytes = bytes;
+    f.size = 3;
+    directory_open();
+    CHECK_EQ(AW_EINVAL, aw_file_save(NULL, "x"));
+    CHECK_EQ(AW_EINVAL, aw_file_save(&f, NULL));
+    CHECK_EQ(AW_EINVAL, aw_file_save(&f, ""));
+    CHECK_EQ(AW_EINVAL, aw_file_save(&f, name));
+    CHECK_EQ(AW_ENOENT, aw_file_save(&f, "/nonexistent/asyncweb/x"));
+    CHECK_EQ(AW_EEXIST, aw_file_save(&f, directory));
+    CHECK_EQ(AW_EEXIST, aw_file_replace(&f, directory));
+    CHECK_EQ(AW_EINVAL, aw_file_read(&f, -1, name, 1));
+    CHECK_EQ(0, aw_file_read(&f, 3, name, 1));
+    CHECK_EQ(0, aw_file_read(&f, INT64_MAX, name, 1));
+    CHECK_EQ(2, aw_file_read(&f, 1, name, sizeof name));
+    directory_close();
+    free(bytes);
+}
+
+/* The client leaves in the middle of a file: nothing is left. */
+TEST(a_client_that_leaves)
+{
+    aw_config config = quiet_config();
+    char *body = (char *)malloc(300000);
+    size_t n = file_part(body, "f", 200000), head;
+    aw_test *t;
+    char top[200];
+    directory_open();
+    config.upload_dir = directory;
+    t = app_with(forms, &config);
+    head = (size_t)snprintf(top, sizeof top, "POST /slow HTTP/1.1\r\nHost: a\r\n"
+        "Content-Type: %s\r\nContent-Length: %lu\r\n\r\n", form_B,
+        (unsigned long)n + 5);
+    for (int i = 0; i < 2; i++) {
+        wire w = wire_open(t);
+        wire_send(&w, top, head);
+        wire_send(&w, body, i ? n : 100000);
+        if (i) wire_say(&w, "--B--");
+        wire_settle(&w);
+        wire_close(&w);
+        CHECK_EQ(0, names_in(directory));
+    }
+    CHECK_EQ(0, aw_test_close(t));
+    directory_close();
+    free(body);
+}
+
+/* Whatever allocation fails: an answer, and nothing lost. */
+TEST(forms_without_memory)
+{
+    aw_config config = quiet_config();
+    char *body = (char *)malloc(10000);
+    size_t n = 0;
+    bool reached = true;
+    config.file_memory = 1000;
+    n += (size_t)sprintf(body, "%s", B D("a") "\r\n1\r\n");
+    n += file_part(body + n, "b", 900);
+    n += file_part(body + n, "c", 2000);
+    n += (size_t)sprintf(body + n, "--B--");
+    for (long k = 1; reached; k++) {
+        aw_test *t = app_with(forms, &config);
+        const char *got;
+        NOTE("allocation %ld", k);
+        fault_set(NULL, k, 0);
+        fault_only = NULL;
+        got = post_form(t, "/", body, n, 700);
+        reached = fault_count >= k;
+        fault_set(NULL, 0, 0);
+        CHECK(!reached || strncmp(got, "200", 3) == 0 || !got[0] ||
+              strncmp(got, "50", 2) == 0);
+        CHECK_EQ(0, aw_test_close(t));
+    }
+    free(body);
+}
+
 #endif
 
 #ifndef ASYNCWEB_NO_COOKIES
@@ -542,18 +1210,6 @@ TEST(cookies_that_no_browser_takes)
 
 /* ---- in an application ---- */
 
-static const aw_response *ask(aw_test *t, const char *method,
-                              const char *target,
-                              const aw_header_field *headers)
-{
-    aw_test_request r;
-    memset(&r, 0, sizeof r);
-    r.method = method;
-    r.target = target;
-    r.headers = headers;
-    return aw_test_send(t, r);
-}
-
 /* The values of all header fields of that name, with | between them. */
 static const char *fields_of(const aw_response *r, const char *name)
 {
@@ -619,15 +1275,9 @@ VIEW(shared)
     return rc ? rc : aw_text(req, "data");
 }
 
-static const aw_route site[] = {
-    {"GET", "/", &aw_view_shown, 0, false},
-    {"GET", "/login", &aw_view_login, 0, false},
-    {"GET", "/logout", &aw_view_logout, 0, false},
-    {"GET", "/basic", &aw_view_basic, 0, false},
-    {"GET", "/bearer", &aw_view_bearer, 0, false},
-    {"*", "/shared", &aw_view_shared, 0, false},
-    {NULL, NULL, NULL, 0, false}
-};
+ROUTES(site,
+    GET("/", shown), GET("/login", login), GET("/logout", logout),
+    GET("/basic", basic), GET("/bearer", bearer), ANY("/shared", shared))
 
 TEST(cookies_of_requests_and_answers)
 {

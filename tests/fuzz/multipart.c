@@ -13,11 +13,10 @@ static int multipart_take(const void *body, size_t n, size_t piece,
     aw_slice in, data;
     size_t at = 0;
     int rc = AW_EAGAIN;
-    memset(&m, 0, sizeof m);
-    m.max_head = 300;
-    m.parts = 20;
     MUST(aw__multipart_init(&m, aw__slice(multipart_type,
                                           sizeof multipart_type - 1)) == 1);
+    m.max_head = 300;
+    m.parts = 20;
     while (at < n && rc == AW_EAGAIN) {
         size_t len = n - at < piece ? n - at : piece;
         char *copy = fuzz_copy(p + at, len);
