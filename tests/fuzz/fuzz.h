@@ -46,6 +46,16 @@ static uint32_t fuzz_random(uint32_t below)
     return (uint32_t)(((uint64_t)fuzz_state * below) >> 32);
 }
 
+/* The length of some of the input; half of the time a line ends there. */
+AW__UNUSED
+static size_t fuzz_prefix(const uint8_t *data, size_t n)
+{
+    size_t k = fuzz_random((uint32_t)n + 1);
+    bool line = fuzz_random(2);
+    while (line && k < n && data[k] != '\r' && data[k] != '\n') k++;
+    return k;
+}
+
 /* The size of small pieces: of short inputs each byte, of long ones some. */
 AW__UNUSED
 static size_t fuzz_step(size_t n)

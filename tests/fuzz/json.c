@@ -76,6 +76,27 @@ static bool json_same(const aw_value *a, const aw_value *b)
     return !x && !y;
 }
 
+/* Any bytes as a string: UTF-8 comes back as it was. */
+static void json_string(const char *p, size_t n)
+{
+    char *copy = fuzz_copy(p, n);
+    aw__buf b;
+    aw_json_writer w;
+    json_text t;
+    memset(&b, 0, sizeof b);
+    aw__json_writer_init(&w, &b, NULL);
+    aw_put_strn(&w, NULL, copy, n);
+    MUST(aw__json_finish(&w) == 0);
+    json_read(&t, b.p, b.n);
+    MUST(aw_json_type(t.v) == AW_JSON_STRING);
+    MUST(aw__utf8_valid(copy, n) < n ||
+         (aw_json_len(t.v) == n &&
+          (n == 0 || memcmp(aw_json_str(t.v, ""), p, n) == 0)));
+    aw__buf_free(&b);
+    json_end(&t);
+    free(copy);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     json_text first, again;
@@ -92,5 +113,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         json_end(&again);
     }
     json_end(&first);
+    json_string((const char *)data, n);
     return 0;
 }

@@ -36,6 +36,18 @@ static int response_pieces(const uint8_t *data, size_t n, size_t split,
     return r.rc;
 }
 
+static void response_blind(response_result *r, const uint8_t *data, size_t n)
+{
+    response_result other;
+    uint32_t i;
+    response_parse(r, data, n, 0, RESPONSE_MAX, 0);
+    for (i = 1; i < FUZZ_FILLS; i++) {
+        response_parse(&other, data, n, 0, RESPONSE_MAX, i);
+        MUST(other.rc == r->rc);
+        MUST(r->rc < 0 || memcmp(r, &other, sizeof other) == 0);
+    }
+}
+
 static void response_agree(const uint8_t *data, size_t n, int whole, int pieces)
 {
     MUST(pieces == whole || (pieces == AW_EAGAIN && whole < 0 &&
@@ -66,16 +78,12 @@ static void response_again(const response_result *r, const char *p)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    response_result r, other;
-    uint32_t i;
+    response_result r;
+    int i;
     fuzz_begin(data, n);
     if (n > 2000) return 0;
-    response_parse(&r, data, n, 0, RESPONSE_MAX, 0);
-    for (i = 1; i < FUZZ_FILLS; i++) {
-        response_parse(&other, data, n, 0, RESPONSE_MAX, i);
-        MUST(other.rc == r.rc);
-        MUST(r.rc < 0 || memcmp(&r, &other, sizeof r) == 0);
-    }
+    for (i = 0; i < 4; i++) response_blind(&r, data, fuzz_prefix(data, n));
+    response_blind(&r, data, n);
     MUST(r.rc == AW_EAGAIN || r.rc == AW_EBADMSG || r.rc == AW_ETOOBIG ||
          (r.rc > 0 && (size_t)r.rc <= n));
     response_agree(data, n, r.rc, response_pieces(data, n, 0, 1));
