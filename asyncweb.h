@@ -2440,9 +2440,10 @@ static char *aw__buf_room(aw__buf *b, size_t n)
 
 static void aw__buf_add(aw__buf *b, const char *p, size_t n)
 {
-    char *to = aw__buf_room(b, n);
-    if (to && n) memcpy(to, p, n);
-    if (to) b->n += n;
+    char *to = n ? aw__buf_room(b, n) : NULL;
+    if (!to) return;
+    memcpy(to, p, n);
+    b->n += n;
 }
 
 static void aw__buf_free(aw__buf *b)
@@ -16924,8 +16925,9 @@ static void aw__config_defaults(aw_config *c)
 /* Reads the list of proxies; says what is wrong with it. */
 static int aw__server_trust(aw__server *s)
 {
-    const char *list = s->config.trusted_proxies;
-    aw_slice all = aw__slice(list, list ? strlen(list) : 0), rest = all, word;
+    const char *list = s->config.trusted_proxies ? s->config.trusted_proxies
+                                                 : "";
+    aw_slice all = aw__slice(list, strlen(list)), rest = all, word;
     size_t n = 0;
     while (aw__word(&rest, &word)) n++;
     s->trusted.p = (aw__net *)aw__arena_get(&s->memory,
