@@ -12689,6 +12689,7 @@ typedef struct aw__receiving {
     aw__body_op *reader;
     int error;                  /* what every further read gives */
     bool streamed, whole;
+    bool drained;               /* nothing more is there before an event */
 } aw__receiving;
 
 /* An answer in pieces. */
@@ -14663,11 +14664,12 @@ static ptrdiff_t aw__body_recv(aw__server *s, aw_req *req, char *to,
     aw__conn *c = req->conn;
     aw__receiving *r = req->receiving;
     ptrdiff_t n, used;
-    /* Somebody else's input lies in the shared buffer. */
-    if (s->handling && s->handling != req) return AW_EAGAIN;
+    /* Somebody else's input may lie in the shared buffer. */
+    if (r->drained || (s->handling && s->handling != req)) return AW_EAGAIN;
     if (!req->head.chunked) {
         if ((uint64_t)r->left < size) size = (size_t)r->left;
         n = aw__io_recv(s->loop, c->fd, to, size);
+        r->drained = n > 0 && (size_t)n < size;
         if (n > 0) {
             (void)aw__body_take(req, aw__slice(to, (size_t)n), NULL, size, got);
             if (r->got > r->limit) return AW_HTTP(413);
@@ -14677,6 +14679,7 @@ static ptrdiff_t aw__body_recv(aw__server *s, aw_req *req, char *to,
     if (size > AW__READ_BYTES) size = AW__READ_BYTES;
     n = aw__io_recv(s->loop, c->fd, s->input, size);
     if (n <= 0) return n;
+    r->drained = (size_t)n < size;
     used = aw__body_take(req, aw__slice(s->input, (size_t)n), to, size, got);
     if (used >= 0 && used < n &&
         !aw__held_add(s->loop, &c->in, s->input + used, (size_t)(n - used)))
@@ -14726,6 +14729,7 @@ static void aw__conn_body_event(aw__server *s, aw__conn *c)
     aw_req *req = c->req;
     aw__body_op *op = req->receiving->reader;
     int rc;
+    req->receiving->drained = false;
     if (!op) {
         if (aw__fd_want(s->loop, c->fd, c->out || aw__conn_writer(c)
                         ? AW_WRITE : 0) < 0) aw__conn_close(s, c);
