@@ -167,7 +167,31 @@ ASYNC_VIEW(outlived)
     }
 }
 
+/* One view holds its answer open, another one writes there. */
+static aw_req *held;
+ASYNC_VIEW(hold)
+{
+    BEGIN {
+        held = req;
+        aw_stream_begin(req, NULL);
+        AWAIT(aw_send, req, "", 0);
+        AWAIT(aw_sleep_ms, 1000);
+        RETURN(0);
+    } FINALLY {
+        held = NULL;
+    }
+}
+ASYNC_VIEW(tell, int rc;)
+{
+    BEGIN {
+        AWAIT_TO(self->rc, aw_send, held, "told", 4);
+        RETURN(aw_printf(req, "%d", self->rc));
+    }
+}
+
 ROUTES(app,
+    GET("/hold", hold),
+    GET("/tell", tell),
     POST("/count", count, .stream = true),
     POST("/small", count, .stream = true, .max_body = 10),
     POST("/huge", count, .stream = true, .max_body = AW_OFF),
@@ -757,6 +781,27 @@ TEST(stream_one_at_a_time)
     CHECK_EQ((int)sizeof page, got[2]);
     CHECK_EQ(AW_EBUSY, got[3]);
     wire_close(&w);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* Its answer has its place among those of its own connection. */
+TEST(stream_of_another_view)
+{
+    aw_test *t = open_app();
+    wire a = wire_open(t), b = wire_open(t);
+    wire_say(&a, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
+    wire_say(&b, "GET /none HTTP/1.1\r\nHost: h\r\n\r\n"
+             "GET /tell HTTP/1.1\r\nHost: h\r\n\r\n"
+             "GET /none HTTP/1.1\r\nHost: h\r\n\r\n"
+             "GET /tell HTTP/1.1\r\nHost: h\r\n\r\n");
+    CHECK_STR("404 200=4 404 200=4", digest(&b));
+    wire_settle(&a);
+    aw__io_reset(a.loop, a.fd);
+    wire_say(&b, "GET /none HTTP/1.1\r\nHost: h\r\n\r\n");
+    CHECK_STR("404 200=4 404 200=4 404", digest(&b));
+    CHECK(strstr(a.got, "\r\n\r\n4\r\ntold\r\n4\r\ntold\r\n") != NULL);
+    free(a.got);
+    wire_close(&b);
     CHECK_EQ(0, aw_test_close(t));
 }
 
