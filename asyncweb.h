@@ -15641,7 +15641,6 @@ AW_ASYNC(aw__parts_more, (aw_req *req; aw__parts *parts;), int n;)
                     sizeof self->parts->buffer);
         if (self->n == 0 && !aw__multipart_whole(&self->parts->parser))
             self->n = AW_HTTP(400);
-        if (self->n < 0) self->parts->error = self->n;
         if (self->n > 0)
             self->parts->in = aw__slice(self->parts->buffer, (size_t)self->n);
         AW_RETURN(self->n);

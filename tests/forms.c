@@ -871,6 +871,14 @@ TEST(forms_at_their_limits)
         CHECK(strncmp(post_form(t, "/", body, n, 0), more < 959 ? "200" : "413",
                       3) == 0);
     }
+    NOTE("the heads alone are too much");
+    config.form_memory = 50;
+    CHECK_EQ(0, aw_test_close(t));
+    t = app_with(forms, &config);
+    CHECK_STR("200 a=1 ", post(t, B D("a") "\r\n1" E));
+    CHECK_STR("413", post(t, B D("a") "X: 1234\r\n\r\n1" E));
+    CHECK_STR("413", post(t, B D("a") "\r\n\r\n" B F("f", "") "\r\n1" E));
+    config.form_memory = 1000;
     NOTE("small files fill the memory, and the next goes to disk");
     n = file_part(body, "a", 600);
     n += file_part(body + n, "b", 600);
