@@ -10,7 +10,7 @@ static int fault_here(const char *call);
 /* The fault_at-th call from now fails; 0: none. With fault_only, only calls of
    that name count, and from then on each fails. */
 static long fault_at, fault_count;
-static const char *fault_only;
+static const char *fault_only, *fault_hit = "";    /* hit: what failed last */
 static int fault_errno;
 
 static int fault_here(const char *call)
@@ -19,6 +19,7 @@ static int fault_here(const char *call)
     if (fault_only && strcmp(call, fault_only) != 0) return 0;
     fault_count++;
     if (fault_only ? fault_count < fault_at : fault_count != fault_at) return 0;
+    fault_hit = call;
     errno = fault_errno ? fault_errno
         : strcmp(call, "alloc") == 0 ? ENOMEM
         : strcmp(call, "accept") == 0 || strcmp(call, "socket") == 0 ? EMFILE
