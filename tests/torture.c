@@ -129,12 +129,14 @@ static peer peers[] = {
 };
 enum { PEERS = sizeof peers / sizeof *peers };
 
-static void form_make(void)
+static void world_make(void)
 {
     static char body[8000];
-    int n = sprintf(body, "--b\r\nContent-Disposition: form-data; name=a\r\n"
-                    "\r\na value\r\n--b\r\nContent-Disposition: form-data; "
-                    "name=f; filename=\"a b\"\r\n\r\n%07000d\r\n--b--\r\n", 0);
+    int n;
+    memset(page, 'p', sizeof page);
+    n = sprintf(body, "--b\r\nContent-Disposition: form-data; name=a\r\n"
+                "\r\na value\r\n--b\r\nContent-Disposition: form-data; "
+                "name=f; filename=\"a b\"\r\n\r\n%07000d\r\n--b--\r\n", 0);
     sprintf(form, HEAD_("POST /upload") "Expect: 100-continue\r\n"
             "Content-Type: multipart/form-data; boundary=b\r\n"
             "Content-Length: %d\r\n\r\n%s", n, body);
@@ -246,8 +248,7 @@ static aw_test *open_memory(uint64_t chaos)
 {
     static aw_config config;
     aw_test_config c;
-    form_make();
-    memset(page, 'p', sizeof page);
+    world_make();
     config = quiet_config();
     memset(&c, 0, sizeof c);
     c.routes = app;
@@ -375,7 +376,7 @@ TEST(each_call_fails_for_real)
     static const int errors[] = {EINTR, 0, EAGAIN};
     bool reached = true;
     long k;
-    form_make();
+    world_make();
     for (k = 1; reached; k += stride(13)) {
         aw_loop_config lc;
         aw_config c = quiet_config();
