@@ -1603,6 +1603,8 @@ typedef struct aw_config {
     int64_t min_rate AW__OPT;       /* bytes/s of a body, of an answer: 500... */
     int64_t rate_grace_ms AW__OPT;  /* ...after so long a wait, 10,000: 408 */
     int max_connections AW__OPT;    /* RLIMIT_NOFILE less 64, half at least */
+    int max_descriptors AW__OPT;    /* aw_run raises the soft RLIMIT_NOFILE to
+                                       this, 65,536, or to the hard one */
     int64_t view_ms AW__OPT;        /* for an async view, none: 503 */
     int64_t drain_ms AW__OPT;       /* to finish at SIGTERM, 10,000 */
     int64_t cleanup_ms AW__OPT;     /* for FINALLY of the cancelled, 5,000 */
@@ -1897,6 +1899,19 @@ static int aw__sys_descriptors(void)
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return 256;
     return limit.rlim_cur > 1 << 20 ? 1 << 20 : (int)limit.rlim_cur;
+}
+
+/* The soft limit, up to the hard one. What fails leaves it as it is. */
+static void aw__sys_raise_descriptors(int most)
+{
+    struct rlimit limit;
+    rlim_t want = (rlim_t)most;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+    if (limit.rlim_max != RLIM_INFINITY && want > limit.rlim_max)
+        want = limit.rlim_max;
+    if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= want) return;
+    limit.rlim_cur = want;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* Best effort: what a log cannot take is lost, not waited for. */
@@ -17206,6 +17221,9 @@ int aw_run_config(aw_config config)
     loop.debug = config.debug;
     loop.log = config.log;
     loop.log_data = config.log_data;
+    if (config.max_descriptors != AW_OFF)
+        aw__sys_raise_descriptors(config.max_descriptors > 0
+                                  ? config.max_descriptors : 65536);
     l = aw_loop_new(&loop);
     rc = l ? aw_serve(l, &config) : AW_ENOMEM;
     if (rc == 0 && config.on_start) {

@@ -1028,3 +1028,26 @@ TEST(proxy_protocol_refuses)
     wire_close(&w);
     CHECK_EQ(0, aw_test_close(t));
 }
+
+/* ---- descriptors ---- */
+
+static int raise_limits(void)
+{
+    struct rlimit r;
+    getrlimit(RLIMIT_NOFILE, &r);
+    r.rlim_cur = 100;
+    r.rlim_max = 300;
+    CHECK_EQ(0, setrlimit(RLIMIT_NOFILE, &r));
+    aw__sys_raise_descriptors(200);
+    CHECK_EQ(200, aw__sys_descriptors());
+    aw__sys_raise_descriptors(150);         /* never down */
+    CHECK_EQ(200, aw__sys_descriptors());
+    aw__sys_raise_descriptors(65536);
+    CHECK_EQ(300, aw__sys_descriptors());
+    return 7;
+}
+
+TEST(descriptors_raised)
+{
+    CHECK_EQ(7, with_sockets(NULL, 0, NULL, true, raise_limits));
+}
