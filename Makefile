@@ -30,6 +30,7 @@ help:
 	@echo 'make valgrind   the tests under valgrind'
 	@echo 'make matrix     compile with every compiler, standard and option'
 	@echo 'make live       many clients, a stop under load, system calls: real time'
+	@echo 'make peers      curl, nginx, HAProxy, slow attackers, ...: real programs'
 	@echo 'make fuzz       look for inputs that break it, SECONDS=10 a target'
 	@echo 'make coverage   which lines and branches the tests reach'
 	@echo 'make house      check the form of asyncweb.h'
@@ -67,6 +68,9 @@ coverage:
 
 live:
 	@bash tests/live.sh
+
+peers:
+	@bash tests/peers.sh
 
 clean:
 	rm -rf build
@@ -112,5 +116,5 @@ $(out)/flags:
 	    echo '$(sanitize)'; else \
 	    echo 'notice: $(CC) has no sanitizers here, going without' >&2; fi >$@
 
-.PHONY: help run examples test valgrind fuzz coverage matrix live house clean \
-    programs always
+.PHONY: help run examples test valgrind fuzz coverage matrix live peers \
+    house clean programs always
