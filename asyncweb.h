@@ -1603,6 +1603,8 @@ typedef struct aw_config {
     int64_t min_rate AW__OPT;       /* bytes/s of a body, of an answer: 500... */
     int64_t rate_grace_ms AW__OPT;  /* ...after so long a wait, 10,000: 408 */
     int max_connections AW__OPT;    /* RLIMIT_NOFILE less 64, half at least */
+    int max_per_address AW__OPT;    /* of them, or of an IPv6 /64: off */
+    int max_tasks AW__OPT;          /* an async view past it: 503; off */
     int max_descriptors AW__OPT;    /* aw_run raises the soft RLIMIT_NOFILE to
                                        this, 65,536, or to the hard one */
     int64_t view_ms AW__OPT;        /* for an async view, none: 503 */
@@ -7441,7 +7443,9 @@ static bool aw__wheel_turn(aw_loop *l, aw__link *due)
 
 /* >>floor3 poller  epoll, kqueue or poll behind five functions ------------- */
 
-enum { AW__ONCE = 4 };          /* with AW_READ, AW_WRITE: for one event */
+/* With AW_READ, AW_WRITE. AW__ONCE: for one event. AW__RESET, alone: to hear of
+   a reset although nothing is to be read or written; never with kqueue. */
+enum { AW__ONCE = 4, AW__RESET = 8 };
 
 /* The entry of fd, made when needed. NULL: out of memory. */
 static aw__fd *aw__fd_entry(aw_loop *l, int fd)
@@ -7469,11 +7473,14 @@ static void aw__clock_read(aw_loop *l)
 }
 
 /* An event of the kernel's. One that was queued for an earlier registration
-   of the same descriptor carries another generation. */
+   of the same descriptor carries another generation. Who did not ask to hear
+   of resets reads or writes, and finds out. */
 static void aw__fd_event(aw_loop *l, int fd, uint32_t generation, int events)
 {
     aw__fd *e = fd < l->fd_cap ? &l->fds[fd] : NULL;
     if (!e || e->kind == AW__FD_FREE || e->generation != generation) return;
+    if (!(e->have & AW__RESET)) events &= ~AW__RESET;
+    else if (events & AW__RESET) events = AW__RESET;
     if (e->have & AW__ONCE) e->have = 0;
     if (events && l->on_fd[e->kind]) l->on_fd[e->kind](l, fd, events);
 }
@@ -7521,8 +7528,8 @@ static int aw__poll_fill(aw_loop *l)
     int fd, n = 0;
     for (fd = 0; fd < end; fd++) {
         const aw__fd *e = &l->fds[fd];
-        if (e->kind == AW__FD_FREE || !(e->have & (AW_READ | AW_WRITE)))
-            continue;
+        if (e->kind == AW__FD_FREE ||
+            !(e->have & (AW_READ | AW_WRITE | AW__RESET))) continue;
         l->fds[fd].polled = 1;
         set[n].fd = fd;
         set[n].events = (short)((e->have & AW_READ ? POLLIN : 0) |
@@ -7541,6 +7548,7 @@ static void aw__poll_event(aw_loop *l, const struct pollfd *p)
     if (!e->polled || !p->revents) return;
     if (p->revents & ~POLLOUT) events |= AW_READ;
     if (p->revents & ~POLLIN) events |= AW_WRITE;
+    if (p->revents & (POLLERR | POLLHUP)) events |= AW__RESET;
     aw__fd_event(l, p->fd, e->generation, events & e->have);
 }
 
@@ -7599,6 +7607,7 @@ static void aw__poll_event(aw_loop *l, const struct epoll_event *e)
     int ready = 0;
     if (e->events & ~(uint32_t)EPOLLOUT) ready |= AW_READ;
     if (e->events & ~(uint32_t)(EPOLLIN | EPOLLRDHUP)) ready |= AW_WRITE;
+    if (e->events & (EPOLLERR | EPOLLHUP)) ready |= AW__RESET;
     aw__fd_event(l, (int)(uint32_t)e->data.u64, (uint32_t)(e->data.u64 >> 32),
                  ready);
 }
@@ -10205,7 +10214,7 @@ static int aw__sim_ready(const aw__sim *s, const aw__sim_end *e)
 static int aw__sim_events(const aw_loop *l, const aw__sim_end *e)
 {
     int have = e->fd < l->fd_cap ? l->fds[e->fd].have : 0;
-    if (have && e->error) return AW_READ | AW_WRITE;
+    if (have && e->error) return AW_READ | AW_WRITE | AW__RESET;
     return aw__sim_ready(l->sim, e) & have;
 }
 
@@ -10441,20 +10450,30 @@ static int aw__io_listen(aw_loop *l, const aw__address *at, int *fd, int *port)
     return 0;
 }
 
-/* A connection that went before it was accepted is nobody's error. */
+/* What became of one connection is no error of the listener's: it went before
+   it was accepted, a firewall forbids it, its network is down (accept(2) of
+   Linux names them). */
 static bool aw__io_accept_again(int error)
 {
-    return error == EINTR || error == ECONNABORTED || error == EPROTO;
+    switch (error) {
+        case EINTR: case ECONNABORTED: case EPROTO: case EPERM: case ENETDOWN:
+        case ENOPROTOOPT: case EHOSTDOWN: case EHOSTUNREACH: case EOPNOTSUPP:
+        case ENETUNREACH:
+            return true;
+        default: return false;
+    }
 }
+
+enum { AW__ACCEPT_TRIES = 16 }; /* were it for ever, the caller should rest */
 
 /* The new descriptor, or AW_EAGAIN, AW_EMFILE, ... */
 static int aw__io_accept(aw_loop *l, int listener, aw__address *peer)
 {
     aw__sys_address from;
-    int fd;
+    int fd, tries = AW__ACCEPT_TRIES;
     if (aw__sim_has(l, listener)) return aw__sim_accept(l, listener, peer);
     do fd = aw__sys_accept(listener, &from);
-    while (fd < 0 && aw__io_accept_again(errno));
+    while (fd < 0 && aw__io_accept_again(errno) && --tries > 0);
     if (fd < 0) return (int)aw__io_result(-1);
     *peer = aw__address_from(&from);
 #if !defined(__linux__)
@@ -14037,6 +14056,102 @@ int aw_cors(aw_req *req, const aw_cors_config *cors)
 }
 #endif
 
+/* >>floor5 crowd  How many connections an address has ---------------------- */
+
+/* By address, or the /64 of an IPv6 one, which a single customer has whole
+   (RFC 6177). Open addressing, at most half full; count 0 is a free entry. */
+typedef struct aw__crowd_entry {
+    uint64_t key;
+    size_t count;
+} aw__crowd_entry;
+
+typedef struct aw__crowd {
+    aw__mem *mem;
+    aw__crowd_entry *at;
+    size_t cap, used;           /* cap: a power of two */
+    uint64_t seed;              /* nobody outside knows who collides */
+} aw__crowd;
+
+/* No /64 in use begins with 0000:0001. */
+static uint64_t aw__crowd_key(const aw__address *a)
+{
+    const int n = a->family == 4 ? 4 : 8;
+    uint64_t key = a->family == 4;
+    int i;
+    for (i = 0; i < n; i++) key = key << 8 | a->bytes[i];
+    return key;
+}
+
+static size_t aw__crowd_home(const aw__crowd *c, uint64_t key)
+{
+    uint64_t x = (key ^ c->seed) * UINT64_C(0x9e3779b97f4a7c15);
+    x = (x ^ x >> 32) * UINT64_C(0xd6e8feb86659fd93);
+    return (size_t)(x >> 32) & (c->cap - 1);
+}
+
+/* Where the key is, or would be. */
+static aw__crowd_entry *aw__crowd_find(const aw__crowd *c, uint64_t key)
+{
+    size_t i = aw__crowd_home(c, key);
+    while (c->at[i].count && c->at[i].key != key) i = (i + 1) & (c->cap - 1);
+    return &c->at[i];
+}
+
+static bool aw__crowd_grow(aw__crowd *c)
+{
+    const aw__crowd old = *c;
+    size_t i;
+    c->cap = old.cap ? old.cap * 2 : 64;
+    c->at = (aw__crowd_entry *)aw__mem_get(c->mem, c->cap * sizeof *c->at);
+    if (!c->at) {
+        *c = old;
+        return false;
+    }
+    memset(c->at, 0, c->cap * sizeof *c->at);
+    for (i = 0; i < old.cap; i++)
+        if (old.at[i].count) *aw__crowd_find(c, old.at[i].key) = old.at[i];
+    aw__mem_put(c->mem, old.at, old.cap * sizeof *old.at);
+    return true;
+}
+
+/* One more. False: it would be more than `most`, or there is no memory. */
+static bool aw__crowd_add(aw__crowd *c, const aw__address *a, size_t most)
+{
+    const uint64_t key = aw__crowd_key(a);
+    aw__crowd_entry *e;
+    if (2 * c->used >= c->cap && !aw__crowd_grow(c)) return false;
+    e = aw__crowd_find(c, key);
+    if (e->count >= most) return false;
+    if (!e->count++) c->used++;
+    e->key = key;
+    return true;
+}
+
+/* One less. Whoever stands away from home because of the entry that becomes
+   free moves up, so that nobody is searched for past a gap. */
+static void aw__crowd_leave(aw__crowd *c, const aw__address *a)
+{
+    const size_t mask = c->cap - 1;
+    aw__crowd_entry *e = aw__crowd_find(c, aw__crowd_key(a));
+    size_t hole = (size_t)(e - c->at), i;
+    if (--e->count) return;
+    c->used--;
+    for (i = (hole + 1) & mask; c->at[i].count; i = (i + 1) & mask) {
+        const size_t home = aw__crowd_home(c, c->at[i].key);
+        if (((i - home) & mask) < ((i - hole) & mask)) continue;
+        c->at[hole] = c->at[i];
+        c->at[i].count = 0;
+        hole = i;
+    }
+}
+
+static void aw__crowd_free(aw__crowd *c)
+{
+    aw__mem_put(c->mem, c->at, c->cap * sizeof *c->at);
+    c->at = NULL;
+    c->cap = c->used = 0;
+}
+
 /* >>floor5 connection  A connection's states, and what it sends ------------ */
 
 /* State      what holds in it                        leaves by
@@ -14077,6 +14192,7 @@ typedef struct aw__conn {
     bool expected, served;      /* waits for 100 Continue; had an answer */
     bool trusted, preface;      /* a proxy; its PROXY header is still to come */
     bool reset;                 /* close with a reset */
+    bool counted;               /* in server->crowd */
     uint32_t lingered;          /* bytes dropped in LINGER */
     aw__address peer;
 } aw__conn;
@@ -14090,6 +14206,7 @@ enum {
     AW__LINGER_MS = 2000, AW__LINGER_MOST = 262144,
     AW__STOP_MS = 250,          /* in a drain, to complete a head */
     AW__RESUME_MS = 100,        /* to accept again after EMFILE */
+    AW__FULL_GRACE_MS = 2000,   /* instead of rate_grace_ms, in a full table */
     AW__ACCEPT_MOST = 1024,     /* in one go */
     AW__QUARANTINE = 32
 };
@@ -14117,6 +14234,7 @@ typedef struct aw__server {
     aw__field *fields;          /* config.max_fields of them */
     aw__doors doors;
     aw__nets trusted;           /* proxies */
+    aw__crowd crowd;            /* with max_per_address */
     int connections, max_connections;
     int dumps;                  /* SIGUSR1 that were heard */
     bool paused, stopping;      /* not accepting for a while; for good */
@@ -14266,14 +14384,18 @@ static bool aw__conn_in_view(const aw__conn *c)
         c->state == AW__IN_SEND;
 }
 
-/* n bytes more after a wait. False: the client is too slow. */
+/* n bytes more after a wait. False: the client is too slow. A full table has
+   less patience. */
 static bool aw__pace_fits(const aw__server *s, aw__pace *p, size_t n)
 {
     const int64_t now = s->loop->now, rate = s->config.min_rate;
+    const bool full = s->connections >= s->max_connections;
+    int64_t grace = s->config.rate_grace_ms;
+    if (full && grace > AW__FULL_GRACE_MS) grace = AW__FULL_GRACE_MS;
     p->waited += now - p->since;
     p->since = now;
     p->bytes += (int64_t)n;
-    return rate < 0 || p->waited <= s->config.rate_grace_ms ||
+    return rate < 0 || p->waited <= grace ||
         p->bytes / rate >= p->waited / 1000;
 }
 
@@ -14435,6 +14557,7 @@ static void aw__conn_close(aw__server *s, aw__conn *c)
     aw__held_free(l, &c->out);
     if (c->reset) aw__io_reset(l, c->fd);
     else aw__io_close(l, c->fd);
+    if (c->counted) aw__crowd_leave(&s->crowd, &c->peer);
     if (s->current == c) {
         s->current = NULL;
         s->out.n = 0;
@@ -15221,6 +15344,17 @@ static size_t aw__conn_begin(aw__server *s, aw__conn *c, aw_slice in, size_t n)
     return n;
 }
 
+/* Whether its address may have one more connection. Proxies speak for many,
+   and UNIX sockets have no addresses to tell apart. */
+static bool aw__conn_admit(aw__server *s, aw__conn *c)
+{
+    if (!s->config.max_per_address || c->trusted || c->preface) return true;
+    if (c->peer.family != 4 && c->peer.family != 6) return true;
+    c->counted = aw__crowd_add(&s->crowd, &c->peer,
+                               (size_t)s->config.max_per_address);
+    return c->counted;
+}
+
 /* Who speaks through a proxy. Returns how much is used up; 0: the header is
    incomplete, or was none, and c is gone: what it speaks nobody knows. */
 static size_t aw__conn_preface(aw__server *s, aw__conn *c, const char *p,
@@ -15239,13 +15373,22 @@ static size_t aw__conn_preface(aw__server *s, aw__conn *c, const char *p,
     c->trusted = x.who == AW__PROXY_LOCAL || (x.who == AW__PROXY_CLIENT &&
         x.client.family != AW__UNIX && aw__nets_have(&s->trusted, &c->peer));
     aw__conn_enter(s, c, AW__IDLE);
-    return (size_t)rc;
+    if (x.who != AW__PROXY_CLIENT || aw__conn_admit(s, c)) return (size_t)rc;
+    aw__conn_close(s, c);
+    return 0;
 }
 
 static bool aw__conn_takes_input(const aw__conn *c)
 {
     if (c->state == AW__IN_BODY || c->state == AW__IN_DRAIN) return true;
     return c->state <= AW__IN_HEAD && !c->last;
+}
+
+/* An empty line, or its first half. Some clients send one behind a body
+   (RFC 9112 2.2): no head has begun with it. */
+static bool aw__is_crlf(const char *p, size_t n)
+{
+    return n <= 2 && memcmp(p, "\r\n", n) == 0;
 }
 
 /* Parses p[0..n) as far as it can, having seen the first `seen` bytes before;
@@ -15273,7 +15416,8 @@ static size_t aw__conn_parse(aw__server *s, aw__conn *c, const char *p,
         rc = aw__http_head(p + at, n - at, seen, &s->limits, &s->head);
         seen = 0;
         if (rc == AW_EAGAIN) {
-            if (c->state == AW__IDLE) aw__conn_enter(s, c, AW__IN_HEAD);
+            if (c->state == AW__IDLE && !aw__is_crlf(p + at, n - at))
+                aw__conn_enter(s, c, AW__IN_HEAD);
             break;
         }
         if (rc < 0) {
@@ -15285,18 +15429,22 @@ static size_t aw__conn_parse(aw__server *s, aw__conn *c, const char *p,
     return at;
 }
 
-/* What is of interest: nothing more is read while an answer waits, or when
-   enough requests were sent ahead of a view that runs. */
+/* Nothing more is read while an answer waits, while a view is to read and does
+   not, or when enough requests were sent ahead of one. */
+static bool aw__conn_reads(const aw__conn *c)
+{
+    if (c->ended || c->state == AW__IN_WRITE) return false;
+    if (!aw__conn_in_view(c)) return true;
+    if (aw__conn_streams(c)) return c->req->receiving->reader != NULL;
+    return !c->in || c->in->n - c->in->at < AW__PIPELINE_MOST;
+}
+
+/* What is of interest: in any case the end by a reset. */
 static int aw__conn_wants(const aw__conn *c)
 {
-    int want = c->out ? AW_WRITE : 0;
-    if (aw__conn_writer(c)) want |= AW_WRITE;
-    if (c->ended || c->state == AW__IN_WRITE) return want;
-    if (aw__conn_in_view(c) && aw__conn_streams(c))
-        return want | (c->req->receiving->reader ? AW_READ : 0);
-    if (aw__conn_in_view(c) && c->in &&
-        c->in->n - c->in->at >= AW__PIPELINE_MOST) return want;
-    return want | AW_READ;
+    int want = c->out || aw__conn_writer(c) ? AW_WRITE : 0;
+    if (aw__conn_reads(c)) want |= AW_READ;
+    return want ? want : AW__RESET;
 }
 
 /* Everything that could be done with c's input has been done: send, and see
@@ -15449,6 +15597,10 @@ static bool aw__conn_writable(aw__server *s, aw__conn *c)
 static void aw__on_conn(aw_loop *l, int fd, int events)
 {
     aw__conn *c = (aw__conn *)l->fds[fd].object;
+    if (events & AW__RESET) {
+        aw__conn_close(l->server, c);
+        return;
+    }
     if (events & AW_WRITE && !aw__conn_writable(l->server, c)) return;
     if (events & AW_READ) (void)aw__conn_readable(l->server, c);
 }
@@ -15489,16 +15641,26 @@ static void aw__on_sweep(aw_loop *l, aw__call_timer *t)
     }
 }
 
-/* Closes the connection that has idled for longest. False: none does. One
-   that idles only since this moment has perhaps not been heard yet. */
+/* Whom a full table can do without, after how long in a state: first those
+   that want nothing any more, then those that make no progress. */
+static const struct {
+    aw__conn_state state;
+    int ms;
+} aw__dispensable[] = {{AW__LINGER, 1}, {AW__IDLE, 1}, {AW__IN_DRAIN, 1000},
+                       {AW__IN_HEAD, 1000}, {AW__IN_WRITE, 5000},
+                       {AW__IN_BODY, 5000}, {AW__IN_SEND, 5000},
+                       {AW__IN_READ, 5000}};
+
+/* Closes the connection that can best be done without. False: there is none.
+   One that idles only since this moment has perhaps not been heard yet. */
 static bool aw__server_evict(aw__server *s)
 {
-    static const int states[] = {AW__LINGER, AW__IDLE};
-    int i;
-    for (i = 0; i < 2; i++) {
-        aw__link *list = &s->lists[states[i]];
+    size_t i;
+    for (i = 0; i < sizeof aw__dispensable / sizeof *aw__dispensable; i++) {
+        aw__link *list = &s->lists[aw__dispensable[i].state];
         aw__conn *c = (aw__conn *)list->next;
-        if (aw__list_empty(list) || c->since >= s->loop->now) continue;
+        if (aw__list_empty(list)) continue;
+        if (s->loop->now - c->since < aw__dispensable[i].ms) continue;
         aw__conn_close(s, c);
         return true;
     }
@@ -15525,7 +15687,8 @@ static void aw__server_accepted(aw__server *s, int fd, const aw__address *peer)
     aw__list_init(&c->link);
     s->connections++;
     aw__conn_enter(s, c, AW__IDLE);
-    if (aw__fd_want(l, fd, AW_READ) < 0) aw__conn_close(s, c);
+    if (!aw__conn_admit(s, c) || aw__fd_want(l, fd, AW_READ) < 0)
+        aw__conn_close(s, c);
 }
 
 static void aw__on_resume(aw_loop *l, aw__call_timer *t)
@@ -15535,8 +15698,8 @@ static void aw__on_resume(aw_loop *l, aw__call_timer *t)
 }
 
 /* Accepts those that wait. Where there is no room for one, the connection
-   that has idled for longest makes some; else the listeners rest, so that
-   nothing spins. */
+   that can best be done without makes some; else the listeners rest, so that
+   nothing spins, and clients wait in the backlog. */
 static void aw__on_server(aw_loop *l, int fd, int events)
 {
     aw__server *s = l->server;
@@ -15554,7 +15717,9 @@ static void aw__on_server(aw_loop *l, int fd, int events)
         if (client >= 0) {
             evicted = false;
             aw__server_accepted(s, client, &peer);
-        } else if (!evicted && !s->stopping && aw__server_evict(s)) {
+        } else if (!evicted && !s->stopping &&
+                   (client == AW_EMFILE || client == AW_ENOMEM) &&
+                   aw__server_evict(s)) {
             evicted = true;     /* one each; perhaps it did not help */
         } else {
             aw__listeners_want(s, 0);
@@ -16206,6 +16371,13 @@ static bool aw__app_page_json(aw_req *req, int status)
 }
 #endif
 
+/* Overload passes: a polite client comes back (RFC 9110 10.2.3). */
+static void aw__app_retry(aw_req *req, int status)
+{
+    if (status == 503 && !aw__header_has(req, "Retry-After"))
+        (void)aw_set_header(req, "Retry-After", "1");
+}
+
 /* The standard page of a status becomes the answer. */
 static void aw__app_page(aw_req *req, int status, int rc,
                          const aw__trace *trace)
@@ -16216,6 +16388,7 @@ static void aw__app_page(aw_req *req, int status, int rc,
     /* What the view said of another answer does not hold for this one. */
     aw__header_remove(req, "Content-Type");
     aw__header_remove(req, "Content-Encoding");
+    aw__app_retry(req, status);
     (void)aw_status(req, status);
     if (status == 204 || status == 205 || status == 304) {
         (void)aw__answer(req, status, NULL, "", 0);
@@ -16349,8 +16522,10 @@ static AW__INLINE int aw__view_plain(aw_req *req, const aw_view *view)
 static int aw__view_start(aw_req *req, const aw_fn *fn, const void *args)
 {
     aw_loop *l = req->loop;
+    aw__task *t;
     int rc;
-    aw__task *t = aw__task_new(l, fn, args, false, &rc);
+    if (l->tasks >= l->server->config.max_tasks) return AW_HTTP(503);
+    t = aw__task_new(l, fn, args, false, &rc);
     if (!t) return rc;
     t->ctx.flags |= AW__VIEW_TASK;
     aw__req_keep(t, req);
@@ -16497,6 +16672,7 @@ static const aw_view *aw__steps_page(aw__steps *s, aw_req *req, int rc,
     aw__header_remove(req, "Content-Type");
     aw__header_remove(req, "Content-Encoding");
     req->flags &= (uint8_t)~AW__ANSWERED;
+    aw__app_retry(req, page);
     (void)aw_status(req, page);
     s->page = page;
     return view;
@@ -16938,6 +17114,8 @@ static void aw__config_defaults(aw_config *c)
         c->max_connections = all > 128 ? all - 64 : all / 2;
     }
     if (c->max_connections < 0) c->max_connections = INT_MAX;
+    if (c->max_per_address < 0) c->max_per_address = 0;
+    if (c->max_tasks <= 0) c->max_tasks = INT_MAX;
 }
 
 /* Reads the list of proxies; says what is wrong with it. */
@@ -17004,6 +17182,7 @@ static void aw__server_free(aw_loop *l)
     aw__arena_free(&s->memory);
     aw__buf_free(&s->out);
     aw__buf_free(&s->log);
+    aw__crowd_free(&s->crowd);
     aw__mem_put(&l->mem, s->input, AW__INPUT_BYTES);
     aw__mem_put(&l->mem, s->fields, fields);
     aw__mem_put(&l->mem, s->spare, AW__REQ_BYTES);
@@ -17036,7 +17215,8 @@ static bool aw__server_open(aw__server *s)
     s->handle = aw__app_handle;
     s->result = aw__app_result;
     s->date_second = -1;
-    s->memory.mem = s->out.mem = s->log.mem = &l->mem;
+    s->memory.mem = s->out.mem = s->log.mem = s->crowd.mem = &l->mem;
+    s->crowd.seed = (uint64_t)(uintptr_t)s ^ (uint64_t)aw__sys_now_ms() << 20;
     s->input = (char *)aw__mem_get(&l->mem, AW__INPUT_BYTES);
     s->fields = (aw__field *)aw__mem_get(&l->mem,
                                          c->max_fields * sizeof *s->fields);

@@ -1051,3 +1051,544 @@ TEST(descriptors_raised)
 {
     CHECK_EQ(7, with_sockets(NULL, 0, NULL, true, raise_limits));
 }
+
+/* ---- overload, in memory ---- */
+
+ASYNC_VIEW(nap)
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, aw_query_int(req, "ms", 1000));
+        RETURN(aw_text(req, "rested"));
+    }
+}
+
+VIEW(size) { return aw_printf(req, "%lu", (unsigned long)aw_body(req).n); }
+
+VIEW(large)
+{
+    const size_t n = 300000;
+    char *p = (char *)aw_alloc(req, n);
+    if (!p) return AW_ENOMEM;
+    memset(p, 'x', n);
+    return aw_bytes(req, "text/html", p, n);
+}
+
+VIEW(poor) { (void)req; return AW_ENOMEM; }
+
+ROUTES(crowded,
+    GET("/", peer), GET("/nap", nap), POST("/size", size),
+    GET("/large", large), GET("/poor", poor),
+    GET("/half", nap, .half_close = true))
+
+/* Slow heads fill the table: they have a second. */
+TEST(overload_by_slow_heads)
+{
+    enum { N = 10 };
+    aw_config c = quiet_config();
+    wire slow[N], w;
+    aw_test *t;
+    int closed = 0;
+    c.max_connections = N;
+    t = app_with(crowded, &c);
+    for (int i = 0; i < N; i++) {
+        slow[i] = wire_open(t);
+        wire_say(&slow[i], "GET / HTTP/1.1\r\nX-");
+    }
+    aw_test_advance(t, 500);
+    w = wire_open(t);
+    wire_say(&w, GET_("/"));
+    aw_test_advance(t, 400);
+    wire_settle(&w);
+    CHECK_STR("", digest(&w));
+    aw_test_advance(t, 250);            /* looked at again each 100 ms */
+    wire_settle(&w);
+    CHECK_STR("200=127.0.0.1", digest(&w));
+    for (int i = 0; i < N; i++) {
+        wire_settle(&slow[i]);
+        closed += slow[i].ended;
+        wire_close(&slow[i]);
+    }
+    CHECK_EQ(1, closed);                /* no more than were in the way */
+    wire_close(&w);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* Who goes first when there is no room. */
+TEST(overload_evicts_in_order)
+{
+    enum { LINGERS, IDLES, HEAD_, WRITES, BODY_, VIEW_, N };
+    static const char *const texts[N] = {
+        "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", GET_("/"),
+        "GET / HTTP/1.1\r\nX-", GET_("/large"),
+        "POST /size HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n1",
+        GET_("/nap?ms=100000"),
+    };
+    aw_config c = quiet_config();
+    wire old[N], fresh[N];
+    aw_test *t;
+    c.max_connections = N;
+    c.write_ms = c.body_ms = c.head_ms = 60000;
+    t = app_with(crowded, &c);
+    for (int i = N - 1; i >= 0; i--) {
+        old[i] = wire_open(t);
+        wire_send(&old[i], texts[i], strlen(texts[i]));
+        for (int j = 0; j < 8; j++) (void)aw_loop_step(old[i].loop, 0);
+        if (i == HEAD_) aw_test_advance(t, 6000);
+    }
+    aw_test_advance(t, 1000);           /* LINGER ends after 2,000 */
+    for (int i = 0; i < VIEW_; i++) {
+        fresh[i] = wire_open(t);
+        wire_say(&fresh[i], GET_("/nap?ms=100000"));
+        NOTE("eviction %d", i);
+        CHECK_EQ(N, old[0].loop->server->connections);
+        for (int j = i == LINGERS ? 0 : LINGERS + 1; j < N; j++) {
+            if (j != WRITES) wire_take(&old[j]);
+            if (j != WRITES) CHECK_EQ(j <= i, old[j].ended);
+        }
+    }
+    CHECK(aw__list_empty(&old[0].loop->server->lists[AW__IN_WRITE]));
+    CHECK(!aw__list_empty(&old[0].loop->server->lists[AW__IN_VIEW]));
+    fresh[VIEW_] = wire_open(t);        /* views stay: it has to wait */
+    wire_say(&fresh[VIEW_], GET_("/"));
+    CHECK_EQ(0, fresh[VIEW_].n);
+    for (int i = 0; i < N; i++) wire_close(&old[i]), wire_close(&fresh[i]);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+TEST(max_per_address)
+{
+    static const char *const four[] = {"192.0.2.1", "192.0.2.2", "10.0.0.1",
+                                       "unix", "2001:db8::1", "2001:db8:0:1::1"};
+    aw_config c = quiet_config();
+    aw_test *t;
+    wire w[3], other;
+    c.max_per_address = 3;
+    c.trusted_proxies = "10.0.0.0/8";
+    t = app_with(crowded, &c);
+    for (int i = 0; i < 6; i++) {
+        const bool exempt = i == 2 || i == 3;
+        for (int j = 0; j < 3; j++) w[j] = wire_from(t, four[i]);
+        NOTE("%s", four[i]);
+        other = wire_from(t, i == 4 ? "2001:db8::ffff:1:2:3" : four[i]);
+        CHECK_EQ(!exempt, other.ended);
+        wire_close(&other);
+        for (int j = 0; j < 3; j++) CHECK(!w[j].ended);
+        wire_close(&w[0]);              /* one less: one more */
+        w[0] = wire_from(t, four[i]);
+        wire_say(&w[0], GET_("/"));
+        CHECK_EQ(3, digest(&w[0])[0] == '2' ? 3 : 0);
+        for (int j = 1; j < 3; j++) wire_close(&w[j]);
+        /* w[0] stays for a while: the next address does not care. */
+        wire_close(&w[0]);
+    }
+    CHECK_EQ(0, aw_test_loop(t)->server->crowd.used);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* The client behind a proxy is counted, not the proxy. */
+TEST(max_per_address_through_proxy)
+{
+    aw_config c = quiet_config();
+    aw_test *t;
+    wire w[4];
+    c.max_per_address = 2;
+    c.proxy_protocol = true;
+    t = behind_proxies(c);
+    for (int i = 0; i < 3; i++) {
+        w[i] = wire_from(t, "10.0.0.1");
+        wire_say(&w[i], LINE FROM(""));
+        CHECK_EQ(i == 2, w[i].ended);
+    }
+    CHECK_EQ(0, w[2].n);
+    w[3] = wire_from(t, "10.0.0.1");
+    wire_say(&w[3], "PROXY TCP4 192.0.2.9 192.0.2.2 1 80\r\n" FROM(""));
+    CHECK(!w[3].ended && w[3].n);
+    for (int i = 0; i < 4; i++) wire_close(&w[i]);
+    CHECK_EQ(0, aw_test_loop(t)->server->crowd.used);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* Against a plain table, with few homes, so that all collide. */
+TEST(crowd_counts)
+{
+    enum { KEYS = 60, MOST = 3 };
+    static int model[KEYS];
+    uint32_t x = 1;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        aw__crowd c;
+        size_t used;
+        memset(&c, 0, sizeof c);
+        memset(model, 0, sizeof model);
+        c.seed = seed;
+        for (int i = 0; i < 3000; i++) {
+            aw__address a = aw__address_any(i & 1 ? 4 : 6, 0);
+            int key;
+            x = x * 1664525u + 1013904223u;
+            key = (int)(x >> 16) % KEYS;
+            a.family = key & 1 ? 4 : 6;
+            a.bytes[3] = (uint8_t)key;
+            a.bytes[8] = (uint8_t)x;    /* in the same /64 */
+            if (key & 1) a.bytes[8] = 0;
+            if (x >> 8 & 1) {
+                CHECK_EQ(model[key] < MOST, aw__crowd_add(&c, &a, MOST));
+                if (model[key] < MOST) model[key]++;
+            } else if (model[key]) {
+                aw__crowd_leave(&c, &a);
+                model[key]--;
+            }
+        }
+        used = 0;
+        for (int key = 0; key < KEYS; key++) {
+            aw__address a = aw__address_any(key & 1 ? 4 : 6, 0);
+            a.bytes[3] = (uint8_t)key;
+            used += model[key] > 0;
+            CHECK_EQ(model[key],
+                     aw__crowd_find(&c, aw__crowd_key(&a))->count);
+        }
+        CHECK_EQ(used, c.used);
+        aw__crowd_free(&c);
+    }
+}
+
+TEST(crowd_without_memory)
+{
+    aw_config c = quiet_config();
+    aw_test *t;
+    wire w;
+    c.max_per_address = 3;
+    t = app_with(crowded, &c);
+    w = wire_open(t);                   /* the table is made... */
+    wire_close(&w);
+    CHECK_EQ(0, aw_test_loop(t)->server->crowd.used);
+    aw__crowd_free(&aw_test_loop(t)->server->crowd);
+    w = wire_open(t);                   /* ...again */
+    wire_say(&w, GET_("/"));
+    CHECK_STR("200=127.0.0.1", digest(&w));
+    wire_close(&w);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+TEST(max_tasks_and_retry_after)
+{
+    aw_config c = quiet_config();
+    aw_test *t;
+    wire w[3];
+    c.max_tasks = 2;
+    t = app_with(crowded, &c);
+    for (int i = 0; i < 3; i++) {
+        w[i] = wire_open(t);
+        wire_say(&w[i], GET_("/nap"));
+    }
+    CHECK_STR("503", digest(&w[2]));
+    CHECK(strstr(w[2].got, "\r\nRetry-After: 1\r\n") != NULL);
+    CHECK_EQ(0, strlen(said));          /* it is no error of the view's */
+    wire_say(&w[2], GET_("/"));         /* a plain view needs no task */
+    aw_test_advance(t, 1000);
+    wire_say(&w[2], GET_("/nap?ms=0"));
+    aw_test_advance(t, 10);
+    wire_settle(&w[2]);
+    CHECK_STR("503 200=127.0.0.1 200=rested", digest(&w[2]));
+    for (int i = 0; i < 3; i++) wire_close(&w[i]);
+    CHECK_STR("503", raw(t, GET_("/poor")));
+    CHECK(strstr(aw_test_raw(t, GET_("/poor"), sizeof GET_("/poor") - 1, 0),
+                 "\r\nRetry-After: 1\r\n") != NULL);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* Each allocation of an exchange fails in turn: an answer, perhaps 503 with
+   Retry-After, or the connection closes; and then the next is served. */
+TEST(overload_without_memory)
+{
+    long n;
+    bool reached = true;
+    aw_test *t = app_with(crowded, NULL);
+    aw_test_loop(t)->debug = false;
+    for (n = 1; reached; n++) {
+        wire w = wire_open(t);
+        wire_send(&w, GET_("/nap?ms=0") GET_("/large"),
+                  sizeof GET_("/nap?ms=0") GET_("/large") - 1);
+        fault_set("alloc", n, ENOMEM);
+        wire_settle(&w);
+        reached = fault_count >= n;
+        fault_set(NULL, 0, 0);
+        NOTE("allocation %ld", n);
+        wire_settle(&w);
+        if (strstr(w.got, " 503 "))
+            CHECK(strstr(w.got, "Retry-After: 1") || !strstr(w.got, "<h1>"));
+        CHECK(w.ended || w.n);
+        wire_close(&w);
+        CHECK_STR("200=127.0.0.1", raw(t, GET_("/")));
+    }
+    CHECK(n > 3);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* An empty line behind a body begins no head (RFC 9112 2.2). */
+TEST(stray_crlf_behind_body)
+{
+    static const char post[] =
+        "POST /size HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab";
+    static const char *const tails[] = {"\r\n", "\r", "\r\nG"};
+    aw_config c = quiet_config();
+    aw_test *t;
+    c.head_ms = 1000;
+    c.idle_ms = 5000;
+    t = app_with(crowded, &c);
+    for (int i = 0; i < 3; i++) {
+        wire w = wire_open(t);
+        wire_say(&w, post);
+        wire_say(&w, tails[i]);
+        aw_test_advance(t, 1500);
+        wire_settle(&w);
+        NOTE("tail %d", i);
+        CHECK_STR(i == 2 ? "200=2 408+" : "200=2", digest(&w));
+        if (i < 2) {
+            wire_say(&w, i == 0 ? "" : "\n");
+            wire_say(&w, post);
+            CHECK_STR("200=2 200=2", digest(&w));
+        }
+        wire_close(&w);
+    }
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* A reset is noticed although nothing is read: the pipeline is full, or the
+   client has already ended its side. */
+TEST(reset_while_not_reading)
+{
+    aw_test *t = app_with(crowded, NULL);
+    aw_loop *l = aw_test_loop(t);
+    char *many = (char *)malloc(70000);
+    size_t n = 0;
+    wire w = wire_open(t);
+    wire_say(&w, GET_("/nap?ms=100000"));
+    while (n + 60 < 70000) n += (size_t)sprintf(many + n, GET_("/"));
+    wire_send(&w, many, n);
+    wire_settle(&w);
+    CHECK_EQ(1, l->tasks);
+    CHECK_EQ(0, l->fds[((aw__conn *)l->server->lists[AW__IN_VIEW].next)->fd].have
+             & AW_READ);
+    aw__io_reset(l, w.fd);
+    for (int i = 0; i < 20; i++) (void)aw_loop_step(l, 0);
+    CHECK_EQ(0, l->tasks);
+    CHECK_EQ(0, l->server->connections);
+    free(w.got);
+    w = wire_open(t);
+    wire_say(&w, GET_("/half?ms=100000"));
+    wire_finish(&w);
+    CHECK_EQ(1, l->tasks);
+    aw__io_reset(l, w.fd);
+    for (int i = 0; i < 20; i++) (void)aw_loop_step(l, 0);
+    CHECK_EQ(0, l->tasks);
+    free(w.got);
+    free(many);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* ---- floods ---- */
+
+/* As many bytes as it takes, made of one piece; how much was taken. */
+static size_t flood(wire *w, const char *piece, size_t most)
+{
+    const size_t one = strlen(piece);
+    size_t n = 0, many = 8192 / one * one;
+    char *block = (char *)malloc(8192);
+    for (size_t i = 0; i < many; i += one) memcpy(block + i, piece, one);
+    for (int stuck = 0; n < most && stuck < 50 && !w->ended;) {
+        ptrdiff_t sent = aw__io_send(w->loop, w->fd, block + n % one,
+                                     many - n % one);
+        stuck = sent > 0 ? 0 : stuck + 1;
+        if (sent > 0) n += (size_t)sent;
+        else if (sent != AW_EAGAIN) break;
+        (void)aw_loop_step(w->loop, 0);
+        if (!stuck) continue;
+        wire_take(w);
+    }
+    wire_take(w);
+    free(block);
+    return n;
+}
+
+/* What never becomes a request ends, in time and in little memory. */
+TEST(floods)
+{
+    static const struct { const char *begin, *piece, *want; } rows[] = {
+        {"GET / HTTP/1.1\r\nHost: h\r\n", "X: y\r\n", "431+"},
+        {"GET / HTTP/1.1\r\nHost: h\r\n", "x", "431+"},
+        {"GET /", "x", "414+"},
+        {"", "\r\n", "400+"},
+        {"", "x", "501+"},
+        {"POST /size HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
+         "1\r\nx\r\n", "413+"},
+        {"POST /size HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
+         "1;x=y\r\nx\r\n", "400+"},
+        {"POST /size HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
+         "0", "400+"},
+        {"POST /size HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+         "1;", "x", "400+"},
+        {"POST /size HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+         "0\r\n", "X: y\r\n", "400+"},
+    };
+    aw_config c = quiet_config();
+    aw_test *t;
+    c.max_body = 20000;
+    t = app_with(crowded, &c);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        wire w = wire_open(t);
+        size_t before = w.loop->mem.live, n;
+        wire_say(&w, rows[i].begin);
+        n = flood(&w, rows[i].piece, 8 << 20);
+        wire_settle(&w);
+        NOTE("flood %d: %lu bytes: %s", (int)i, (unsigned long)n, digest(&w));
+        CHECK(n < 2 << 20);
+        CHECK(w.loop->mem.live < before + 300000);
+        CHECK_STR(rows[i].want, digest(&w));
+        wire_close(&w);
+    }
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* Clients that ask and never read: each holds one answer, and not for long. */
+TEST(never_reading)
+{
+    enum { N = 20 };
+    aw_config c = quiet_config();
+    aw_test *t;
+    wire w[N];
+    size_t before;
+    c.write_ms = 3000;
+    t = app_with(crowded, &c);
+    before = aw_test_loop(t)->mem.live;
+    for (int i = 0; i < N; i++) {
+        w[i] = wire_open(t);
+        for (int j = 0; j < 50; j++)
+            (void)aw__io_send(w[i].loop, w[i].fd, GET_("/large"),
+                              sizeof GET_("/large") - 1);
+        for (int j = 0; j < 20; j++) (void)aw_loop_step(w[i].loop, 0);
+    }
+    CHECK(aw_test_loop(t)->mem.live < before + N * 800000);
+    CHECK_STR("200=127.0.0.1", raw(t, GET_("/")));
+    aw_test_advance(t, 3100);
+    CHECK_EQ(0, aw_test_loop(t)->server->connections);
+    for (int i = 0; i < N; i++) wire_close(&w[i]);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* ---- overload and resets, for real ---- */
+
+static served serve_crowded(void)
+{
+    aw_config c = quiet_config();
+    c.routes = crowded;
+    return serve_at("127.0.0.1:0", c);
+}
+
+/* Whatever accept() says: no spin, and service when it is over. */
+TEST(accept_errors)
+{
+    static const int errors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM, ECONNABORTED,
+                                 EPERM, EPROTO, ENETDOWN, EHOSTUNREACH, EINTR,
+                                 EOPNOTSUPP, EINVAL, EBADF};
+    served s = serve_crowded();
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        int fd = dial_tcp(4, aw_serve_port(s.loop)), turns = 0;
+        int64_t end = aw__sys_now_ms() + 40;
+        fault_set("accept", 1, errors[i]);
+        while (aw__sys_now_ms() < end)
+            (void)aw_loop_step(s.loop, end - aw__sys_now_ms()), turns++;
+        NOTE("errno %d: %d turns, %ld calls", errors[i], turns, fault_count);
+        CHECK(turns < 6);
+        CHECK(fault_count >= 1 && fault_count <= 3 * AW__ACCEPT_TRIES);
+        fault_set(NULL, 0, 0);
+        CHECK(answers(s.loop, fd, "127.0.0.1"));
+    }
+    aw_loop_free(s.loop);
+}
+
+static void reset(int fd)
+{
+    static const struct linger hard = {1, 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    close(fd);
+}
+
+/* After any byte of any kind of exchange. SIGPIPE would end this program. */
+TEST(reset_at_any_moment)
+{
+    static const char text[] =
+        "POST /size HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "3\r\nabc\r\n0\r\n\r\n" GET_("/nap?ms=1") GET_("/large") GET_("/half");
+    served s = serve_crowded();
+    int port = aw_serve_port(s.loop);
+    for (size_t n = 0; n <= sizeof text - 1; n += n < 60 ? 13 : 3) {
+        for (int half = 0; half < 2; half++) {
+            int fd = dial_tcp(4, port);
+            if (n) CHECK_EQ(n, send(fd, text, n, MSG_NOSIGNAL));
+            if (half) shutdown(fd, SHUT_WR);
+            for (int i = 0; i < 3; i++) (void)aw_loop_step(s.loop, i == 2);
+            reset(fd);
+            NOTE("reset after %d bytes%s", (int)n, half ? " and FIN" : "");
+            for (int i = 0; i < 200 && (s.loop->server->connections ||
+                                        s.loop->tasks); i++)
+                (void)aw_loop_step(s.loop, 10);
+            CHECK_EQ(0, s.loop->server->connections);
+            CHECK_EQ(0, s.loop->tasks);
+        }
+    }
+    aw_loop_free(s.loop);
+}
+
+/* The same as in memory, by the kernel: no read interest, and yet a reset. */
+TEST(real_reset_while_not_reading)
+{
+    served s = serve_crowded();
+    int port = aw_serve_port(s.loop);
+    for (int half = 0; half < 2; half++) {
+        int fd = dial_tcp(4, port);
+        const char *ask = half ? GET_("/half?ms=100000") : GET_("/nap?ms=100000");
+        CHECK_EQ(strlen(ask), send(fd, ask, strlen(ask), MSG_NOSIGNAL));
+        for (int i = 0; i < 50 && !s.loop->tasks; i++)
+            (void)aw_loop_step(s.loop, 10);
+        if (half) shutdown(fd, SHUT_WR);
+        for (int i = 0; i < 3000 && !half; i++)
+            if (send(fd, GET_("/"), sizeof GET_("/") - 1, MSG_NOSIGNAL) < 0) break;
+        for (int i = 0; i < 20; i++) (void)aw_loop_step(s.loop, 0);
+        CHECK_EQ(1, s.loop->tasks);
+        reset(fd);
+        for (int i = 0; i < 50 && s.loop->tasks; i++)
+            (void)aw_loop_step(s.loop, 10);
+        NOTE("half %d", half);
+#if defined(ASYNCWEB_POLL) || defined(__linux__)
+        CHECK_EQ(0, s.loop->tasks);
+#endif
+    }
+    aw_loop_free(s.loop);
+}
+
+/* Nobody reads the log any more: that is no reason to die. */
+static int broken_log(void)
+{
+    aw_config c = quiet_config();
+    aw_loop *l = aw_loop_new(NULL);
+    struct sigaction old[AW__SIGNALS];
+    int ends[2], fd;
+    if (pipe(ends) < 0) return 1;
+    close(ends[0]);
+    dup2(ends[1], 2);
+    c.access_log = 0;
+    c.log = NULL;
+    c.routes = crowded;
+    c.port = AW_ANY_PORT;
+    if (!l || aw_serve(l, &c) < 0) return 1;
+    aw__signals_take(l, old);
+    fd = dial_tcp(4, aw_serve_port(l));
+    if (!answers(l, fd, "127.0.0.1")) return 1;
+    for (int i = 0; i < 20; i++) (void)aw_loop_step(l, 10);
+    aw_loop_free(l);
+    return 7;
+}
+
+TEST(sigpipe_never)
+{
+    CHECK_EQ(7, with_sockets(NULL, 0, NULL, true, broken_log));
+}
