@@ -163,7 +163,7 @@ Every limit has a default and a field in aw_config (>>route). Requests are read
 strictly by RFC 9112: what two readers could understand differently is
 refused with 400 and the connection closed. Header values that you set cannot
 smuggle CR, LF or NUL. The server speaks plain HTTP/1.1; for the Internet put
-a proxy in front of it. Out of memory is a result everywhere, never an abort.
+a proxy in front of it, and name it in trusted_proxies. Out of memory is a result everywhere, never an abort.
 */
 #ifndef ASYNCWEB_H
 #define ASYNCWEB_H
