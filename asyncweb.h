@@ -14704,7 +14704,7 @@ static bool aw__conn_answer(aw__server *s, aw_req *req)
     return s->out.n < AW__OUT_FULL || aw__conn_send(s, c, NULL, 0);
 }
 
-/* ---- views that read and send in pieces ---- */
+/* >>floor5 pieces  Views that read and send in pieces ----------------------- */
 
 /* The view has not been given all of its body. */
 static bool aw__conn_streams(const aw__conn *c)
@@ -15206,7 +15206,7 @@ static void aw__conn_reject(aw__server *s, aw__conn *c, int status)
     aw__conn_finish(s, req);
 }
 
-/* ---- input ---- */
+/* >>floor5 server  What comes in: bytes, connections, the end -------------- */
 
 /* Hands the complete request to its view. */
 static void aw__conn_dispatch(aw__server *s, aw__conn *c)
@@ -15643,13 +15643,16 @@ static void aw__on_sweep(aw_loop *l, aw__call_timer *t)
 
 /* Whom a full table can do without, after how long in a state: first those
    that want nothing any more, then those that make no progress. */
-static const struct {
+typedef struct aw__patience {
     aw__conn_state state;
     int ms;
-} aw__dispensable[] = {{AW__LINGER, 1}, {AW__IDLE, 1}, {AW__IN_DRAIN, 1000},
-                       {AW__IN_HEAD, 1000}, {AW__IN_WRITE, 5000},
-                       {AW__IN_BODY, 5000}, {AW__IN_SEND, 5000},
-                       {AW__IN_READ, 5000}};
+} aw__patience;
+
+static const aw__patience aw__dispensable[] = {
+    {AW__LINGER, 1}, {AW__IDLE, 1}, {AW__IN_DRAIN, 1000}, {AW__IN_HEAD, 1000},
+    {AW__IN_WRITE, 5000}, {AW__IN_BODY, 5000}, {AW__IN_SEND, 5000},
+    {AW__IN_READ, 5000}
+};
 
 /* Closes the connection that can best be done without. False: there is none.
    One that idles only since this moment has perhaps not been heard yet. */
