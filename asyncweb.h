@@ -1495,8 +1495,11 @@ enum {
    first. They run after errors, too, but not for a task that was cancelled (a
    client that left): FINALLY is for that. 0 keeps the answer, whose status
    aw_answer_status tells; a hook may add headers, or answer anew. An error in
-   one puts the standard page in the answer's place.
-   What cannot be read as a path (400, 501) is not shown to BEFORE hooks. */
+   one puts the standard page in the answer's place. When the head of a
+   streamed answer leaves, plain AFTER hooks run just before, async ones when
+   the view has ended; neither can change that answer any more.
+   What cannot be read as a path (400, 501) is not shown to BEFORE hooks, nor is
+   what is refused for its body (413). */
 #define AW_BEFORE(hook) AW__ROW("BEFORE", hook, AW_ROW_BEFORE, 0)
 #define AW_AFTER(hook) AW__ROW("AFTER", hook, AW_ROW_AFTER, 0)
 
@@ -12689,7 +12692,8 @@ typedef struct aw__out_header {
 
 enum {
     AW__ANSWERED = 1, AW__SETTLED = 2, AW__JSON_READ = 4,
-    AW__CHOSEN = 8              /* its status, by aw_status */
+    AW__CHOSEN = 8,             /* its status, by aw_status */
+    AW__SHOWN = 16              /* AFTER hooks see it, or have */
 };
 
 /* How fast the client is while we wait for it. */
@@ -12733,6 +12737,7 @@ typedef struct aw__sending {
     int64_t sent;
     aw__send_op *writer;
     bool head_out, broken;
+    bool fixed;                 /* no other answer in its place any more */
 } aw__sending;
 
 struct aw_req {
@@ -13593,7 +13598,7 @@ int aw_status(aw_req *req, int status)
 static int aw__answer(aw_req *req, int status, const char *type,
                       const char *p, size_t n)
 {
-    if (req->sending && req->sending->head_out) return AW_EINVAL;
+    if (req->sending && req->sending->fixed) return AW_EINVAL;
     req->sending = NULL;
     req->type = type;
     req->out = p;
@@ -14245,10 +14250,14 @@ typedef struct aw__server {
     struct aw__router *router;  /* floor 6's, in `memory` */
     aw__arena memory;
     /* Stored by floor 6: finds the route; runs the view (afterwards there is
-       an answer, or req->task sleeps); makes an answer of a view's result. */
+       an answer, or req->task sleeps); the same for a request whose body is
+       not taken; makes the standard page; the head of a streamed answer is
+       about to leave. */
     void (*route)(aw_req *req);
     void (*handle)(aw_req *req);
-    void (*result)(aw_req *req, int rc);
+    void (*refuse)(aw_req *req, int status);
+    void (*page)(aw_req *req, int status);
+    void (*before_head)(aw_req *req);
 } aw__server;
 
 static void aw__req_keep_one(aw_req *req)
@@ -15003,6 +15012,8 @@ static bool aw__send_line(aw__server *s, aw_req *req, size_t size)
     aw__sending *sending = req->sending;
     char line[18];
     if (!sending->head_out) {
+        sending->fixed = true;
+        s->before_head(req);
         if (s->stopping || sending->left == AW__UNTIL_CLOSE)
             req->conn->last = 1;
         if (!aw__answer_head(s, req)) return false;
@@ -15202,30 +15213,21 @@ static void aw__conn_reject(aw__server *s, aw__conn *c, int status)
         req->start = s->loop->now;
     }
     req->conn = c;
-    s->result(req, AW_HTTP(status));
+    s->page(req, status);
     aw__conn_finish(s, req);
 }
 
 /* >>floor5 server  What comes in: bytes, connections, the end -------------- */
 
-/* Hands the complete request to its view. */
-static void aw__conn_dispatch(aw__server *s, aw__conn *c)
+/* Runs the request's view; with a status, what its table has for that. */
+static void aw__conn_run(aw__server *s, aw__conn *c, int status)
 {
     aw_req *req = c->req;
-    aw__receiving *r = req->receiving;
-    if (r && r->whole) {
-        aw__buf_add(&r->buf, "", 1);
-        if (r->buf.failed) {
-            aw__conn_reject(s, c, 503);
-            return;
-        }
-        req->body = r->buf.p;
-        req->body_len = r->buf.n - 1;
-    }
     c->state = AW__IN_VIEW;
     aw__req_keep_one(req);      /* a view may find that its client is gone */
     s->handling = req;
-    s->handle(req);
+    if (AW__UNLIKELY(status)) s->refuse(req, status);
+    else s->handle(req);
     s->handling = NULL;
     if (!req->conn) {
         aw__req_drop_one(req);
@@ -15245,6 +15247,30 @@ static void aw__conn_dispatch(aw__server *s, aw__conn *c)
     }
     aw__conn_abandon(s, c);
     aw__conn_reject(s, c, 503);
+}
+
+/* Hands the complete request to its view. */
+static void aw__conn_dispatch(aw__server *s, aw__conn *c)
+{
+    aw_req *req = c->req;
+    aw__receiving *r = req->receiving;
+    if (r && r->whole) {
+        aw__buf_add(&r->buf, "", 1);
+        if (r->buf.failed) {
+            aw__conn_reject(s, c, 503);
+            return;
+        }
+        req->body = r->buf.p;
+        req->body_len = r->buf.n - 1;
+    }
+    aw__conn_run(s, c, 0);
+}
+
+/* The head was fine, but its body is not taken. */
+static void aw__conn_refuse(aw__server *s, aw__conn *c, int status)
+{
+    c->last = 1;
+    aw__conn_run(s, c, status);
 }
 
 /* Bytes of a body that is received whole, or of one that nobody wants. */
@@ -15268,7 +15294,7 @@ static size_t aw__conn_body(aw__server *s, aw__conn *c, const char *p, size_t n)
         used = AW_HTTP(408);
     if (used >= 0 && !r->whole) return (size_t)used;
     if (!drains) {
-        if (used < 0) aw__conn_reject(s, c, (int)(AW_HTTP(0) - used));
+        if (used < 0) aw__conn_refuse(s, c, (int)(AW_HTTP(0) - used));
         else aw__conn_dispatch(s, c);
     } else {
         if (used < 0) c->last = 1;
@@ -15299,7 +15325,7 @@ static size_t aw__conn_expect_body(aw__server *s, aw__conn *c, aw_req *req,
     r->pace.since = s->loop->now;
     req->receiving = r;
     if (!req->fate && r->left > r->limit) {
-        aw__conn_reject(s, c, 413);
+        aw__conn_refuse(s, c, 413);
         return 0;
     }
     c->expected = req->head.expect_100;
@@ -15618,7 +15644,8 @@ static void aw__conn_expired(aw__server *s, aw__conn *c)
         return;
     }
     s->current = c;
-    aw__conn_reject(s, c, 408);
+    if (c->req) aw__conn_refuse(s, c, 408);
+    else aw__conn_reject(s, c, 408);
     if (s->current == c) aw__conn_settle(s, c);
 }
 
@@ -16491,10 +16518,10 @@ static void aw__app_answer(aw_req *req, int rc, const aw__task *t)
                  t ? t->trace : NULL);
 }
 
-/* What could not become a whole request is answered like this. */
-static void aw__app_result(aw_req *req, int rc)
+/* What could not become a request is answered like this. */
+static void aw__app_standard(aw_req *req, int status)
 {
-    aw__app_page(req, aw__status_of(rc), rc, NULL);
+    aw__app_page(req, status, AW_HTTP(status), NULL);
 }
 
 static void aw__app_view_ended(aw__task *t)
@@ -16604,6 +16631,7 @@ typedef struct aw__steps {
     int stage, rc;
     size_t at;                  /* the next hook */
     int page;                   /* PAGE: the status */
+    bool sent;                  /* AFTER: the plain ones have run already */
     int64_t due;                /* the end of the time for BEFORE and VIEW, or
                                    for PAGE and AFTER */
 } aw__steps;
@@ -16624,6 +16652,18 @@ static void aw__steps_stage(aw__steps *s, const aw_req *req, int stage)
 static int64_t aw__steps_left(const aw__steps *s, const aw_req *req)
 {
     return s->due == AW_FOREVER ? AW_FOREVER : s->due - req->loop->now;
+}
+
+/* What a step said is not the answer. */
+static void aw__answer_forget(aw_req *req)
+{
+    req->flags &= (uint8_t)~AW__ANSWERED;
+    req->sending = NULL;
+}
+
+static bool aw__head_is_out(const aw_req *req)
+{
+    return req->sending && req->sending->head_out;
 }
 
 static const aw__target *aw__req_target(const aw_req *req)
@@ -16674,7 +16714,7 @@ static const aw_view *aw__steps_page(aw__steps *s, aw_req *req, int rc,
     /* What was said of another answer does not hold for the page. */
     aw__header_remove(req, "Content-Type");
     aw__header_remove(req, "Content-Encoding");
-    req->flags &= (uint8_t)~AW__ANSWERED;
+    aw__answer_forget(req);
     aw__app_retry(req, page);
     (void)aw_status(req, page);
     s->page = page;
@@ -16687,6 +16727,10 @@ static void aw__steps_judge(aw__steps *s, aw_req *req, int rc,
                             const aw__task *t)
 {
     int page;
+    if (s->stage == AW__AFTER && aw__head_is_out(req)) {
+        if (rc < 0) aw__app_complain(req, s->view, rc, t);
+        return;                 /* the answer is whole all the same */
+    }
     if (aw__app_answered(req, s->view, rc, t)) return;
     page = aw__app_status(req, s->view, rc, t);
     if (s->stage == AW__PAGE && rc <= 0) page = s->page;
@@ -16700,8 +16744,8 @@ static const aw_view *aw__steps_next(aw__steps *s, aw_req *req, int rc,
     const aw__target *target = aw__req_target(req);
     const aw__table *table = target->table;
     rc = aw__steps_late(s, req, rc);
-    if (s->stage == AW__BEFORE && rc == 0) {
-        req->flags &= (uint8_t)~AW__ANSWERED;
+    if (s->stage == AW__BEFORE && rc == 0 && !aw__head_is_out(req)) {
+        aw__answer_forget(req);
         if (req->path.n && s->at < table->befores)
             return table->before[s->at++];
         aw__steps_stage(s, req, AW__VIEW);
@@ -16717,9 +16761,30 @@ static const aw_view *aw__steps_next(aw__steps *s, aw_req *req, int rc,
     }
     if (s->stage == AW__PAGE) {
         aw__steps_stage(s, req, AW__AFTER);
-        (void)aw_status(req, req->status);  /* a new answer keeps it */
+        s->sent = aw__head_is_out(req);
+        /* A new answer keeps the status. */
+        req->flags |= AW__SHOWN | AW__CHOSEN;
     }
-    return s->at < table->afters ? table->after[s->at++] : NULL;
+    while (s->at < table->afters) {
+        const aw_view *hook = table->after[s->at++];
+        if (!hook->plain || !s->sent) return hook;
+    }
+    return NULL;
+}
+
+/* The head of a streamed answer leaves in the middle of the view: plain AFTER
+   hooks run now, with their last chance to add to it. */
+static void aw__app_before_head(aw_req *req)
+{
+    const aw__table *table = aw__req_target(req)->table;
+    size_t i;
+    if (req->flags & AW__SHOWN) return;
+    req->flags |= AW__SHOWN;
+    for (i = 0; i < table->afters; i++) {
+        const aw_view *hook = table->after[i];
+        int rc = hook->plain ? aw__view_plain(req, hook) : 0;
+        if (rc < 0) aw__app_complain(req, hook, rc, NULL);
+    }
 }
 
 /* The step before has ended with rc. False: there is none left. */
@@ -16748,12 +16813,12 @@ AW_ASYNC(aw__steps_task, (aw_req *req; aw__steps steps;), int rc;)
 }
 
 /* Runs the steps of a request as far as they are plain. */
-static void aw__steps_run(aw_req *req)
+static void aw__steps_run(aw_req *req, int stage, int rc)
 {
     aw__steps s;
-    int rc = 0;
     memset(&s, 0, sizeof s);
     aw__steps_stage(&s, req, AW__BEFORE);
+    s.stage = stage;
     while (aw__steps_go(&s, req, rc, NULL)) {
         if (s.view->plain) {
             rc = aw__view_plain(req, s.view);
@@ -16775,10 +16840,19 @@ static void aw__app_handle(aw_req *req)
         rc = aw__view_start(req, view->fn, &req);
         if (rc < 0) aw__app_answer(req, rc, NULL);
     } else if (view) {
-        aw__steps_run(req);
+        aw__steps_run(req, AW__BEFORE, 0);
     } else {
         aw__app_page(req, req->fate, 0, NULL);
     }
+}
+
+/* It has a route, but its view shall not run: as if there were none. */
+static void aw__app_refuse(aw_req *req, int status)
+{
+    req->fate = (int16_t)status;
+    req->route = &aw__req_target(req)->table->nowhere.route;
+    if (req->route->view) aw__steps_run(req, AW__VIEW, AW_HTTP(status));
+    else aw__app_page(req, status, AW_HTTP(status), NULL);
 }
 
 /* >>floor6 tables  From tables of routes to one tree ----------------------- */
@@ -17216,7 +17290,9 @@ static bool aw__server_open(aw__server *s)
     s->log_timer.fn = aw__on_log_timer;
     s->route = aw__app_route;
     s->handle = aw__app_handle;
-    s->result = aw__app_result;
+    s->refuse = aw__app_refuse;
+    s->page = aw__app_standard;
+    s->before_head = aw__app_before_head;
     s->date_second = -1;
     s->memory.mem = s->out.mem = s->log.mem = s->crowd.mem = &l->mem;
     s->crowd.seed = (uint64_t)(uintptr_t)s ^ (uint64_t)aw__sys_now_ms() << 20;

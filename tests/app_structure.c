@@ -93,12 +93,15 @@ ROUTES(inner,
     AFTER(a3),
     GET("/later", hello_later))
 
+ROUTES(unadorned, GET("/plain", hello))
+
 ROUTES(outer,
     BEFORE(b1),
     AFTER(a1),
     GET("/plain", hello),
     GET("/later", hello_later),
     MOUNT("/in", inner),
+    MOUNT("/bare", unadorned),
     BEFORE(b2),
     AFTER(a2))
 
@@ -134,6 +137,7 @@ TEST(hooks_run_in_order)
         {"/later", "200 hello", "b1 b2 view( )view a2 a1"},
         {"/in/plain", "200 hello", "b1 b2 b3 view a3 a2 a1"},
         {"/in/later", "200 hello", "b1 b2 b3 view( )view a3 a2 a1"},
+        {"/bare/plain", "200 hello", "b1 b2 view a2 a1"},
         /* A BEFORE hook that answers ends what comes before the answer. */
         {"/plain?b1=401", "401 ", "b1 a2 a1"},
         {"/plain?b2_text=no", "200 no", "b1 b2 a2 a1"},
@@ -188,6 +192,114 @@ TEST(async_hooks_run_in_order)
     ROWS_ARE(async_hooks, &c, rows);
     for (uint64_t seed = 1; seed < 6; seed++)
         rows_are(async_hooks, &c, rows, sizeof rows / sizeof *rows, seed);
+}
+
+/* What a hook said and took back is not what the view failed to say; and a
+   new answer keeps the status of the old. */
+VIEW(says_and_goes_on)
+{
+    CHECK_EQ(0, aw_set_header(req, "X-Hook", "was here"));
+    (void)aw_text(req, "of the hook");
+    return 0;
+}
+VIEW(created)
+{
+    if (aw_query(req, "rc")) return told(req, "rc");
+    (void)aw_text(req, "made");
+    return 201;
+}
+
+ROUTES(talkative, BEFORE(says_and_goes_on), AFTER(a1), GET("/", created))
+
+TEST(hooks_that_take_back)
+{
+    aw_config c = quiet_config();
+    aw_test *t = app_with(talkative, &c);
+    CHECK_STR("201 made", get(t, "/"));
+    CHECK_STR("404 ", get(t, "/?rc=404"));
+    CHECK_STR("201 new", get(t, "/?a1_text=new"));
+    CHECK_STR("was here", aw_response_header(aw_test_get(t, "/"), "X-Hook"));
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* HEAD, and what the server answers by itself. */
+VIEW(preflight)
+{
+    if (strcmp(aw_method(req), "OPTIONS") != 0) return 0;
+    CHECK_EQ(0, aw_set_header(req, "Access-Control-Allow-Origin", "*"));
+    return 204;
+}
+
+ROUTES(shared, BEFORE(preflight), AFTER(a1), GET("/x", hello), GET("/y/", hello))
+
+TEST(hooks_of_other_methods)
+{
+    aw_config c = quiet_config();
+    aw_test *t = app_with(shared, &c);
+    const aw_response *r = aw_test_fetch(t, "/x", .method = "OPTIONS");
+    CHECK_EQ(204, r->status);
+    CHECK_STR("*", aw_response_header(r, "Access-Control-Allow-Origin"));
+    trail[0] = 0;
+    CHECK_EQ(200, aw_test_fetch(t, "/x", .method = "HEAD")->status);
+    CHECK_STR("view a1", trail);
+    CHECK_EQ(405, aw_test_fetch(t, "/x", .method = "PUT")->status);
+    CHECK_STR("view a1 a1", trail);
+    CHECK_STR("308 ", get(t, "/y"));
+    CHECK_STR("204+", raw(t, "OPTIONS * HTTP/1.1\r\nHost: x\r\n"
+                          "Connection: close\r\n\r\n"));
+    CHECK_STR("501+", raw(t, "CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n"));
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* A step that ends by itself after the client has left is the last one. */
+ASYNC_VIEW(commits)
+{
+    BEGIN {
+        SHIELD(aw_sleep_ms, 20);
+        step("committed");
+        RETURN(aw_text(req, "done"));
+    }
+}
+
+ROUTES(committing, AFTER(a1), GET("/", commits), ON_ERROR(AW_ANY_ERROR, b1))
+
+TEST(no_step_after_the_client)
+{
+    aw_config c = quiet_config();
+    aw_test *t = app_with(committing, &c);
+    wire w = wire_open(t);
+    trail[0] = 0;
+    wire_say(&w, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    wire_close(&w);
+    aw_test_advance(t, 100);
+    CHECK_STR("committed", trail);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* An error's backtrace is the one of the step that failed. */
+ASYNC_VIEW(fails_later)
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, 1);
+        RETURN(AW_EIO);
+    }
+}
+
+ROUTES(failing_hook, BEFORE(fails_later), GET("/<x>", hello))
+ROUTES(failing_view, BEFORE(b1), MOUNT("/<y>", failing_hook))
+
+TEST(backtrace_through_hooks)
+{
+    aw_config c = quiet_config();
+    aw_test *t = app_with(failing_view, &c);
+    const aw_response *r = aw_test_get(t, "/1/2");
+    CHECK_EQ(500, r->status);
+    CHECK(strstr(r->body, "view hello of /&lt;y&gt;/&lt;x&gt;") != NULL);
+    CHECK(strstr(r->body, "in fails_later at tests/app_structure.c:") != NULL);
+    CHECK(strstr(said, "view fails_later (tests/app_structure.c): input/output "
+                 "error") != NULL);
+    CHECK(strstr(said, "    in fails_later at tests/app_structure.c:") != NULL);
+    CHECK_EQ(0, aw_test_close(t));
 }
 
 /* AW_LOCAL is shared, by plain and async hooks and the view. */
@@ -463,6 +575,8 @@ VIEW(half_done)
 ROUTES(errors_inner,
     ON_ERROR(410, teapot),
     ON_ERROR(411, bare),
+    GET("/half", half_done),
+    ON_ERROR(404, bare),
     GET("/view", hello),
     POST("/post", hello))
 
@@ -483,7 +597,8 @@ TEST(error_pages)
         {"/view", "200 hello", "view a1"},
         {"/todo", "404 no page: no such todo", "not_found a1"},
         {"/none", "404 no page: Not Found", "not_found a1"},
-        {"/in/none", "404 no page: Not Found", "not_found a1"},
+        {"/in/none?bare=404", "404 ", "bare a1"},
+        {"/in/half?bare=404", "404 ", "bare a1"},
         {"/own", "404 my own", "a1"},
         {"/half", "404 no page: half", "not_found a1"},
         {"/view?rc=405", "405 405: Method Not Allowed", "view any( )any a1"},
@@ -548,6 +663,7 @@ ROUTES(deep, MOUNT("/users/<int:id>", user_pages), MOUNT("/else", elsewhere))
 ROUTES(mounts,
     MOUNT("/api", deep, .max_body = 10, .timeout_ms = 50),
     MOUNT("/", elsewhere),
+    GET("/<a>/<b>/<c>/x/<d>/e", hello),
     GET("/api/users/me", hello))
 ROUTES_DEFINE(elsewhere,
     POST("/size", size),
@@ -565,6 +681,7 @@ TEST(mounted_tables)
         {"/api/users/x/posts", "404 ", ""},
         /* The parameters of the prefix are there for an unknown path, too. */
         {"/api/users/8/a/b/c", "404 ", "8"},
+        {"/api/users/8/x/b/c", "404 ", "8"},
         {"/later", "200 hello", "view( )view"},
         {"/api/else/later", "200 hello", "view( )view"},
         {"/api/else/none", "404 ", ""},
@@ -732,7 +849,7 @@ ASYNC_VIEW(inner_deadline)
 }
 
 ROUTES(timed,
-    BEFORE(s1), AFTER(t1), ON_ERROR(503, not_found),
+    BEFORE(s1), AFTER(t1), ON_ERROR(503, not_found), ON_ERROR(409, any_error),
     GET("/late", hello_later, .timeout_ms = 50),
     GET("/inner", inner_deadline, .timeout_ms = 50),
     GET("/plain", hello, .timeout_ms = 50),
@@ -756,6 +873,10 @@ TEST(views_in_time)
         /* What follows has as much time once more. */
         {"/late?ms=20&t1_ms=20", "200 hello", "s1( )s1 view( )view t1( )t1"},
         {"/late?t1_ms=45", "503 ", "s1( )s1 view( )view t1( )t1"},
+        {"/late?rc=409&t1_ms=25", "409 409: Conflict",
+         "s1( )s1 view( )view any( )any t1( )t1"},
+        {"/late?rc=409&t1_ms=35", "503 ",
+         "s1( )s1 view( )view any( )any t1( )t1"},
         /* A deadline of the view's own is an upstream's. */
         {"/inner", "504 ", "s1( )s1 t1( )t1"},
         {"/none?ms=3000", "200 hello", "s1( )s1 view( )view t1( )t1"},
@@ -770,6 +891,197 @@ TEST(views_in_time)
                  "within its timeout_ms (50)") != NULL);
     t = app_with(timed, &c);
     CHECK(aw_test_cancel_everywhere(t, "/late?ms=100"));
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* ---- bodies and answers in pieces ---- */
+
+VIEW(key_wanted)
+{
+    step("key");
+    return aw_query(req, "key") ? 0 : 401;
+}
+
+ASYNC_VIEW(upload, char b[100]; int n; int all;)
+{
+    BEGIN {
+        step("view(");
+        do {
+            AWAIT_TO(self->n, aw_body_read, req, self->b, sizeof self->b);
+            if (self->n < 0) RETURN(self->n);
+            self->all += self->n;
+        } while (self->n > 0);
+        RETURN(aw_printf(req, "%d", self->all));
+    } FINALLY {
+        step(")view");
+    }
+}
+
+ASYNC_VIEW(pieces, int i;)
+{
+    BEGIN {
+        step("view(");
+        self->i = aw_stream_begin(req, "text/plain");
+        if (self->i < 0) RETURN(self->i);
+        for (self->i = 0; self->i < aw_query_int(req, "n", 2); self->i++) {
+            AWAIT(aw_send, req, "x", 1);
+            AWAIT(aw_sleep_ms, 20);
+        }
+        RETURN(told(req, "rc"));
+    } FINALLY {
+        step(")view");
+    }
+}
+
+/* A BEFORE hook that sends in pieces has answered; one that only began, not. */
+ASYNC_VIEW(sends_first, int rc;)
+{
+    BEGIN {
+        if (!aw_query(req, "begin")) RETURN(0);
+        self->rc = aw_stream_begin(req, "text/plain");
+        if (aw_query(req, "send")) AWAIT(aw_send, req, "hook", 4);
+        RETURN(0);
+    }
+}
+
+VIEW(mark)
+{
+    int rc;
+    step("mark");
+    rc = aw_set_header(req, "X-Mark", "yes");
+    return aw_query(req, "late_text") ? aw_text(req, "late") : rc;
+}
+
+ROUTES(streams,
+    BEFORE(key_wanted), BEFORE(sends_first), AFTER(mark), AFTER(t1),
+    ON_ERROR(413, not_found), ON_ERROR(AW_ANY_ERROR, any_error),
+    POST("/up", upload, .stream = true, .max_body = 500),
+    POST("/size", size, .max_body = 10),
+    GET("/down", pieces),
+    GET("/timed", pieces, .timeout_ms = 50))
+
+static const char *marks(wire *w)
+{
+    int n = 0;
+    for (const char *p = w->got; (p = strstr(p, "X-Mark: yes")) != NULL; p++)
+        n++;
+    return n == 1 ? "marked" : n ? "marked twice" : "";
+}
+
+/* An upload without credentials is refused before a byte of it was read, and
+   before it was asked for. */
+TEST(upload_refused_early)
+{
+    aw_config c = quiet_config();
+    aw_test *t = app_with(streams, &c);
+    wire w = wire_open(t);
+    trail[0] = 0;
+    wire_say(&w, "POST /up HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+             "Content-Length: 400\r\n\r\n");
+    aw_test_advance(t, 50);
+    wire_settle(&w);
+    CHECK(strncmp(w.got, "HTTP/1.1 401 ", 13) == 0);
+    CHECK(strstr(w.got, "\r\n\r\n401: Unauthorized") != NULL);
+    CHECK_STR("key any( )any t1( )t1 mark", trail);
+    CHECK_STR("marked", marks(&w));
+    wire_close(&w);
+    w = wire_open(t);
+    trail[0] = 0;
+    wire_say(&w, "POST /up?key=1 HTTP/1.1\r\nHost: x\r\n"
+             "Expect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+    CHECK(strncmp(w.got, "HTTP/1.1 100 ", 13) == 0);
+    wire_say(&w, "abc");
+    aw_test_advance(t, 50);
+    wire_settle(&w);
+    CHECK(strstr(w.got, "\r\n\r\n3") != NULL);
+    CHECK_STR("key view( )view t1( )t1 mark", trail);
+    wire_close(&w);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* Plain AFTER hooks run before the head of a streamed answer leaves, once; an
+   async one at the end. They cannot spoil what has been sent. */
+TEST(hooks_of_streamed_answers)
+{
+    static const struct {
+        const char *target, *body, *trail;
+    } rows[] = {
+        {"/down?key=1", "1\r\nx\r\n1\r\nx\r\n0\r\n\r\n",
+         "key view( mark )view t1( )t1"},
+        {"/down?key=1&n=0", "0\r\n\r\n", "key view( )view t1( )t1 mark"},
+        {"/down?key=1&t1=-2", "1\r\nx\r\n1\r\nx\r\n0\r\n\r\n",
+         "key view( mark )view t1( )t1"},
+        {"/down?key=1&t1_text=no&late_text=1",
+         "1\r\nx\r\n1\r\nx\r\n0\r\n\r\n",
+         "key view( mark )view t1( )t1"},
+        {"/down?key=1&n=0&rc=-10404", "404: Not Found",
+         "key view( )view any( )any t1( )t1 mark"},
+        {"/down?key=1&n=0&t1_text=new", "new",
+         "key view( )view t1( )t1 mark"},
+        {"/down?key=1&begin=1&send=1", "4\r\nhook\r\n0\r\n\r\n",
+         "key mark t1( )t1"},
+        {"/down?key=1&begin=1&n=0&rc=-10404", "404: Not Found",
+         "key view( )view any( )any t1( )t1 mark"},
+        /* Cut off: the body has no end. */
+        {"/down?key=1&n=1&rc=-2", "1\r\nx\r\n",
+         "key view( mark )view t1( )t1"},
+        {"/timed?key=1&n=9", "1\r\nx\r\n1\r\nx\r\n1\r\nx\r\n",
+         "key view( mark )view t1( )t1"},
+    };
+    aw_config c = quiet_config();
+    aw_test *t = app_with(streams, &c);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        wire w = wire_open(t);
+        char text[200];
+        const char *body;
+        trail[0] = 0;
+        NOTE("%s", rows[i].target);
+        snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n",
+                 rows[i].target);
+        wire_say(&w, text);
+        aw_test_advance(t, 300);
+        wire_settle(&w);
+        body = strstr(w.got, "\r\n\r\n");
+        CHECK_STR(rows[i].body, body ? body + 4 : NULL);
+        CHECK_STR(rows[i].trail, trail);
+        if (!strstr(rows[i].target, "late_text"))
+            CHECK_STR("marked", marks(&w));
+        wire_close(&w);
+    }
+    CHECK(aw_test_cancel_everywhere(t, "/down?key=1"));
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* A body that is not taken: the table's page, and no view. */
+TEST(pages_for_bodies)
+{
+    static const struct {
+        const char *head, *want;
+    } rows[] = {
+        {"Content-Length: 11", "413=no page: Content Too Large+"},
+        {"Transfer-Encoding: chunked\r\n\r\nF\r\n0123456789abcde\r\n",
+         "413=no page: Content Too Large+"},
+        {"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+         "400=400: Bad Request+"},
+        {"Content-Length: 10\r\n\r\n01234", "408=408: Request Timeout+"},
+    };
+    aw_config c = quiet_config();
+    aw_test *t = app_with(streams, &c);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        wire w = wire_open(t);
+        trail[0] = 0;
+        NOTE("%s", rows[i].head);
+        wire_say(&w, "POST /size?key=1 HTTP/1.1\r\nHost: x\r\n");
+        wire_say(&w, rows[i].head);
+        if (i < 3) wire_say(&w, "\r\n\r\nmore that nobody reads");
+        aw_test_advance(t, i == 3 ? 31000 : 300);
+        wire_settle(&w);
+        CHECK_STR(rows[i].want, digest(&w));
+        CHECK_STR(i < 2 ? "not_found t1( )t1 mark" : "any( )any t1( )t1 mark",
+                  trail);
+        CHECK_STR("marked", marks(&w));
+        wire_close(&w);
+    }
     CHECK_EQ(0, aw_test_close(t));
 }
 
@@ -800,7 +1112,7 @@ static void fail_each(const aw_route *routes, const char *target)
         wire_take(&w);
         fault_at = 0;
         NOTE("%s, failing call %ld: %s", target, k, digest(&w));
-        CHECK(strchr(w.text, '!') == NULL);
+        if (routes != streams) CHECK(strchr(w.text, '!') == NULL);
         wire_close(&w);
         if (fault_count < k) break;
     }
@@ -817,6 +1129,7 @@ TEST(each_call_fails)
     fail_each(errors, "/view?rc=500");
     fail_each(errors, "/none");
     fail_each(timed, "/late?ms=100");
+    fail_each(streams, "/down?key=1");
     fail_each(linked, "/caf%C3%A9%20100%25/~-._");
 }
 
