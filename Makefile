@@ -109,7 +109,7 @@ build/fuzz/all: tests/fuzz_seeds.c build/fuzz/targets.h $(fuzz_files) \
 $(out)/%: tests/%.c $(wildcard tests/*.h) asyncweb.h $(out)/flags
 	$(CC) $(CFLAGS) $(sanitizer) $< -o $@ $(LDLIBS)
 
-$(out)/flags:
+$(out)/flags: Makefile
 	@mkdir -p $(out)
 	@echo 'int main(void) { return 0; }' >$(out)/try.c
 	@if $(CC) $(sanitize) $(out)/try.c -o $(out)/try 2>/dev/null; then \
