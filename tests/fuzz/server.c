@@ -44,6 +44,61 @@ ASYNC_VIEW(server_nap, int64_t ms;)
     }
 }
 
+/* Bodies that the view reads, answers that it sends, both in pieces. */
+ASYNC_VIEW(server_stream, char some[10]; char text[40]; uint32_t sum; int n;)
+{
+    BEGIN {
+        do {
+            AWAIT_TO(self->n, aw_body_read, req, self->some,
+                     sizeof self->some);
+            if (self->n < 0) RETURN(self->n);
+            for (int i = 0; i < self->n; i++)
+                self->sum = self->sum * 31 + (unsigned char)self->some[i];
+        } while (self->n > 0);
+        snprintf(self->text, sizeof self->text, "sum %lu",
+                 (unsigned long)self->sum);
+        if (aw_stream_begin(req, "text/plain") < 0) RETURN(AW_ENOMEM);
+        AWAIT(aw_send, req, self->text, 3);
+        AWAIT(aw_send, req, self->text + 3, strlen(self->text + 3));
+        RETURN(0);
+    }
+}
+
+ASYNC_VIEW(server_parts, aw_part part; char some[10]; int n, all, parts;)
+{
+    BEGIN {
+        for (;;) {
+            AWAIT_TO(self->n, aw_part_next, req, &self->part);
+            if (self->n <= 0) break;
+            MUST(self->part.field && self->part.type);
+            MUST(!self->part.filename == !self->part.safe_name);
+            self->parts++;
+            do {
+                AWAIT_TO(self->n, aw_part_read, req, self->some,
+                         sizeof self->some);
+                self->all += self->n;
+            } while (self->n > 0);
+            if (self->n < 0) RETURN(self->n);
+        }
+        RETURN(self->n < 0 ? self->n
+                           : aw_printf(req, "%d, %d", self->parts, self->all));
+    }
+}
+
+VIEW(server_files)
+{
+    size_t n, i, fields = 0;
+    const aw_file *files = aw_files(req, &n);
+    const char *name, *value;
+    for (i = 0; i < n; i++) {
+        MUST(files[i].safe_name[0] && files[i].safe_name[0] != '.');
+        MUST(!strchr(files[i].safe_name, '/'));
+    }
+    while (aw_form_at(req, fields, &name, &value)) fields++;
+    return aw_printf(req, "%d %d %d", (int)n, (int)fields,
+                     aw_cookie(req, "a") != NULL);
+}
+
 ROUTES(server_app,
     GET("/", server_hello),
     GET("/n/<name>/<int:i>", server_param),
@@ -51,6 +106,10 @@ ROUTES(server_app,
     GET("/nap", server_nap, .half_close = true),
     POST("/nap", server_nap),
     POST("/echo", server_echo),
+    POST("/stream", server_stream, .stream = true),
+    GET("/stream", server_stream, .stream = true),
+    POST("/parts", server_parts, .stream = true),
+    POST("/files", server_files),
     POST("/json", server_json),
     POST("/small", server_echo, .max_body = 10),
     ANY("/form", server_form))
@@ -105,7 +164,10 @@ static size_t server_body(const aw__head *h, const char *p, size_t n)
     int rc = AW_OK;
     if (n == 0 || (n >= 9 && memcmp(p, "HTTP/1.1 ", 9) == 0)) return 0;
     if (h->content_length >= 0) return (size_t)h->content_length;
-    MUST(h->chunked);
+    if (!h->chunked) {                  /* HTTP/1.0: until the end */
+        MUST(!h->keep_alive);
+        return n;
+    }
     memset(&c, 0, sizeof c);
     while (rc == AW_OK) rc = aw__chunked_next(&c, &in, &part);
     MUST(rc == 1);
