@@ -1410,6 +1410,9 @@ typedef struct aw_route {
     int status AW__OPT;                     /* of AW_ROW_ERROR */
     const struct aw_route *routes AW__OPT;  /* of AW_ROW_MOUNT */
     bool stream AW__OPT;                    /* aw_body_read reads the body */
+    bool websocket AW__OPT;                 /* these are of WS(...): */
+    size_t max_message AW__OPT;             /* bytes: 1009; ws_max_message */
+    const char *origins AW__OPT, *protocols AW__OPT;
 } aw_route;
 
 /* The rows of a table; the method of those that are no route is not NULL. */
@@ -1611,6 +1614,11 @@ typedef struct aw_config {
     int max_descriptors AW__OPT;    /* aw_run raises the soft RLIMIT_NOFILE to
                                        this, 65,536, or to the hard one */
     int64_t view_ms AW__OPT;        /* for an async view, none: 503 */
+    size_t ws_max_message AW__OPT;  /* that a WebSocket takes, 1 MiB: 1009 */
+    size_t ws_max_queue AW__OPT;    /* posted, not taken, 1 MiB: dropped */
+    int64_t ws_ping_ms AW__OPT;     /* of silence until a ping, 30,000 */
+    int64_t ws_pong_ms AW__OPT;     /* for its answer, 20,000: gone */
+    int64_t ws_close_ms AW__OPT;    /* for the peer's Close, 5,000 */
     int64_t drain_ms AW__OPT;       /* to finish at SIGTERM, 10,000 */
     int64_t cleanup_ms AW__OPT;     /* for FINALLY of the cancelled, 5,000 */
     size_t max_task_bytes AW__OPT;  /* frames of one task, 1 MiB */
@@ -1641,15 +1649,137 @@ int aw_serve_port(const aw_loop *loop);
 
 #ifndef ASYNCWEB_NO_WS
 
-/* Why a WebSocket ends (RFC 6455 7.4.1, and the registry). 3000 to 4999 are
-   for applications. The two in brackets are never sent: they say that the
-   peer gave no code, and that it went without a Close. */
+/* Why a WebSocket ends (RFC 6455 7.4.1). 3000 to 4999 are for applications.
+   NO_CODE and ABNORMAL are never sent: the first says that a Close had none,
+   the second that there was no Close. */
 enum {
     AW_WS_NORMAL = 1000, AW_WS_GOING_AWAY = 1001, AW_WS_PROTOCOL_ERROR = 1002,
-    AW_WS_NO_CODE = 1005, /* ( */ AW_WS_ABNORMAL = 1006, /* ) */
-    AW_WS_BAD_TEXT = 1007, AW_WS_POLICY = 1008, AW_WS_TOO_BIG = 1009,
-    AW_WS_INTERNAL_ERROR = 1011
+    AW_WS_NO_CODE = 1005, AW_WS_ABNORMAL = 1006, AW_WS_BAD_TEXT = 1007,
+    AW_WS_POLICY = 1008, AW_WS_TOO_BIG = 1009, AW_WS_INTERNAL_ERROR = 1011
 };
+
+typedef struct aw_ws aw_ws;
+
+/* WS("/chat/<room>", chat, .origins = "https://a.example") in ROUTES, and
+
+       WS_VIEW(chat, aw_ws_message msg; int rc;)
+       {
+           BEGIN {
+               for (;;) {
+                   AWAIT_TO(self->rc, aw_ws_recv, ws, &self->msg);
+                   if (self->rc <= 0) RETURN(self->rc);
+                   AWAIT(aw_ws_send, ws, self->msg.data, self->msg.size);
+               }
+           }
+       }
+
+   An async view with `ws` beside `req`, whose parameters, query, cookies and
+   headers are there as in any other. What is no handshake, comes from another
+   origin than its Host or .origins ("*": any) is refused before: 426, 400, 403.
+   .protocols = "v2 v1": the first of them that the client offers is chosen.
+   The handshake is answered with the first call of a function below: until
+   then the view may set headers, or refuse as any other does, with a status or
+   aw_error. That call belongs into the view itself; plain AFTER hooks run in
+   it, for they may set headers, too.
+   When the view ends, the socket is closed: with 1000 after a result >= 0, 1008
+   after AW_HTTP(400) to (499), 1011 after other errors. A client that goes
+   without a Close, that answers no ping, or that does not read what is sent,
+   cancels the view; so does one that closed, when the view has not asked for
+   ws_close_ms. At the stop of the server clients are closed with 1001. */
+#define AW__WS_1(linkage, name) AW__WS_VIEW(linkage, name, )
+#define AW__WS_M(linkage, name, ...) AW__WS_VIEW(linkage, name, __VA_ARGS__)
+#define AW__WS_VIEW(linkage, name_, ...) \
+    AW__DECLARE_ARGS(name_, (aw_req *req;)); \
+    AW__DEFINE(static AW__UNUSED, name_, (aw_req *req;), __VA_ARGS__); \
+    static aw_use_RETURN_not_return aw_body_##name_( \
+        aw__ctx *aw_t, struct aw_frame_##name_ *self, aw_req *req, aw_ws *ws); \
+    AW__RUN(name_) \
+    { \
+        return aw_body_##name_(aw_t, self, self->req, aw__req_ws(self->req)); \
+    } \
+    linkage const aw_view aw_ws_view_##name_ = { \
+        #name_, __FILE__, &aw_fn_##name_, NULL}; \
+    static aw_use_RETURN_not_return aw_body_##name_( \
+        aw__ctx *aw_t, struct aw_frame_##name_ *self, AW__UNUSED aw_req *req, \
+        AW__UNUSED aw_ws *ws)
+#define AW_WS_VIEW(...) AW__WS_N(AW__COUNT(__VA_ARGS__), static, __VA_ARGS__)
+#define AW__WS_N(count, ...) AW__JOIN(AW__WS_, count)(__VA_ARGS__)
+#define AW_WS_VIEW_DECLARE(name) extern const aw_view aw_ws_view_##name
+#define AW_WS_VIEW_DEFINE(...) \
+    AW__WS_N(AW__COUNT(__VA_ARGS__), /* external */, __VA_ARGS__)
+#define AW_WS(...) AW__WS_ROUTE(__VA_ARGS__, )
+#define AW__WS_ROUTE(p, v, ...) \
+    {.method = "GET", .path = p, .view = &aw_ws_view_##v, __VA_ARGS__ \
+     .websocket = true}
+aw_ws *aw__req_ws(aw_req *req);
+
+typedef struct aw_ws_message {
+    const char *data;           /* NUL-terminated; until the next aw_ws_recv */
+    size_t size;                /* without the NUL */
+    bool binary;                /* else text, which is valid UTF-8 */
+} aw_ws_message;
+
+/* The next message, whole: 1. 0: there will be none, for one side has closed
+   (aw_ws_close_code). Pings are answered by themselves.
+   AW_EBADMSG: the peer broke the protocol, or its text is not UTF-8; AW_ETOOBIG:
+   a message over .max_message; AW_ENOMEM: the socket has been closed then, with
+   1002, 1007, 1009 or 1011. AW_EBUSY: another task waits here. Of other tasks
+   than the view: AW_ECONNRESET, AW_EEOF, AW_ETIMEDOUT: the peer is gone.
+   Awaits: yes. */
+AW__AWAITABLE(aw_ws_recv, (aw_ws *ws; aw_ws_message *out;));
+
+/* Sends a message, text or binary: size, once all of it is on its way. Several
+   tasks may send: first come, first served, each message in one piece.
+   AW_ECLOSED: it has been closed, or the peer is gone: a harmless end.
+   AW_EINVAL: the text is not UTF-8, or over INT_MAX bytes. The data must stay
+   alive until the await ends. Awaits: yes, while the peer is slow. */
+AW__AWAITABLE(aw_ws_send, (aw_ws *ws; const void *data; size_t size;));
+AW__AWAITABLE(aw_ws_send_binary, (aw_ws *ws; const void *data; size_t size;));
+
+/* One message in parts; how: AW_WS_BINARY with the first part of a binary one,
+   AW_WS_LAST with the last. Until then other messages wait. The same; AW_EBUSY:
+   another task is sending one in parts. A part whose await is cancelled still
+   goes out; a message whose task ends before its end closes the socket. */
+enum { AW_WS_LAST = 1, AW_WS_BINARY = 2 };
+AW__AWAITABLE(aw_ws_send_part, (aw_ws *ws; const void *data; size_t size;
+                                int how;));
+
+/* Closes, behind what has been sent: 0 once the peer has answered. code 0: 1000.
+   reason: at most 123 bytes of UTF-8, or NULL. AW_ETIMEDOUT: no answer within
+   ws_close_ms; it is cut off. AW_EINVAL: no such code or reason. Awaits: yes. */
+AW__AWAITABLE(aw_ws_close, (aw_ws *ws; int code; const char *reason;));
+
+/* Of the Close that the peer sent: its code, AW_WS_NO_CODE, AW_WS_ABNORMAL: none
+   has come; its reason, "" for none. */
+int aw_ws_close_code(const aw_ws *ws);
+const char *aw_ws_close_reason(const aw_ws *ws);
+
+/* The subprotocol that was chosen; NULL: none. */
+const char *aw_ws_protocol(const aw_ws *ws);
+
+/* Sends without awaiting, from any code on the loop's thread: what the peer
+   does not take at once is copied and queued, in order with what is awaited.
+   0. One for whom more than ws_max_queue bytes wait does not read: it is
+   dropped, and its view cancelled (AW_ETOOBIG, and a log line); so is one for
+   whom there is no memory (AW_ENOMEM). AW_ECLOSED; AW_EINVAL. Awaits: no. */
+int aw_ws_post(aw_ws *ws, const void *data, size_t size);
+int aw_ws_post_binary(aw_ws *ws, const void *data, size_t size);
+
+/* Sockets that get the same messages, each encoded once and shared. Zeroed is
+   an empty room; it stays where it is while it has members. A socket leaves by
+   itself when it is closed, by either side, and may be in many rooms. */
+typedef struct aw_ws_room {
+    void *members;
+    size_t count;
+} aw_ws_room;
+
+/* join: 0, also when it is in there; AW_ECLOSED, AW_ENOMEM. leave: also when
+   it is not. broadcast: posts to each member; how many got it, or AW_EINVAL: the
+   text is not UTF-8. Awaits: no. */
+int aw_ws_join(aw_ws_room *room, aw_ws *ws);
+void aw_ws_leave(aw_ws_room *room, aw_ws *ws);
+int aw_ws_broadcast(aw_ws_room *room, const void *data, size_t size);
+int aw_ws_broadcast_binary(aw_ws_room *room, const void *data, size_t size);
 
 #endif
 
@@ -1704,6 +1834,32 @@ bool aw_test_cancel_everywhere(aw_test *t, const char *target);
    has fewer is answered as usual. */
 const aw_response *aw_test_cancel_at(aw_test *t, const char *target, int64_t k);
 
+#ifndef ASYNCWEB_NO_WS
+/* A client of a WebSocket route: aw_test_ws(t, "/chat", .headers = fields).
+   It answers pings and a Close by itself, while the test lets time pass. The
+   test's until aw_test_close; NULL: out of memory. aw_test_ws_status: 101 when
+   it was opened, else the status that refused it, 0: no answer. */
+typedef struct aw_test_socket aw_test_socket;
+aw_test_socket *aw_test_ws_open(aw_test *t, aw_test_request request);
+#define aw_test_ws(t, ...) \
+    aw_test_ws_open((t), AW__LIT(aw_test_request, .target = __VA_ARGS__))
+int aw_test_ws_status(const aw_test_socket *w);
+
+/* Sends a text; a binary message. */
+void aw_test_ws_send(aw_test_socket *w, const char *text);
+void aw_test_ws_send_binary(aw_test_socket *w, const void *p, size_t n);
+
+/* The next message, NUL-terminated; an hour passes at most until it comes.
+   NULL: the server has closed or is silent. *n, if not NULL: its size. */
+const char *aw_test_ws_recv(aw_test_socket *w, size_t *n);
+
+/* The code that the server closed with, after a while; 0: it has not;
+   AW_WS_ABNORMAL: without a Close. aw_test_ws_close sends a Close before; with
+   code 0 it cuts the connection, and gives 0. */
+int aw_test_ws_code(aw_test_socket *w);
+int aw_test_ws_close(aw_test_socket *w, int code);
+#endif
+
 /* Virtual milliseconds since the test was opened; lets some pass. */
 int64_t aw_test_now_ms(const aw_test *t);
 void aw_test_advance(aw_test *t, int64_t ms);
@@ -1751,6 +1907,10 @@ int aw_test_close(aw_test *t);
 #define ASYNC_VIEW AW_ASYNC_VIEW
 #define ASYNC_VIEW_DEFINE AW_ASYNC_VIEW_DEFINE
 #define ROUTES AW_ROUTES
+#define WS AW_WS
+#define WS_VIEW AW_WS_VIEW
+#define WS_VIEW_DECLARE AW_WS_VIEW_DECLARE
+#define WS_VIEW_DEFINE AW_WS_VIEW_DEFINE
 #define GET AW_GET
 #define POST AW_POST
 #define PUT AW_PUT
@@ -6980,7 +7140,7 @@ typedef struct aw__fd {
 } aw__fd;
 
 enum { AW__FD_FREE, AW__FD_WAKE, AW__FD_TASKS, AW__FD_SERVER, AW__FD_CONN,
-       AW__FD_STREAM, AW__FD_LISTENER, AW__FD_DIAL, AW__FD_KINDS };
+       AW__FD_STREAM, AW__FD_LISTENER, AW__FD_DIAL, AW__FD_WS, AW__FD_KINDS };
 
 /* In a loop with in-memory sockets, descriptors from here on are such. */
 enum { AW__SIM_FD = 1 << 12 };
@@ -12743,6 +12903,7 @@ typedef struct aw__sending {
 struct aw_req {
     aw_loop *loop;
     struct aw__conn *conn;      /* NULL: the client has gone */
+    struct aw_ws *ws;           /* of a WebSocket route */
     aw__task *task;             /* of an async view */
     const aw_route *route;
     const char *base;           /* the head's bytes: on loan, or settled */
@@ -13745,17 +13906,13 @@ static bool aw__header_fits(aw_slice name, const char *value)
         aw__is_value(value);
 }
 
-int aw_add_header(aw_req *req, const char *name, const char *value)
+/* Any field, ours too. 0; AW_ENOMEM. */
+static int aw__header_add(aw_req *req, aw_slice s, const char *value)
 {
-    aw_slice s = aw__slice(name, name ? strlen(name) : 0);
-    aw__out_header *h;
-    size_t n;
-    if (!aw__header_fits(s, value)) return AW_EINVAL;
-    if (req->sending && req->sending->head_out) return AW_EINVAL;
-    n = s.n + 2 + strlen(value) + 2;
-    h = (aw__out_header *)aw_alloc(req, sizeof *h + n);
+    const size_t n = s.n + 2 + strlen(value) + 2;
+    aw__out_header *h = (aw__out_header *)aw_alloc(req, sizeof *h + n);
     if (!h) return AW_ENOMEM;
-    memcpy(h->line, name, s.n);
+    memcpy(h->line, s.p, s.n);
     memcpy(h->line + s.n, ": ", 2);
     memcpy(h->line + s.n + 2, value, n - s.n - 4);
     memcpy(h->line + n - 2, "\r\n", 2);
@@ -13765,6 +13922,14 @@ int aw_add_header(aw_req *req, const char *name, const char *value)
     *req->headers_tail = h;
     req->headers_tail = &h->next;
     return 0;
+}
+
+int aw_add_header(aw_req *req, const char *name, const char *value)
+{
+    const aw_slice s = aw__slice(name, name ? strlen(name) : 0);
+    if (!aw__header_fits(s, value)) return AW_EINVAL;
+    if (req->sending && req->sending->head_out) return AW_EINVAL;
+    return aw__header_add(req, s, value);
 }
 
 int aw_set_header(aw_req *req, const char *name, const char *value)
@@ -14157,6 +14322,998 @@ static void aw__crowd_free(aw__crowd *c)
     c->cap = c->used = 0;
 }
 
+#ifndef ASYNCWEB_NO_WS
+/* >>floor5 ws  WebSocket connections (RFC 6455) --------------------------- */
+
+/* State     what holds in it                          leaves by
+   ASKED     a view runs, nothing has been answered    its first call -> OPEN
+   OPEN      messages go both ways                     Close [shut, answer]
+   CLOSING   ours is queued; theirs alone counts now   theirs, time
+   CLOSED    theirs has come, or we failed them        ours is sent, time
+   LINGER    all is said; reads until the stream ends  its end, time -> OVER
+   OVER      there is no stream any more
+
+   A socket works by itself, whether a task waits for it or not: it reads until
+   one message lies ready, answers pings, sends what is queued. While a message
+   lies ready it reads no further: the peer has to wait, and is not blamed for
+   its silence. So bytes lie in the stream's read-ahead only while one does.
+
+   Frames go out in the order they were sent or posted, each as one piece. While
+   somebody sends a message in parts, other messages are held behind its last
+   part (5.4). An awaited frame lies in the memory of its task, a posted one in
+   a record that shares its bytes with those of other sockets. */
+typedef enum aw__ws_state {
+    AW__WS_ASKED, AW__WS_OPEN, AW__WS_CLOSING, AW__WS_CLOSED, AW__WS_LINGER,
+    AW__WS_OVER
+} aw__ws_state;
+
+typedef struct aw__ws_limits {
+    size_t max_message, max_queue;
+    int64_t ping_ms, pong_ms, close_ms, write_ms;
+} aw__ws_limits;
+
+/* A whole frame, made once for all it goes to; its bytes follow. */
+typedef struct aw__ws_shared {
+    size_t n, refs;
+} aw__ws_shared;
+
+/* One frame on its way. */
+typedef struct aw__ws_out {
+    aw__link link;              /* in ws->out or ws->held */
+    aw__task *task;             /* that waits until it is out; NULL: nobody */
+    aw__ws_shared *shared;      /* where its data lie; NULL: with the task */
+    const char *data;
+    size_t size, at;            /* at: sent, of head and data */
+    uint8_t head[AW__WS_HEAD];
+    uint8_t head_n, opcode;
+    bool part;                  /* of a message in parts */
+} aw__ws_out;
+
+/* That a socket is in a room. */
+typedef struct aw__ws_member {
+    struct aw__ws_member *next, **from;     /* in the room */
+    struct aw__ws_member *other;            /* of the same socket */
+    aw_ws *ws;
+    aw_ws_room *room;
+} aw__ws_member;
+
+struct aw_ws {
+    aw_loop *loop;
+    aw_stream *stream;
+    aw_req *req;                /* of a server's */
+    const aw__ws_limits *limits;
+    aw__ws_reader in;
+    char *given;                /* the message that the reader has */
+    size_t given_cap, ready_n;
+    aw__task *reader;           /* waits for a message */
+    void *closers;              /* wait for the closing handshake */
+    aw__link out, held;
+    aw__ws_out *pong;           /* that stands in `out` */
+    size_t queued;              /* bytes of posted frames */
+    aw__ws_member *rooms;
+    aw_task streamer;           /* sends a message in parts */
+    int64_t heard, since;       /* when: a byte came; state or output moved */
+    aw__call_timer timer;
+    const char *protocol;
+    char *reason;               /* of the peer's Close; NULL: none */
+    int error;                  /* why we failed the peer */
+    uint16_t code;              /* of the peer's Close */
+    uint8_t state;
+    bool ready, binary;         /* a whole message lies in in.got */
+    bool pinged;
+    bool doomed;                /* a frame was cut short: nothing goes out */
+    bool told, ended;           /* the view knows that it is over; has ended */
+    uint8_t streaming;          /* what the message in parts is, or 0 */
+    aw__utf8 utf8;              /* of that */
+    /* Stored by the owner: opens an ASKED one; ends who works for the peer,
+       which is lost; frees it, for the view has ended and the stream, too. */
+    int (*open)(aw_ws *);
+    void (*lost)(aw_ws *);
+    void (*over)(aw_ws *);
+};
+
+/* ---- frames on their way ---- */
+
+static size_t aw__ws_out_size(const aw__ws_out *o)
+{
+    return o->head_n + o->size;
+}
+
+static aw__ws_out aw__ws_out_of(int opcode, bool last, const void *data,
+                                size_t n)
+{
+    aw__ws_out o;
+    memset(&o, 0, sizeof o);
+    o.opcode = (uint8_t)opcode;
+    o.data = (const char *)data;
+    o.size = n;
+    o.head_n = (uint8_t)aw__ws_write_head(o.head, opcode, last, n, NULL);
+    return o;
+}
+
+/* What is left of it. Returns how many slices. */
+static int aw__ws_out_rest(const aw__ws_out *o, aw_slice rest[2])
+{
+    const size_t head = o->at < o->head_n ? o->head_n - o->at : 0;
+    const size_t data = head ? 0 : o->at - o->head_n;
+    int n = 0;
+    if (head)
+        rest[n++] = aw__slice((const char *)o->head + o->at, head);
+    if (o->size > data) rest[n++] = aw__slice(o->data + data, o->size - data);
+    return n;
+}
+
+static void aw__ws_shared_drop(aw_loop *l, aw__ws_shared *s)
+{
+    if (s && --s->refs == 0) aw__mem_put(&l->mem, s, sizeof *s + s->n);
+}
+
+/* All of a frame, or its rest. NULL: out of memory. */
+static aw__ws_shared *aw__ws_share(aw_loop *l, const aw__ws_out *o)
+{
+    const size_t n = aw__ws_out_size(o);
+    aw__ws_shared *s = n > SIZE_MAX / 2 ? NULL
+        : (aw__ws_shared *)aw__mem_get(&l->mem, sizeof *s + n);
+    if (!s) return NULL;
+    s->n = n;
+    s->refs = 1;
+    memcpy(s + 1, o->head, o->head_n);
+    if (o->size) memcpy((char *)(s + 1) + o->head_n, o->data, o->size);
+    return s;
+}
+
+/* A record of a frame that lies in *shared, made when first needed; with how
+   much is sent. NULL: out of memory. */
+static aw__ws_out *aw__ws_record(aw_ws *ws, const aw__ws_out *o,
+                                 aw__ws_shared **shared)
+{
+    aw__ws_out *r;
+    if (!*shared) *shared = aw__ws_share(ws->loop, o);
+    r = *shared ? (aw__ws_out *)aw__mem_get(&ws->loop->mem, sizeof *r) : NULL;
+    if (!r) return NULL;
+    *r = *o;
+    r->task = NULL;
+    r->shared = *shared;
+    r->shared->refs++;
+    r->data = (const char *)(r->shared + 1);
+    r->size = r->shared->n;
+    r->head_n = 0;
+    ws->queued += r->size;
+    return r;
+}
+
+/* A frame leaves the queue: it is out, or will never be. */
+static void aw__ws_out_end(aw_ws *ws, aw__ws_out *o, int rc)
+{
+    aw__task *t = o->task;
+    aw__list_remove(&o->link);
+    if (ws->pong == o) ws->pong = NULL;
+    if (t) {
+        aw__task_put(t, o);
+        aw__complete(t, rc);
+        return;
+    }
+    ws->queued -= o->size;
+    aw__ws_shared_drop(ws->loop, o->shared);
+    aw__mem_put(&ws->loop->mem, o, sizeof *o);
+}
+
+/* These frames do not go out any more; one that has begun perhaps does. */
+static void aw__ws_drop(aw_ws *ws, aw__link *list, bool begun)
+{
+    aw__link *x, *next;
+    for (x = list->next; x != list; x = next) {
+        next = x->next;
+        if (begun || ((aw__ws_out *)x)->at == 0)
+            aw__ws_out_end(ws, (aw__ws_out *)x, AW_ECLOSED);
+    }
+}
+
+/* ---- time ---- */
+
+/* The next moment at which something is to be done by itself. */
+static int64_t aw__ws_due(const aw_ws *ws)
+{
+    const aw__ws_limits *x = ws->limits;
+    const int64_t wait = ws->pinged ? x->pong_ms : x->ping_ms;
+    int64_t due = wait == AW_FOREVER ? wait : ws->heard + wait;
+    if (ws->doomed || (ws->ended && ws->state == AW__WS_OVER))
+        return ws->loop->now;
+    if (ws->told && ws->state == AW__WS_OVER) return AW_FOREVER;
+    if (ws->state != AW__WS_OPEN) return ws->since + x->close_ms;
+    if (!aw__list_empty(&ws->out) && x->write_ms != AW_FOREVER &&
+        ws->since + x->write_ms < due) due = ws->since + x->write_ms;
+    return due;
+}
+
+static void aw__ws_arm(aw_ws *ws)
+{
+    aw_loop *l = ws->loop;
+    const int64_t due = aw__ws_due(ws);
+    aw__timer_stop(l, &ws->timer.timer);
+    if (due != AW_FOREVER)
+        aw__timer_start(l, &ws->timer.timer, due > l->now ? due - l->now : 0,
+                        AW__TIMER_CALL);
+}
+
+static void aw__ws_enter(aw_ws *ws, int state)
+{
+    ws->state = (uint8_t)state;
+    ws->since = ws->loop->now;
+    aw__ws_arm(ws);
+}
+
+/* ---- rooms ---- */
+
+static void aw__ws_member_end(aw__ws_member *m)
+{
+    aw__ws_member **at = &m->ws->rooms;
+    while (*at != m) at = &(*at)->other;
+    *at = m->other;
+    *m->from = m->next;
+    if (m->next) m->next->from = m->from;
+    m->room->count--;
+    aw__mem_put(&m->ws->loop->mem, m, sizeof *m);
+}
+
+static aw__ws_member *aw__ws_member_of(const aw_ws *ws, const aw_ws_room *room)
+{
+    aw__ws_member *m = ws->rooms;
+    while (m && m->room != room) m = m->other;
+    return m;
+}
+
+/* ---- the end ---- */
+
+/* Who waits for a message, or for the closing handshake, waits no longer. */
+static void aw__ws_wake(aw_ws *ws, int reader, int closer)
+{
+    aw__task *t = ws->reader;
+    ws->reader = NULL;
+    if (t) ws->told = true;
+    if (t) aw__complete(t, reader);
+    while (aw__wake_first(&ws->closers, closer)) {}
+}
+
+/* The stream goes. The socket itself stays for who still asks it; when nobody
+   does, its timer frees it, so that no function here loses it. */
+static void aw__ws_over(aw_ws *ws, int rc)
+{
+    if (ws->state == AW__WS_OVER) return;
+    while (ws->rooms) aw__ws_member_end(ws->rooms);
+    aw_stream_abort(ws->stream);
+    ws->stream = NULL;
+    ws->streaming = 0;
+    ws->doomed = false;
+    aw__ws_drop(ws, &ws->held, true);
+    aw__ws_drop(ws, &ws->out, true);
+    aw__ws_wake(ws, ws->error, rc);
+    aw__ws_enter(ws, AW__WS_OVER);
+}
+
+/* The peer is gone, or given up, without a closing handshake: nobody is there
+   to work for any more (rule 16). */
+static void aw__ws_gone(aw_ws *ws, int rc)
+{
+    if (ws->state <= AW__WS_OPEN) {
+        ws->error = rc;
+        ws->told = true;
+        ws->lost(ws);
+    }
+    aw__ws_over(ws, rc);
+}
+
+/* The same from where no task may be cancelled. */
+static void aw__ws_doom(aw_ws *ws)
+{
+    ws->doomed = true;
+    aw__ws_arm(ws);
+}
+
+/* Nothing is read behind a message that lies ready, until all is said. */
+static bool aw__ws_reads(const aw_ws *ws)
+{
+    return !ws->ready || ws->state > AW__WS_CLOSING;
+}
+
+/* All that could be done has been done: what comes next? */
+static void aw__ws_settle(aw_ws *ws)
+{
+    int want = aw__ws_reads(ws) ? AW_READ : 0;
+    if (!ws->stream) return;
+    if (!aw__list_empty(&ws->out) && !ws->doomed) want |= AW_WRITE;
+    if (aw__fd_want(ws->loop, ws->stream->fd, want ? want : (int)AW__RESET) < 0)
+        aw__ws_doom(ws);
+}
+
+/* ---- output ---- */
+
+/* Sends as much of one frame as goes. 0: all; AW_EAGAIN; an error. */
+static int aw__ws_try(aw_ws *ws, aw__ws_out *o)
+{
+    aw_slice rest[2];
+    int count, tries = 0;
+    if (!ws->stream) return AW_EAGAIN;
+    while ((count = aw__ws_out_rest(o, rest)) > 0) {
+        ptrdiff_t n = tries++ < AW__STREAM_TRIES
+            ? aw__io_send2(ws->loop, ws->stream->fd, rest, count)
+            : (ptrdiff_t)AW_EAGAIN;
+        if (n < 0) return (int)n;
+        o->at += (size_t)n;
+    }
+    return 0;
+}
+
+/* Some of the queue is out. True: a Close was. */
+static bool aw__ws_sent(aw_ws *ws, size_t n)
+{
+    bool closed = false;
+    while (n > 0) {
+        aw__ws_out *o = (aw__ws_out *)ws->out.next;
+        const size_t left = aw__ws_out_size(o) - o->at;
+        o->at += n < left ? n : left;
+        if (n < left) break;
+        n -= left;
+        closed |= o->opcode == AW__WS_CLOSE;
+        aw__ws_out_end(ws, o, (int)o->size);
+    }
+    return closed;
+}
+
+/* Sends the queue, a few frames at a time. 0: all is out; AW_EAGAIN; an
+   error; 1: our Close is out. */
+static int aw__ws_flush(aw_ws *ws)
+{
+    int tries;
+    for (tries = 0; tries < AW__STREAM_TRIES; tries++) {
+        aw_slice parts[4];
+        const aw__link *x;
+        int count = 0;
+        ptrdiff_t n;
+        for (x = ws->out.next; x != &ws->out && count <= 2; x = x->next)
+            count += aw__ws_out_rest((const aw__ws_out *)x, parts + count);
+        if (count == 0) return 0;
+        n = aw__io_send2(ws->loop, ws->stream->fd, parts, count);
+        if (n < 0) return (int)n;
+        if (ws->state == AW__WS_OPEN) ws->since = ws->loop->now;
+        if (aw__ws_sent(ws, (size_t)n)) return 1;
+    }
+    return AW_EAGAIN;
+}
+
+/* Whether o has to wait for the end of a message in parts. Should its sender
+   have ended without, it never ends: see aw__on_ws_timer. */
+static bool aw__ws_holds(const aw_ws *ws, const aw__ws_out *o)
+{
+    return ws->streaming && !o->part && o->opcode < AW__WS_CLOSE;
+}
+
+/* A record joins the queue. Pings and pongs pass what has not begun. */
+static void aw__ws_queue(aw_ws *ws, aw__ws_out *o)
+{
+    aw__link *at = &ws->out;
+    if (aw__ws_holds(ws, o)) at = &ws->held;
+    if (o->opcode > AW__WS_CLOSE) {
+        at = ws->out.next;
+        if (at != &ws->out && ((aw__ws_out *)at)->at) at = at->next;
+    }
+    if (aw__list_empty(&ws->out) && ws->state == AW__WS_OPEN)
+        ws->since = ws->loop->now;
+    aw__list_add(at, &o->link);
+    aw__ws_arm(ws);
+    aw__ws_settle(ws);
+}
+
+/* The message in parts is over: the others go on. */
+static void aw__ws_release(aw_ws *ws)
+{
+    ws->streaming = 0;
+    while (!aw__list_empty(&ws->held)) {
+        aw__link *x = ws->held.next;
+        aw__list_remove(x);
+        aw__list_add(&ws->out, x);
+    }
+    aw__ws_settle(ws);
+}
+
+/* A frame that is given its turn now, if it has one. 0: it is out. AW_EAGAIN:
+   it has to be queued. Else the peer is gone. */
+static int aw__ws_begin(aw_ws *ws, aw__ws_out *o)
+{
+    int rc = AW_EAGAIN;
+    if (ws->doomed) return AW_ECLOSED;
+    if (aw__list_empty(&ws->out) && !aw__ws_holds(ws, o))
+        rc = aw__ws_try(ws, o);
+    if (rc < 0 && rc != AW_EAGAIN) aw__ws_gone(ws, rc);
+    return rc;
+}
+
+/* Sends or queues a frame that nobody waits for. One that cannot be taken
+   would be missing in what the peer gets: it is given up (AW_ENOMEM). */
+static int aw__ws_give(aw_ws *ws, aw__ws_out *o, aw__ws_shared **shared)
+{
+    aw__ws_out *r;
+    const int rc = aw__ws_begin(ws, o);
+    if (rc != AW_EAGAIN) return rc;
+    r = aw__ws_record(ws, o, shared);
+    if (!r) {
+        aw__ws_gone(ws, AW_ENOMEM);
+        return AW_ENOMEM;
+    }
+    aw__ws_queue(ws, r);
+    if (r->opcode == AW__WS_PONG) ws->pong = r;
+    return AW_EAGAIN;
+}
+
+/* A control frame (5.5): at most 125 bytes of payload. 0: it is out. */
+static int aw__ws_control(aw_ws *ws, int opcode, const char *p, size_t n)
+{
+    aw__ws_out o = aw__ws_out_of(opcode, true, p, n);
+    aw__ws_shared *shared = NULL;
+    const int rc = aw__ws_give(ws, &o, &shared);
+    aw__ws_shared_drop(ws->loop, shared);
+    return rc;
+}
+
+/* Both sides have said all: the sending side ends first, so that the peer
+   does not lose what it has not read (7.1.1; RFC 2525 2.17). */
+static void aw__ws_linger(aw_ws *ws)
+{
+    aw__ws_enter(ws, AW__WS_LINGER);
+    aw__ws_wake(ws, ws->error, 0);
+    if (ws->stream) aw__io_shutdown(ws->loop, ws->stream->fd);
+}
+
+/* Our Close (5.5.1), the last frame; code AW_WS_NO_CODE: without one. Then
+   `state`, which waits for theirs, or for ours to be out. */
+static void aw__ws_say_close(aw_ws *ws, int state, int code, const char *reason,
+                             size_t n)
+{
+    char payload[AW__WS_CONTROL];
+    while (ws->rooms) aw__ws_member_end(ws->rooms);
+    ws->streaming = 0;
+    payload[0] = (char)(code >> 8);
+    payload[1] = (char)code;
+    if (n) memcpy(payload + 2, reason, n);
+    aw__ws_enter(ws, state);
+    if (aw__ws_control(ws, AW__WS_CLOSE, payload,
+                       code == AW_WS_NO_CODE ? 0 : 2 + n) == 0 &&
+        state == AW__WS_CLOSED) aw__ws_linger(ws);
+}
+
+/* Begins the closing handshake, behind what is queued. */
+static void aw__ws_shut(aw_ws *ws, int code, const char *reason, size_t n)
+{
+    if (ws->state != AW__WS_OPEN) return;
+    /* Behind a message that stays without its end nothing can follow. */
+    aw__ws_drop(ws, &ws->held, true);
+    aw__ws_say_close(ws, AW__WS_CLOSING, code, reason, n);
+    aw__ws_settle(ws);
+}
+
+/* Frames that have not begun are for nobody now. */
+static void aw__ws_answer_close(aw_ws *ws, int code)
+{
+    aw__ws_drop(ws, &ws->held, false);
+    aw__ws_drop(ws, &ws->out, false);
+    aw__ws_say_close(ws, AW__WS_CLOSED, code, NULL, 0);
+}
+
+/* ---- input ---- */
+
+/* The peer's Close. Ours answers it with the same code, unless it is said. */
+static void aw__ws_on_close(aw_ws *ws, aw_slice payload)
+{
+    const int code = aw__ws_close_code(payload);
+    const size_t n = payload.n > 2 ? payload.n - 2 : 0;
+    ws->code = (uint16_t)code;
+    ws->reason = n ? (char *)aw__mem_get(&ws->loop->mem, n + 1) : NULL;
+    if (ws->reason) {
+        memcpy(ws->reason, payload.p + 2, n);
+        ws->reason[n] = 0;
+    }
+    if (ws->state == AW__WS_OPEN) aw__ws_answer_close(ws, code);
+    else if (aw__list_empty(&ws->out)) aw__ws_linger(ws);
+    else aw__ws_enter(ws, AW__WS_CLOSED);
+    if (ws->state != AW__WS_OVER) aw__ws_wake(ws, 0, 0);
+}
+
+/* A peer that floods us with pings and reads nothing gets an answer to the
+   last one only (5.5.3). */
+static void aw__ws_on_ping(aw_ws *ws, aw_slice payload)
+{
+    if (ws->state != AW__WS_OPEN) return;
+    if (ws->pong && ws->pong->at == 0) aw__ws_out_end(ws, ws->pong, AW_OK);
+    (void)aw__ws_control(ws, AW__WS_PONG, payload.p, payload.n);
+}
+
+/* We fail the connection (7.1.7): what they say from now on does not count. */
+static void aw__ws_fail(aw_ws *ws, int code)
+{
+    ws->error = code == AW_WS_TOO_BIG ? AW_ETOOBIG
+        : code == AW_WS_INTERNAL_ERROR ? AW_ENOMEM : AW_EBADMSG;
+    if (ws->state == AW__WS_OPEN) aw__ws_answer_close(ws, code);
+    else aw__ws_linger(ws);
+    if (ws->state != AW__WS_OVER) aw__ws_wake(ws, ws->error, 0);
+}
+
+/* The message that lies ready becomes the reader's, until its next call. */
+static void aw__ws_take(aw_ws *ws, aw_ws_message *out)
+{
+    ws->given = ws->in.got.p;
+    ws->given_cap = ws->in.got.cap;
+    ws->in.got.p = NULL;
+    ws->in.got.cap = 0;
+    ws->ready = false;
+    out->data = ws->given;
+    out->size = ws->ready_n;
+    out->binary = ws->binary;
+}
+
+static void aw__ws_on_message(aw_ws *ws, bool binary, size_t n)
+{
+    aw__task *t = ws->reader;
+    if (ws->state != AW__WS_OPEN) return;
+    ws->ready = true;
+    ws->binary = binary;
+    ws->ready_n = n;
+    if (!t) return;
+    ws->reader = NULL;
+    aw__ws_take(ws, (aw_ws_message *)t->w.waiter.arg);
+    aw__complete(t, 1);
+}
+
+static void aw__ws_on_frame(aw_ws *ws, int what, aw_slice data)
+{
+    switch (what) {
+        case AW__WS_TEXT: case AW__WS_BINARY:
+            aw__ws_on_message(ws, what == AW__WS_BINARY, data.n);
+            break;
+        case AW__WS_PING: aw__ws_on_ping(ws, data); break;
+        case AW__WS_PONG: break;
+        case AW__WS_CLOSE: aw__ws_on_close(ws, data); break;
+        default: aw__ws_fail(ws, -what);
+    }
+}
+
+/* Reads p[0..n) until a message lies ready. Returns how much is used. */
+static size_t aw__ws_parse(aw_ws *ws, const char *p, size_t n)
+{
+    aw_slice in = aw__slice(p, n), data;
+    int rc = 1;
+    while (rc > 0 && !ws->ready && ws->state <= AW__WS_CLOSING) {
+        rc = aw__ws_next(&ws->in, &in, &data);
+        if (rc) aw__ws_on_frame(ws, rc, data);
+    }
+    if (!ws->ready && ws->in.got.n == 0) aw__buf_free(&ws->in.got);
+    return ws->state <= AW__WS_CLOSING ? n - in.n : n;
+}
+
+static void aw__ws_read_ahead(aw_ws *ws)
+{
+    aw_stream *s = ws->stream;
+    size_t n;
+    if (!s || s->ahead_at == s->ahead_end) return;
+    n = aw__ws_parse(ws, s->ahead + s->ahead_at, s->ahead_end - s->ahead_at);
+    if (!ws->stream) return;
+    s->ahead_at += n;
+    aw__ahead_trim(s);
+    aw__ws_settle(ws);
+}
+
+enum { AW__WS_READ = 16384 };
+
+static void aw__ws_readable(aw_ws *ws)
+{
+    char bytes[AW__WS_READ];
+    aw_stream *s = ws->stream;
+    ptrdiff_t n = aw__io_recv(ws->loop, s->fd, bytes, sizeof bytes);
+    size_t used;
+    if (n == AW_EAGAIN) return;
+    if (n <= 0) {
+        aw__ws_gone(ws, n < 0 ? (int)n : AW_EEOF);
+        return;
+    }
+    ws->heard = ws->loop->now;
+    ws->pinged = false;
+    used = aw__ws_parse(ws, bytes, (size_t)n);
+    if (ws->stream && aw__stream_unread(s, bytes + used, (size_t)n - used) < 0)
+        aw__ws_gone(ws, AW_ENOMEM);
+}
+
+/* ---- events ---- */
+
+static void aw__ws_writable(aw_ws *ws)
+{
+    const int rc = ws->doomed ? 0 : aw__ws_flush(ws);
+    if (rc < 0 && rc != AW_EAGAIN) aw__ws_gone(ws, rc);
+    else if (rc == 1 && ws->state == AW__WS_CLOSED) aw__ws_linger(ws);
+}
+
+static void aw__on_ws(aw_loop *l, int fd, int events)
+{
+    aw_ws *ws = (aw_ws *)l->fds[fd].object;
+    if (events & AW__RESET) {
+        aw__ws_gone(ws, AW_ECONNRESET);
+        return;
+    }
+    if (events & AW_WRITE) aw__ws_writable(ws);
+    if (events & AW_READ && ws->stream && aw__ws_reads(ws)) aw__ws_readable(ws);
+    aw__ws_settle(ws);
+}
+
+/* One timer for all: it is late rather than set anew for each message. */
+static void aw__on_ws_timer(aw_loop *l, aw__call_timer *timer)
+{
+    aw_ws *ws = (aw_ws *)(void *)((char *)timer - offsetof(aw_ws, timer));
+    if (ws->ready) ws->heard = l->now;
+    if (ws->streaming && aw_ended(ws->streamer))
+        aw__ws_shut(ws, AW_WS_INTERNAL_ERROR, NULL, 0);
+    if (aw__ws_due(ws) > l->now) {
+        aw__ws_arm(ws);
+    } else if (ws->state == AW__WS_OVER) {
+        if (ws->ended) ws->over(ws);
+        else ws->lost(ws);      /* the view has not asked for so long */
+    } else if (ws->state == AW__WS_OPEN && !ws->doomed && !ws->pinged &&
+               l->now - ws->heard >= ws->limits->ping_ms) {
+        ws->pinged = true;
+        ws->heard = l->now;
+        if (aw__ws_control(ws, AW__WS_PING, NULL, 0) == 0) aw__ws_arm(ws);
+    } else {
+        aw__ws_gone(ws, AW_ETIMEDOUT);
+    }
+}
+
+static void aw__ws_stream_lost(aw_loop *l, int fd)
+{
+    aw__ws_over((aw_ws *)l->fds[fd].object, AW_ESHUTDOWN);
+}
+
+/* ---- birth ---- */
+
+static void aw__ws_init(aw_ws *ws, aw_loop *l, const aw__ws_limits *limits)
+{
+    ws->loop = l;
+    ws->limits = limits;
+    ws->in.got.mem = &l->mem;
+    ws->in.max_message = limits->max_message;
+    ws->code = AW_WS_ABNORMAL;
+    ws->timer.fn = aw__on_ws_timer;
+    aw__list_init(&ws->out);
+    aw__list_init(&ws->held);
+    l->on_fd[AW__FD_WS] = aw__on_ws;
+    l->on_lost[AW__FD_WS] = aw__ws_stream_lost;
+}
+
+/* From now on the stream is the socket's, with what was read ahead; what was
+   queued meanwhile goes out. */
+static void aw__ws_attach(aw_ws *ws, aw_stream *s)
+{
+    ws->stream = s;
+    ws->loop->fds[s->fd].kind = AW__FD_WS;
+    ws->loop->fds[s->fd].object = ws;
+    ws->heard = ws->since = ws->loop->now;
+    aw__ws_arm(ws);
+    aw__ws_writable(ws);
+    aw__ws_read_ahead(ws);
+    aw__ws_settle(ws);
+}
+
+/* Nobody uses it any more: the view has ended, and the stream. */
+static void aw__ws_free(aw_ws *ws)
+{
+    aw__timer_stop(ws->loop, &ws->timer.timer);
+    aw__buf_free(&ws->in.got);
+    aw__mem_put(&ws->loop->mem, ws->given, ws->given_cap);
+    if (ws->reason)
+        aw__mem_put(&ws->loop->mem, ws->reason, strlen(ws->reason) + 1);
+    ws->given = ws->reason = NULL;
+}
+
+/* ---- what tasks ask for ---- */
+
+static const aw__wait aw__wait_ws_close = {"the end of a WebSocket",
+                                           aw__undo_waiter};
+
+/* 0: it is open, or ends; else why it never was. */
+static int aw__ws_opened(aw_ws *ws)
+{
+    return ws->state == AW__WS_ASKED ? ws->open(ws) : 0;
+}
+
+static void aw__undo_ws_recv(aw__task *t)
+{
+    ((aw_ws *)t->w.waiter.on)->reader = NULL;
+}
+
+static const aw__wait aw__wait_ws_recv = {"a WebSocket message",
+                                          aw__undo_ws_recv};
+
+static aw_use_RETURN_not_return aw__aw_ws_recv(aw__ctx *ctx, const void *args)
+{
+    const aw_args_aw_ws_recv *a = AW__LEAF_ARGS(aw_ws_recv, args);
+    aw_ws *ws = a->ws;
+    aw__task *t = (aw__task *)ctx;
+    const int rc = ws->reader ? AW_EBUSY : aw__ws_opened(ws);
+    if (rc < 0) return aw__at_once(t, rc);
+    aw__mem_put(&ws->loop->mem, ws->given, ws->given_cap);
+    ws->given = NULL;
+    if (ws->ready) {
+        aw__ws_take(ws, a->out);
+        aw__ws_read_ahead(ws);
+        aw__ws_settle(ws);
+        return aw__at_once(t, 1);
+    }
+    memset(a->out, 0, sizeof *a->out);
+    a->out->data = "";
+    if (ws->state > AW__WS_CLOSING) {
+        ws->told = true;
+        return aw__at_once(t, ws->error);
+    }
+    ws->reader = t;
+    t->w.waiter.on = ws;
+    t->w.waiter.arg = a->out;
+    return aw__wait_on(t, &aw__wait_ws_recv);
+}
+AW__LEAF_KEEPS(aw_ws_recv, "(void *ws; void *out;)");
+
+/* A sender is unwound. What has begun has to be finished, from a copy: a frame
+   or, with all of its parts, a message. */
+static void aw__undo_ws_send(aw__task *t)
+{
+    aw_ws *ws = (aw_ws *)t->w.waiter.on;
+    aw__ws_out *o = (aw__ws_out *)t->w.waiter.arg, *r;
+    aw__ws_shared *shared = NULL;
+    if (o->at || o->opcode == AW__WS_MORE) {
+        r = aw__ws_record(ws, o, &shared);
+        if (r) aw__list_add(o->link.next, &r->link);
+        else aw__ws_doom(ws);
+        aw__ws_shared_drop(ws->loop, shared);
+    } else if (o->part) {
+        ws->streaming = 0;
+    }
+    aw__list_remove(&o->link);
+    if (!ws->streaming) aw__ws_release(ws);
+    aw__task_put(t, o);
+}
+
+static const aw__wait aw__wait_ws_send = {"a WebSocket to take a message",
+                                          aw__undo_ws_send};
+
+static aw_use_RETURN_not_return aw__ws_send(aw__ctx *ctx, aw_ws *ws,
+                                            aw__ws_out *o)
+{
+    aw__task *t = (aw__task *)ctx;
+    aw__ws_out *mine;
+    int rc = aw__ws_begin(ws, o);
+    if (rc == 0) return aw__at_once(t, (int)o->size);
+    if (rc != AW_EAGAIN) return aw__at_once(t, rc);
+    mine = (aw__ws_out *)aw__task_get(t, sizeof *mine);
+    if (!mine) {
+        rc = t->ctx.rc;
+        if (o->at) aw__ws_gone(ws, rc);
+        return aw__at_once(t, rc);
+    }
+    *mine = *o;
+    mine->task = t;
+    t->w.waiter.on = ws;
+    t->w.waiter.arg = mine;
+    t->wait = &aw__wait_ws_send;
+    aw__ws_queue(ws, mine);
+    return aw__step(AW__SUSPEND);
+}
+
+/* Whether a message may be sent now: 0, or why not. */
+static int aw__ws_may_send(aw_ws *ws, size_t n)
+{
+    int rc = aw__ws_opened(ws);
+    if (rc < 0) return rc;
+    if (ws->state == AW__WS_OPEN)
+        return n > INT_MAX ? AW_EINVAL : 0;
+    ws->told = true;
+    return AW_ECLOSED;
+}
+
+static int aw__ws_may_text(aw_ws *ws, const void *data, size_t n)
+{
+    if (aw__utf8_valid((const char *)data, n) != n) return AW_EINVAL;  /* 5.6 */
+    return aw__ws_may_send(ws, n);
+}
+
+static aw_use_RETURN_not_return aw__aw_ws_send(aw__ctx *ctx, const void *args)
+{
+    const aw_args_aw_ws_send *a = AW__LEAF_ARGS(aw_ws_send, args);
+    aw__ws_out o = aw__ws_out_of(AW__WS_TEXT, true, a->data, a->size);
+    const int rc = aw__ws_may_text(a->ws, a->data, a->size);
+    if (rc < 0) return aw__at_once((aw__task *)ctx, rc);
+    return aw__ws_send(ctx, a->ws, &o);
+}
+AW__LEAF_KEEPS(aw_ws_send, "(void *ws; void *data;)");
+
+static aw_use_RETURN_not_return aw__aw_ws_send_binary(aw__ctx *ctx,
+                                                      const void *args)
+{
+    const aw_args_aw_ws_send_binary *a = AW__LEAF_ARGS(aw_ws_send_binary, args);
+    aw__ws_out o = aw__ws_out_of(AW__WS_BINARY, true, a->data, a->size);
+    const int rc = aw__ws_may_send(a->ws, a->size);
+    if (rc < 0) return aw__at_once((aw__task *)ctx, rc);
+    return aw__ws_send(ctx, a->ws, &o);
+}
+AW__LEAF_KEEPS(aw_ws_send_binary, "(void *ws; void *data;)");
+
+/* Whether this part may come now; and then its text is well-formed so far. */
+static int aw__ws_may_part(aw_ws *ws, const aw_args_aw_ws_send_part *a,
+                           aw_task me)
+{
+    const bool begins = !ws->streaming;
+    int rc = aw__ws_may_send(ws, a->size);
+    if (rc < 0) return rc;
+    if (!begins && (ws->streamer.slot != me.slot ||
+                    ws->streamer.generation != me.generation)) return AW_EBUSY;
+    if (begins ? a->how & AW_WS_BINARY : ws->streaming == AW__WS_BINARY)
+        return 0;
+    if (begins) memset(&ws->utf8, 0, sizeof ws->utf8);
+    if (!aw__utf8_more(&ws->utf8, (const char *)a->data, a->size))
+        return AW_EINVAL;
+    return a->how & AW_WS_LAST && ws->utf8.left ? AW_EINVAL : 0;
+}
+
+static aw_use_RETURN_not_return aw__aw_ws_send_part(aw__ctx *ctx,
+                                                    const void *args)
+{
+    const aw_args_aw_ws_send_part *a = AW__LEAF_ARGS(aw_ws_send_part, args);
+    aw_ws *ws = a->ws;
+    const aw_task me = aw__handle((aw__task *)ctx);
+    const bool last = (a->how & AW_WS_LAST) != 0;
+    const int kind = a->how & AW_WS_BINARY ? AW__WS_BINARY : AW__WS_TEXT;
+    aw_use_RETURN_not_return step;
+    aw__ws_out o = aw__ws_out_of(ws->streaming ? AW__WS_MORE : kind, last,
+                                 a->data, a->size);
+    const int rc = aw__ws_may_part(ws, a, me);
+    if (rc < 0) return aw__at_once((aw__task *)ctx, rc);
+    o.part = true;
+    step = aw__ws_send(ctx, ws, &o);
+    if (step.aw_v == AW__AGAIN && ctx->rc < 0) return step;
+    ws->streamer = me;
+    if (last) aw__ws_release(ws);
+    else if (!ws->streaming) ws->streaming = (uint8_t)kind;
+    return step;
+}
+AW__LEAF_KEEPS(aw_ws_send_part, "(void *ws; void *data;)");
+
+static aw_use_RETURN_not_return aw__aw_ws_close(aw__ctx *ctx, const void *args)
+{
+    const aw_args_aw_ws_close *a = AW__LEAF_ARGS(aw_ws_close, args);
+    aw_ws *ws = a->ws;
+    aw__task *t = (aw__task *)ctx;
+    const int code = a->code ? a->code : AW_WS_NORMAL;
+    const size_t n = a->reason ? strlen(a->reason) : 0;
+    int rc = a->reason == aw__text_lost ? AW_ENOMEM : 0;
+    if (!aw__ws_code_valid(code) || n > AW__WS_CONTROL - 2 ||
+        (n && aw__utf8_valid(a->reason, n) != n)) rc = AW_EINVAL;
+    if (rc == 0) rc = aw__ws_opened(ws);
+    if (rc < 0) return aw__at_once(t, rc);
+    ws->told = true;
+    aw__ws_shut(ws, code, a->reason, n);
+    if (ws->state != AW__WS_CLOSING) return aw__at_once(t, 0);
+    return aw__wait_in(t, &ws->closers, NULL, &aw__wait_ws_close);
+}
+
+static void aw__ws_close_enter(aw__ctx *ctx, aw_frame *f)
+{
+    aw__text_keep(ctx, &((aw_args_aw_ws_close *)aw__frame_args(f))->reason);
+}
+AW__LEAF_FN(aw_ws_close, "(void *ws;)", aw__ws_close_enter);
+
+/* ---- without awaiting ---- */
+
+static int aw__ws_post(aw_ws *ws, aw__ws_out o, aw__ws_shared **shared)
+{
+    int rc;
+    if (ws->queued + aw__ws_out_size(&o) > ws->limits->max_queue &&
+        !(aw__list_empty(&ws->out) && aw__list_empty(&ws->held))) {
+        aw__log(ws->loop, AW_LOG_INFO, "asyncweb: a WebSocket was dropped: it "
+                "does not read, and %lu bytes wait", (unsigned long)ws->queued);
+        aw__ws_gone(ws, AW_ETOOBIG);
+        return AW_ETOOBIG;
+    }
+    rc = aw__ws_give(ws, &o, shared);
+    return rc == AW_EAGAIN ? 0 : rc;
+}
+
+static int aw__ws_post_one(aw_ws *ws, int opcode, const void *data, size_t n,
+                           int rc)
+{
+    aw__ws_shared *shared = NULL;
+    if (rc < 0) return rc;
+    rc = aw__ws_post(ws, aw__ws_out_of(opcode, true, data, n), &shared);
+    aw__ws_shared_drop(ws->loop, shared);
+    return rc;
+}
+
+int aw_ws_post(aw_ws *ws, const void *data, size_t size)
+{
+    return aw__ws_post_one(ws, AW__WS_TEXT, data, size,
+                           aw__ws_may_text(ws, data, size));
+}
+
+int aw_ws_post_binary(aw_ws *ws, const void *data, size_t size)
+{
+    return aw__ws_post_one(ws, AW__WS_BINARY, data, size,
+                           aw__ws_may_send(ws, size));
+}
+
+int aw_ws_join(aw_ws_room *room, aw_ws *ws)
+{
+    aw__ws_member *m;
+    const int rc = aw__ws_may_send(ws, 0);
+    if (rc < 0 || aw__ws_member_of(ws, room)) return rc;
+    m = (aw__ws_member *)aw__mem_get(&ws->loop->mem, sizeof *m);
+    if (!m) return AW_ENOMEM;
+    m->ws = ws;
+    m->room = room;
+    m->other = ws->rooms;
+    ws->rooms = m;
+    m->next = (aw__ws_member *)room->members;
+    m->from = (aw__ws_member **)&room->members;
+    if (m->next) m->next->from = &m->next;
+    room->members = m;
+    room->count++;
+    return 0;
+}
+
+void aw_ws_leave(aw_ws_room *room, aw_ws *ws)
+{
+    aw__ws_member *m = aw__ws_member_of(ws, room);
+    if (m) aw__ws_member_end(m);
+}
+
+/* Whoever is dropped leaves the room meanwhile; nobody else does, for no code
+   of the user's runs. */
+static int aw__ws_broadcast(aw_ws_room *room, int opcode, const void *data,
+                            size_t n)
+{
+    aw__ws_member *m = (aw__ws_member *)room->members, *next;
+    aw_loop *l = m ? m->ws->loop : NULL;
+    aw__ws_shared *shared = NULL;
+    int given = 0;
+    if (n > INT_MAX) return AW_EINVAL;
+    for (; m; m = next) {
+        next = m->next;
+        if (aw__ws_post(m->ws, aw__ws_out_of(opcode, true, data, n), &shared)
+            == 0) given++;
+    }
+    if (l) aw__ws_shared_drop(l, shared);
+    return given;
+}
+
+int aw_ws_broadcast(aw_ws_room *room, const void *data, size_t size)
+{
+    if (aw__utf8_valid((const char *)data, size) != size) return AW_EINVAL;
+    return aw__ws_broadcast(room, AW__WS_TEXT, data, size);
+}
+
+int aw_ws_broadcast_binary(aw_ws_room *room, const void *data, size_t size)
+{
+    return aw__ws_broadcast(room, AW__WS_BINARY, data, size);
+}
+
+int aw_ws_close_code(const aw_ws *ws)
+{
+    return ws->code;
+}
+
+const char *aw_ws_close_reason(const aw_ws *ws)
+{
+    return ws->reason ? ws->reason : "";
+}
+
+const char *aw_ws_protocol(const aw_ws *ws)
+{
+    return ws->protocol;
+}
+#endif
+
 /* >>floor5 connection  A connection's states, and what it sends ------------ */
 
 /* State      what holds in it                        leaves by
@@ -14168,6 +15325,8 @@ static void aw__crowd_free(aw__crowd *c)
    SEND       the same, and it waits in aw_send       all taken -> VIEW
    WRITE      out: bytes the client has not taken     all taken -> IDLE, DRAIN
    DRAIN      req: answered, its body still comes     whole -> IDLE
+   WS         a WebSocket; when out is empty it has   its end -> closed
+              the descriptor, and this counts it
    LINGER     all said; reads until the client ends   its end, time -> closed
 
    A plain view runs within the parse: IDLE -> IDLE. Answers gather in the
@@ -14178,7 +15337,7 @@ static void aw__crowd_free(aw__crowd *c)
    the idle ones also the first to go when there is no room. */
 typedef enum aw__conn_state {
     AW__IDLE, AW__IN_HEAD, AW__IN_BODY, AW__IN_VIEW, AW__IN_READ, AW__IN_SEND,
-    AW__IN_WRITE, AW__IN_DRAIN, AW__LINGER, AW__CONN_STATES
+    AW__IN_WRITE, AW__IN_DRAIN, AW__LINGER, AW__IN_WS, AW__CONN_STATES
 } aw__conn_state;
 
 /* Bytes that wait: input not yet parsed, output not yet taken. */
@@ -14240,6 +15399,9 @@ typedef struct aw__server {
     aw__doors doors;
     aw__nets trusted;           /* proxies */
     aw__crowd crowd;            /* with max_per_address */
+#ifndef ASYNCWEB_NO_WS
+    aw__ws_limits ws;
+#endif
     int connections, max_connections;
     int dumps;                  /* SIGUSR1 that were heard */
     bool paused, stopping;      /* not accepting for a while; for good */
@@ -14258,6 +15420,9 @@ typedef struct aw__server {
     void (*refuse)(aw_req *req, int status);
     void (*page)(aw_req *req, int status);
     void (*before_head)(aw_req *req);
+    /* Of WebSockets: all of the handshake is out; the drain begins. */
+    void (*upgrade)(struct aw__server *s, aw__conn *c);
+    void (*stop_sockets)(struct aw__server *s);
 } aw__server;
 
 static void aw__req_keep_one(aw_req *req)
@@ -14544,6 +15709,12 @@ static void aw__conn_abandon(aw__server *s, aw__conn *c)
     aw_req *req = c->req;
     if (!req) return;
     c->req = NULL;
+#ifndef ASYNCWEB_NO_WS
+    if (c->state == AW__IN_WS) {
+        aw__ws_gone(req->ws, AW_ECLOSED);
+        if (req->ws->ended) aw__ws_free(req->ws);
+    } else
+#endif
     if (req->task) {
         if (!(req->sending && req->sending->head_out))
             req->status = AW__CLIENT_GONE;
@@ -14565,7 +15736,7 @@ static void aw__conn_close(aw__server *s, aw__conn *c)
     aw__held_free(l, &c->in);
     aw__held_free(l, &c->out);
     if (c->reset) aw__io_reset(l, c->fd);
-    else aw__io_close(l, c->fd);
+    else if (c->fd >= 0) aw__io_close(l, c->fd);
     if (c->counted) aw__crowd_leave(&s->crowd, &c->peer);
     if (s->current == c) {
         s->current = NULL;
@@ -15234,14 +16405,14 @@ static void aw__conn_run(aw__server *s, aw__conn *c, int status)
         return;
     }
     req->refs--;
-    if (!req->task) {
+    if (!req->task && c->state != AW__IN_WS) {
         aw__conn_finish(s, req);
         return;
     }
-    aw__conn_waits(s, c);
+    if (c->state != AW__IN_WS) aw__conn_waits(s, c);
     if (aw__req_settle(req)) return;
     aw__req_forget_head(req);
-    if (req->sending && req->sending->head_out) {
+    if (c->state == AW__IN_WS || (req->sending && req->sending->head_out)) {
         aw__conn_close(s, c);
         return;
     }
@@ -15459,7 +16630,8 @@ static size_t aw__conn_parse(aw__server *s, aw__conn *c, const char *p,
    not, or when enough requests were sent ahead of one. */
 static bool aw__conn_reads(const aw__conn *c)
 {
-    if (c->ended || c->state == AW__IN_WRITE) return false;
+    if (c->ended || c->state == AW__IN_WRITE || c->state == AW__IN_WS)
+        return false;
     if (!aw__conn_in_view(c)) return true;
     if (aw__conn_streams(c)) return c->req->receiving->reader != NULL;
     return !c->in || c->in->n - c->in->at < AW__PIPELINE_MOST;
@@ -15478,7 +16650,7 @@ static int aw__conn_wants(const aw__conn *c)
 static void aw__conn_settle(aw__server *s, aw__conn *c)
 {
     bool busy = aw__conn_in_view(c) || c->state == AW__IN_BODY ||
-        (c->state == AW__IN_DRAIN && !c->last);
+        c->state == AW__IN_WS || (c->state == AW__IN_DRAIN && !c->last);
     if (c->expected && c->state == AW__IN_BODY) {
         aw__buf_add(&s->out, "HTTP/1.1 100 Continue\r\n\r\n", 25);
         c->expected = false;
@@ -15496,6 +16668,10 @@ static void aw__conn_settle(aw__server *s, aw__conn *c)
         aw__io_shutdown(s->loop, c->fd);
         aw__held_free(s->loop, &c->in);
         aw__conn_enter(s, c, AW__LINGER);
+    }
+    if (c->state == AW__IN_WS && !c->out) {
+        s->upgrade(s, c);
+        return;
     }
     if (aw__fd_want(s->loop, c->fd, aw__conn_wants(c)) < 0)
         aw__conn_close(s, c);
@@ -15781,6 +16957,7 @@ static void aw__server_stop(aw__server *s)
     aw__timer_stop(s->loop, &s->resume.timer);
     s->time_outs[AW__IDLE] = s->time_outs[AW__IN_HEAD] = AW__STOP_MS;
     aw__sweep_by(s, s->loop->now + AW__STOP_MS);
+    if (s->stop_sockets) s->stop_sockets(s);
     aw__list_move(&idle, &s->lists[AW__IDLE]);
     while (!aw__list_empty(&idle)) {
         aw__conn *c = (aw__conn *)idle.next;
@@ -15919,6 +17096,219 @@ AW_ASYNC_DEFINE(aw_part_read, (aw_req *req; void *buffer; size_t size;),
     }
 }
 
+#endif
+
+#ifndef ASYNCWEB_NO_WS
+/* >>floor5 upgrade  From HTTP to WebSocket (RFC 6455 section 4) ------------- */
+
+aw_ws *aw__req_ws(aw_req *req)
+{
+    return req->ws;
+}
+
+/* The value of a field that must be there once; n is 0: it is not. */
+static aw_slice aw__ws_field(const aw_req *req, const char *name)
+{
+    const int i = aw__req_field(req, name, 0);
+    if (i < 0 || aw__req_field(req, name, i + 1) >= 0) return aw__slice("", 0);
+    return aw__field_value(req, i);
+}
+
+/* True when a field of that name, a list in one or more lines, has the word. */
+static bool aw__ws_offers(const aw_req *req, const char *name, aw_slice word,
+                          bool any_case)
+{
+    aw_slice list, item;
+    int i = -1;
+    while ((i = aw__req_field(req, name, i + 1)) >= 0)
+        for (list = aw__field_value(req, i); aw__http_list(&list, &item);)
+            if (item.n == word.n &&
+                (any_case ? aw__slice_ieq(item, word.p)
+                          : memcmp(item.p, word.p, word.n) == 0)) return true;
+    return false;
+}
+
+/* What the client needs besides, and what a status cannot say. */
+static int aw__ws_refuse(aw_req *req)
+{
+    (void)aw_set_header(req, "Upgrade", "websocket");  /* RFC 9110 15.5.22 */
+    (void)aw__header_add(req, aw__slice("Connection", 10), "Upgrade");
+    (void)aw_set_header(req, "Sec-WebSocket-Version", "13");        /* 4.4 */
+    return 426;
+}
+
+/* Is the request the handshake of one who may (4.2.1, 4.2.2)? 0; a status. */
+static int aw__ws_check(aw_req *req, const aw_route *route)
+{
+    const aw_slice version = aw__ws_field(req, "Sec-WebSocket-Version");
+    const int origin = aw__req_field(req, "Origin", 0);
+    const char *host;
+    if (req->head.verb != AW__GET || !req->head.upgrade ||
+        !aw__ws_offers(req, "Upgrade", aw__slice("websocket", 9), true) ||
+        !aw__slice_ieq(version, "13")) return aw__ws_refuse(req);
+    if (!aw__ws_key_valid(aw__ws_field(req, "Sec-WebSocket-Key"))) return 400;
+    if (origin < 0) return 0;   /* no browser */
+    host = aw_host(req);
+    if (!host) return 503;
+    return aw__ws_origin_fits(route->origins,
+                              aw__ws_field(req, "Origin"),
+                              aw__slice(host, strlen(host))) ? 0 : 403;
+}
+
+/* The first subprotocol of ours that is offered. False: out of memory. */
+static bool aw__ws_choose(aw_req *req, aw_ws *ws, const char *ours)
+{
+    aw_slice list = aw__slice(ours, ours ? strlen(ours) : 0), word;
+    while (aw__word(&list, &word)) {
+        if (!aw__ws_offers(req, "Sec-WebSocket-Protocol", word, false))
+            continue;
+        ws->protocol = aw__arena_text(&req->arena, word.p, word.n);
+        return ws->protocol != NULL;
+    }
+    return true;
+}
+
+/* 101, and what the view has said besides (4.2.2). */
+static bool aw__ws_answer(aw__server *s, aw_req *req)
+{
+    const aw__out_header *h;
+    char accept[29];
+    aw__ws_accept_key(aw__ws_field(req, "Sec-WebSocket-Key"), accept);
+    aw__buf_add(&s->out, "HTTP/1.1 101 Switching Protocols\r\n", 34);
+    aw__buf_add(&s->out, "Upgrade: websocket\r\nConnection: Upgrade\r\n", 41);
+    aw__buf_add(&s->out, "Sec-WebSocket-Accept: ", 22);
+    aw__buf_add(&s->out, accept, 28);
+    if (req->ws->protocol) {
+        aw__buf_add(&s->out, "\r\nSec-WebSocket-Protocol: ", 26);
+        aw__buf_add(&s->out, req->ws->protocol, strlen(req->ws->protocol));
+    }
+    aw__buf_add(&s->out, "\r\n", 2);
+    for (h = req->headers; h; h = h->next)
+        aw__buf_add(&s->out, h->line, h->n);
+    aw__buf_add(&s->out, "\r\n", 2);
+    return !s->out.failed;
+}
+
+/* All of the handshake is out: from now on the descriptor is a stream's, and
+   the stream its WebSocket's. */
+static void aw__conn_upgrade(aw__server *s, aw__conn *c)
+{
+    aw_ws *ws = c->req->ws;
+    aw__held *in = c->in;
+    aw_stream *stream;
+    int rc = 0;
+    aw__fd_forget(s->loop, c->fd);
+    stream = aw__stream_new(s->loop, c->fd, &c->peer);
+    c->fd = -1;
+    if (stream && in)
+        rc = aw__stream_unread(stream, aw__held_bytes(in) + in->at,
+                               in->n - in->at);
+    aw__held_free(s->loop, &c->in);
+    if (stream) aw__ws_attach(ws, stream);
+    if (!stream || rc < 0) aw__ws_gone(ws, AW_ENOMEM);
+}
+
+static void aw__ws_stop_all(aw__server *s)
+{
+    const aw__link *x = s->lists[AW__IN_WS].next;
+    for (; x != &s->lists[AW__IN_WS]; x = x->next)
+        aw__ws_shut(((const aw__conn *)x)->req->ws, AW_WS_GOING_AWAY, NULL, 0);
+}
+
+/* The view's first call. In the turn that read the request its connection is
+   settled by and by; later, it is done here. */
+static int aw__ws_accept(aw_ws *ws)
+{
+    aw_req *req = ws->req;
+    aw__server *s = ws->loop->server;
+    aw__conn *c = req->conn;
+    const bool later = !s->current;
+    const size_t before = s->out.n;
+    aw__sending *said = (aw__sending *)aw__new(req, sizeof *said);
+    if (!c) return AW_ECLOSED;
+    if (!later && s->current != c) return AW_EBUSY;
+    if (req->sending) return AW_EINVAL;     /* aw_stream_begin came before */
+    if (!said) return AW_ENOMEM;
+    said->fixed = true;
+    req->sending = said;
+    req->status = 101;
+    s->before_head(req);
+    if (!aw__ws_answer(s, req)) {
+        s->out.n = before;      /* the view can still answer otherwise */
+        s->out.failed = false;
+        req->sending = NULL;
+        return AW_ENOMEM;
+    }
+    s->current = c;
+    said->head_out = true;
+    aw__access_log(s, req, 0);
+    aw__conn_enter(s, c, AW__IN_WS);
+    aw__ws_enter(ws, AW__WS_OPEN);
+    if (s->stopping) aw__ws_shut(ws, AW_WS_GOING_AWAY, NULL, 0);
+    if (later) aw__conn_settle(s, c);
+    return 0;
+}
+
+static void aw__ws_on_lost(aw_ws *ws)
+{
+    if (ws->req->task) aw__cancel_task(ws->req->task, AW_ECANCELED);
+}
+
+static void aw__ws_on_over(aw_ws *ws)
+{
+    aw__conn_close(ws->loop->server, ws->req->conn);
+}
+
+/* A request of a WebSocket route: 0, or the status that refuses it. */
+static int aw__ws_begin_request(aw_req *req, const aw_route *route)
+{
+    aw__server *s = req->loop->server;
+    const int status = aw__ws_check(req, route);
+    aw_ws *ws = status ? NULL : (aw_ws *)aw__new(req, sizeof *ws);
+    if (!ws) return status ? status : 503;
+    aw__ws_init(ws, req->loop, &s->ws);
+    if (route->max_message) ws->in.max_message = route->max_message;
+    ws->in.masked = true;
+    ws->req = req;
+    ws->open = aw__ws_accept;
+    ws->lost = aw__ws_on_lost;
+    ws->over = aw__ws_on_over;
+    req->ws = ws;
+    return aw__ws_choose(req, ws, route->protocols) ? 0 : 503;
+}
+
+/* True when the view's result is no answer: the socket is open, or opened now
+   by a view that has nothing to say. */
+static bool aw__ws_upgraded(aw_req *req, int rc)
+{
+    aw_ws *ws = req->ws;
+    if (!ws) return false;
+    if (ws->state == AW__WS_ASKED && rc == 0) (void)aw__ws_accept(ws);
+    return ws->state != AW__WS_ASKED;
+}
+
+/* Why the socket is closed, by how the view ended. */
+static int aw__ws_code_of(const aw__server *s, int rc, bool cancelled)
+{
+    if (cancelled && s->stopping) return AW_WS_GOING_AWAY;
+    if (rc <= AW_HTTP(400) && rc > AW_HTTP(500)) return AW_WS_POLICY;
+    return rc < 0 && rc != AW_ECLOSED ? AW_WS_INTERNAL_ERROR : AW_WS_NORMAL;
+}
+
+/* The view has ended: the socket goes on by itself to its end. True: that was
+   an error to be logged. */
+static bool aw__ws_view_ended(aw_req *req, int rc, bool cancelled)
+{
+    aw_ws *ws = req->ws;
+    aw__server *s = ws->loop->server;
+    const bool fine = rc >= 0 || rc <= AW_HTTP(0) || cancelled ||
+        rc == AW_ECLOSED || rc == ws->error;
+    ws->ended = ws->told = true;
+    aw__ws_shut(ws, aw__ws_code_of(s, rc, cancelled), NULL, 0);
+    if (!req->conn) aw__ws_free(ws);
+    else if (ws->state == AW__WS_OVER) aw__ws_on_over(ws);
+    return !fine;
+}
 #endif
 
 /* >>floor6 router  A tree of path segments --------------------------------- */
@@ -16321,9 +17711,14 @@ static void aw__app_route(aw_req *req)
     found = aw__route_walk(all, 1, 0, &search);
     if (found) {
         aw__app_found(req, found);
-        return;
+#ifndef ASYNCWEB_NO_WS
+        if (AW__UNLIKELY(found->route.websocket))
+            req->fate = (int16_t)aw__ws_begin_request(req, &found->route);
+#endif
+        if (!req->fate) return;
+    } else {
+        req->fate = (int16_t)aw__app_fate(req, &search, all);
     }
-    req->fate = (int16_t)aw__app_fate(req, &search, all);
     aw__app_nowhere(req, true);
 }
 
@@ -16528,6 +17923,14 @@ static void aw__app_view_ended(aw__task *t)
 {
     aw_req *req = t->req;
     bool cancelled = (t->ctx.flags & AW__CANCELED) != 0;
+#ifndef ASYNCWEB_NO_WS
+    if (aw__ws_upgraded(req, cancelled ? AW_ECANCELED : t->ctx.rc)) {
+        req->task = NULL;
+        if (aw__ws_view_ended(req, t->ctx.rc, cancelled))
+            aw__app_complain(req, req->route->view, t->ctx.rc, t);
+        return;
+    }
+#endif
     if (req->conn)
         aw__app_answer(req, cancelled ? AW_ECANCELED : t->ctx.rc, t);
     else if (t->ctx.rc < 0 && t->ctx.rc > AW_HTTP(0) && !cancelled &&
@@ -16790,8 +18193,12 @@ static void aw__app_before_head(aw_req *req)
 /* The step before has ended with rc. False: there is none left. */
 static bool aw__steps_go(aw__steps *s, aw_req *req, int rc, const aw__task *t)
 {
-    s->view = req->conn ? aw__steps_next(s, req, rc, t) : NULL;
-    s->rc = req->conn ? req->status : rc;
+    bool over = !req->conn;
+#ifndef ASYNCWEB_NO_WS
+    if (s->stage == AW__VIEW && aw__ws_upgraded(req, rc)) over = true;
+#endif
+    s->view = over ? NULL : aw__steps_next(s, req, rc, t);
+    s->rc = over ? rc : req->status;
     return s->view != NULL;
 }
 
@@ -16898,6 +18305,7 @@ static void aw__options_inherit(aw_route *row, const aw_route *from)
     if (!row->half_close) row->half_close = from->half_close;
     if (!row->timeout_ms) row->timeout_ms = from->timeout_ms;
     else row->timeout_ms = aw__limit_ms(row->timeout_ms, 0);
+    if (row->websocket) row->timeout_ms = AW_FOREVER;   /* it lives long */
 }
 
 /* A target that has more to run than its view gets a view that is neither
@@ -17184,6 +18592,11 @@ static void aw__config_defaults(aw_config *c)
     c->idle_ms = aw__limit_ms(c->idle_ms, 15000);
     c->write_ms = aw__limit_ms(c->write_ms, 30000);
     c->view_ms = aw__limit_ms(c->view_ms, AW_FOREVER);
+    c->ws_max_message = aw__limit(c->ws_max_message, (size_t)1 << 20);
+    c->ws_max_queue = aw__limit(c->ws_max_queue, (size_t)1 << 20);
+    c->ws_ping_ms = aw__limit_ms(c->ws_ping_ms, 30000);
+    c->ws_pong_ms = aw__limit_ms(c->ws_pong_ms, 20000);
+    c->ws_close_ms = aw__limit_ms(c->ws_close_ms, 5000);
     c->drain_ms = aw__limit_ms(c->drain_ms, 10000);
     if (!c->max_connections) {
         /* Views need descriptors, too. */
@@ -17281,6 +18694,17 @@ static bool aw__server_open(aw__server *s)
     s->time_outs[AW__IN_DRAIN] = AW__LINGER_MS;
     s->time_outs[AW__IN_SEND] = s->time_outs[AW__IN_WRITE] = c->write_ms;
     s->time_outs[AW__LINGER] = AW__LINGER_MS;
+    s->time_outs[AW__IN_WS] = AW_FOREVER;
+#ifndef ASYNCWEB_NO_WS
+    s->ws.max_message = c->ws_max_message;
+    s->ws.max_queue = c->ws_max_queue;
+    s->ws.ping_ms = c->ws_ping_ms;
+    s->ws.pong_ms = c->ws_pong_ms;
+    s->ws.close_ms = c->ws_close_ms;
+    s->ws.write_ms = c->write_ms;
+    s->upgrade = aw__conn_upgrade;
+    s->stop_sockets = aw__ws_stop_all;
+#endif
     s->limits.max_line = c->max_line;
     s->limits.max_head = c->max_head;
     s->max_connections = c->max_connections;
@@ -17522,6 +18946,8 @@ struct aw_test {
     int64_t start;
     int background;             /* tasks of on_start */
     int failures;
+    struct aw_test_socket *sockets;     /* they are attended to each turn */
+    void (*attend)(struct aw_test_socket *);
 };
 
 /* What is in use when the application rests. */
@@ -17544,6 +18970,15 @@ void aw__test_failed(aw_test *t, const char *what, const char *file, int line)
 aw_loop *aw_test_loop(aw_test *t)
 {
     return t->loop;
+}
+
+static int aw__test_turn(aw_test *t, int64_t ms)
+{
+    int left;
+    if (t->attend) t->attend(t->sockets);
+    left = aw__turn(t->loop, ms);
+    if (t->attend) t->attend(t->sockets);
+    return left;
 }
 
 int64_t aw_test_now_ms(const aw_test *t)
@@ -17650,7 +19085,7 @@ static int aw__test_exchange(aw_test *t, aw_slice bytes, size_t piece,
         /* Where the clock is virtual, no turn may be skipped: time only jumps
            when nothing else can happen. */
         bool waits = !ended && (h || l->tasks > t->background);
-        int left = aw__turn(l, waits ? AW_FOREVER : 0);
+        int left = aw__test_turn(t, waits ? AW_FOREVER : 0);
         bool moved = false;
         int tries = l->chaos.seed ? 8 : 1;      /* it may say "not now" */
         while (tries-- > 0)
@@ -17661,7 +19096,7 @@ static int aw__test_exchange(aw_test *t, aw_slice bytes, size_t piece,
         else idle++;
     }
     aw__io_close(l, fd);
-    (void)aw__turn(l, 0);
+    (void)aw__test_turn(t, 0);
     return rc;
 }
 
@@ -17759,9 +19194,9 @@ void aw_test_advance(aw_test *t, int64_t ms)
 {
     int64_t end = t->loop->now + ms;
     while (t->loop->now < end)
-        if (aw__turn(t->loop, end - t->loop->now) == AW_EDEADLK)
+        if (aw__test_turn(t, end - t->loop->now) == AW_EDEADLK)
             t->loop->now = end;
-    (void)aw__turn(t->loop, 0);
+    (void)aw__test_turn(t, 0);
 }
 
 /* Lets tasks that outlive their requests end, and everything settle. */
@@ -17773,8 +19208,8 @@ static aw__test_use aw__test_rest(aw_test *t)
     for (turns = 0; turns < AW__TEST_TURNS; turns++) {
         bool busy = l->tasks > t->background;
         if (!busy && turns >= least) break;
-        if (aw__turn(l, busy ? AW_FOREVER : 0) == AW_EDEADLK && turns >= least)
-            break;
+        if (aw__test_turn(t, busy ? AW_FOREVER : 0) == AW_EDEADLK &&
+            turns >= least) break;
     }
     aw__quarantine_end(l->server);
     use.bytes = l->mem.live;
@@ -17827,6 +19262,239 @@ bool aw_test_cancel_everywhere(aw_test *t, const char *target)
     return fine;
 }
 
+#ifndef ASYNCWEB_NO_WS
+/* ---- clients of WebSocket routes ---- */
+
+typedef struct aw__test_message {
+    struct aw__test_message *next;
+    size_t n;
+    char *text;
+} aw__test_message;
+
+struct aw_test_socket {
+    aw_test *test;
+    aw_test_socket *next;
+    int fd, status, code;       /* fd -1: it is over */
+    aw__buf in, out;            /* in: what came before the first frame */
+    aw__ws_reader reader;
+    aw__test_message *first, **last;
+    char accept[29];
+};
+
+static void aw__test_ws_over(aw_test_socket *w)
+{
+    if (w->fd >= 0) aw__io_close(w->test->loop, w->fd);
+    w->fd = -1;
+    if (!w->code) w->code = AW_WS_ABNORMAL;
+    aw__buf_free(&w->in);
+    aw__buf_free(&w->out);
+    aw__buf_free(&w->reader.got);
+}
+
+static void aw__test_ws_frame(aw_test_socket *w, int opcode, const void *p,
+                              size_t n)
+{
+    static const uint8_t key[4] = {0x5A, 0x01, 0xF0, 0x3C};
+    uint8_t head[AW__WS_HEAD];
+    size_t head_n = aw__ws_write_head(head, opcode, true, n, key);
+    char *to = aw__buf_room(&w->out, head_n + n);
+    if (!to || w->fd < 0) return;
+    memcpy(to, head, head_n);
+    aw__ws_mask(to + head_n, (const char *)p, n, key, 0);
+    w->out.n += head_n + n;
+}
+
+static void aw__test_ws_event(aw_test_socket *w, int what, aw_slice data)
+{
+    aw__arena *a = &w->test->memory;
+    aw__test_message *m;
+    if (what == AW__WS_PING) aw__test_ws_frame(w, AW__WS_PONG, data.p, data.n);
+    if (what == AW__WS_CLOSE && !w->code) {
+        w->code = aw__ws_close_code(data);
+        aw__test_ws_frame(w, AW__WS_CLOSE, data.p, data.n < 2 ? 0 : 2);
+    }
+    if (what < 0) aw__test_ws_over(w);
+    if (what != AW__WS_TEXT && what != AW__WS_BINARY) return;
+    m = (aw__test_message *)aw__arena_get(a, sizeof *m);
+    if (!m) return;
+    m->next = NULL;
+    m->n = data.n;
+    m->text = aw__arena_text(a, data.p, data.n);
+    *w->last = m;
+    w->last = &m->next;
+}
+
+/* Reads the answer to the handshake. Returns how many of its bytes are
+   frames already. */
+static size_t aw__test_ws_answer(aw_test_socket *w)
+{
+    char *slack = aw__buf_room(&w->in, AW__HEAD_SLACK);
+    aw__field fields[100];
+    aw__head h;
+    int n, i;
+    if (!slack) return 0;
+    memset(slack, 0, AW__HEAD_SLACK);
+    memset(&h, 0, sizeof h);
+    h.fields = fields;
+    h.max_fields = 100;
+    n = aw__http_response_head(w->in.p, w->in.n, 0, 65535, &h);
+    if (n == AW_EAGAIN) return 0;
+    if (n > 0) w->status = h.status;
+    i = n < 0 ? -1 : aw__head_find(w->in.p, &h, "Sec-WebSocket-Accept", 0);
+    if (w->status == 101 && (i < 0 || !aw__slice_ieq(
+        aw__head_value(w->in.p, &h, i), w->accept))) w->status = 0;
+    if (w->status == 101) return w->in.n - (size_t)n;
+    aw__test_ws_over(w);
+    return 0;
+}
+
+/* Sends what is to be sent, reads what has come. False: there is no more. */
+static bool aw__test_ws_pump(aw_test_socket *w)
+{
+    aw_loop *l = w->test->loop;
+    char bytes[4096];
+    aw_slice in, data;
+    ptrdiff_t n = w->out.n ? aw__io_send(l, w->fd, w->out.p, w->out.n) : 0;
+    int rc;
+    if (n > 0) {
+        w->out.n -= (size_t)n;
+        memmove(w->out.p, w->out.p + n, w->out.n);
+    }
+    n = aw__io_recv(l, w->fd, bytes, sizeof bytes);
+    if (n == AW_EAGAIN) return false;
+    if (n <= 0) {
+        aw__test_ws_over(w);
+        return false;
+    }
+    in = aw__slice(bytes, (size_t)n);
+    if (w->status != 101) {
+        aw__buf_add(&w->in, bytes, in.n);
+        in.n = aw__test_ws_answer(w);
+        in.p = w->in.p + w->in.n - in.n;
+    }
+    while (w->fd >= 0 && (rc = aw__ws_next(&w->reader, &in, &data)) != 0)
+        aw__test_ws_event(w, rc, data);
+    if (w->status == 101) aw__buf_free(&w->in);
+    return w->fd >= 0;
+}
+
+static void aw__test_ws_attend(aw_test_socket *w)
+{
+    for (; w; w = w->next) {
+        int tries = w->test->loop->chaos.seed ? 8 : 1;  /* it may say no */
+        while (w->fd >= 0 && (aw__test_ws_pump(w) || --tries > 0)) {}
+    }
+}
+
+/* Lets time pass until `done`, or nothing more can be expected. */
+static void aw__test_ws_wait(aw_test_socket *w,
+                             bool (*done)(const aw_test_socket *))
+{
+    aw_loop *l = w->test->loop;
+    const int64_t end = l->now + 3600000;
+    int idle = 0, patience = AW__TEST_PATIENCE * (l->chaos.seed ? 60 : 2);
+    /* No turn before it is needed: time could jump in it. */
+    for (;;) {
+        aw__test_ws_attend(w);
+        if (done(w) || w->fd < 0 || l->now >= end || idle >= patience) return;
+        idle = aw__test_turn(w->test, end - l->now) == AW_EDEADLK ? idle + 1
+            : 0;
+    }
+}
+
+static bool aw__test_ws_answered(const aw_test_socket *w)
+{
+    return w->status != 0;
+}
+
+aw_test_socket *aw_test_ws_open(aw_test *t, aw_test_request q)
+{
+    aw_test_socket *w = (aw_test_socket *)aw__arena_get(&t->memory, sizeof *w);
+    aw__address at = aw__address_loopback(4, aw_serve_port(t->loop));
+    static const char key[] = "dGhlIHNhbXBsZSBub25jZQ==";
+    int rc;
+    if (!w) return NULL;
+    memset(w, 0, sizeof *w);
+    w->test = t;
+    w->last = &w->first;
+    w->fd = -1;
+    w->reader.max_message = SIZE_MAX / 2;
+    aw__ws_accept_key(aw__slice(key, 24), w->accept);
+    aw__test_write(&w->out, &q);
+    w->out.n -= 2;
+    aw__put_text(&w->out, "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ");
+    aw__put_text(&w->out, key);
+    aw__put_text(&w->out, "\r\n\r\n");
+    rc = w->out.failed ? AW_ENOMEM : aw__io_connect(t->loop, &at, &w->fd);
+    if (rc < 0 && rc != AW_EAGAIN) {
+        aw__test_ws_over(w);
+        return w;
+    }
+    w->next = t->sockets;
+    t->sockets = w;
+    t->attend = aw__test_ws_attend;
+    aw__test_ws_wait(w, aw__test_ws_answered);
+    return w;
+}
+
+int aw_test_ws_status(const aw_test_socket *w)
+{
+    return w->status;
+}
+
+void aw_test_ws_send(aw_test_socket *w, const char *text)
+{
+    aw__test_ws_frame(w, AW__WS_TEXT, text, strlen(text));
+}
+
+void aw_test_ws_send_binary(aw_test_socket *w, const void *p, size_t n)
+{
+    aw__test_ws_frame(w, AW__WS_BINARY, p, n);
+}
+
+static bool aw__test_ws_has(const aw_test_socket *w)
+{
+    return w->first != NULL;
+}
+
+const char *aw_test_ws_recv(aw_test_socket *w, size_t *n)
+{
+    aw__test_message *m;
+    aw__test_ws_wait(w, aw__test_ws_has);
+    m = w->first;
+    if (n) *n = m ? m->n : 0;
+    if (!m) return NULL;
+    w->first = m->next;
+    if (!w->first) w->last = &w->first;
+    return m->text;
+}
+
+static bool aw__test_ws_closed(const aw_test_socket *w)
+{
+    return w->code != 0;
+}
+
+int aw_test_ws_code(aw_test_socket *w)
+{
+    aw__test_ws_wait(w, aw__test_ws_closed);
+    return w->code;
+}
+
+int aw_test_ws_close(aw_test_socket *w, int code)
+{
+    char payload[2];
+    int closed;
+    payload[0] = (char)(code >> 8);
+    payload[1] = (char)code;
+    if (code && !w->code) aw__test_ws_frame(w, AW__WS_CLOSE, payload, 2);
+    closed = code ? aw_test_ws_code(w) : 0;
+    aw__test_ws_over(w);
+    (void)aw__test_turn(w->test, 0);
+    return closed;
+}
+#endif
+
 int aw_test_close(aw_test *t)
 {
     aw_loop *l = t->loop;
@@ -17834,6 +19502,10 @@ int aw_test_close(aw_test *t)
     void *data = l->server->config.data;
     size_t live;
     int failed;
+#ifndef ASYNCWEB_NO_WS
+    for (; t->sockets; t->sockets = t->sockets->next)
+        aw__test_ws_over(t->sockets);
+#endif
     aw_serve_stop(l);
     live = aw__loop_end(l);
     if (on_stop) on_stop(data);

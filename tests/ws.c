@@ -516,4 +516,1208 @@ TEST(ws_origin_10_2)
             aw__slice(t[i].host, strlen(t[i].host))), t[i].fits);
     }
 }
+
+/* ---- the server -------------------------------------------------------- */
+
+static char trail[4096];        /* what the views saw and did */
+
+__attribute__((format(printf, 1, 2)))
+static void note(const char *format, ...)
+{
+    size_t n = strlen(trail);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(trail + n, sizeof trail - n, format, args);
+    va_end(args);
+}
+
+WS_VIEW(echo, aw_ws_message msg; int rc;)
+{
+    BEGIN {
+        for (;;) {
+            AWAIT_TO(self->rc, aw_ws_recv, ws, &self->msg);
+            if (self->rc <= 0) RETURN(self->rc);
+            if (self->msg.binary)
+                AWAIT(aw_ws_send_binary, ws, self->msg.data, self->msg.size);
+            else
+                AWAIT(aw_ws_send, ws, self->msg.data, self->msg.size);
+        }
+    } FINALLY {
+        note("%d %d:%s|", OUTCOME(), aw_ws_close_code(ws),
+             aw_ws_close_reason(ws));
+    }
+}
+
+/* Says what it is told to, by the path. */
+WS_VIEW(ends, int64_t ms;)
+{
+    BEGIN {
+        if (strcmp(aw_param(req, "how"), "unasked") == 0) RETURN(0);
+        if (strcmp(aw_param(req, "how"), "status") == 0) RETURN(418);
+        if (strcmp(aw_param(req, "how"), "error") == 0)
+            RETURN(aw_error(req, 401, "who are you?"));
+        if (strcmp(aw_param(req, "how"), "answer") == 0)
+            RETURN(aw_text(req, "no socket"));
+        if (strcmp(aw_param(req, "how"), "broken") == 0) RETURN(AW_EIO);
+        AWAIT(aw_sleep_ms, aw_query_int(req, "ms", 0));
+        CHECK_EQ(aw_set_header(req, "Set-Cookie", "id=7"), 0);
+        AWAIT(aw_ws_send, ws, "hi", 2);
+        CHECK_EQ(aw_set_header(req, "Set-Cookie", "id=8"), AW_EINVAL);
+        CHECK_EQ(aw_stream_begin(req, "text/plain"), AW_EINVAL);
+        RETURN((int)aw_query_int(req, "rc", 0));
+    } FINALLY {
+        note("%d|", OUTCOME());
+    }
+}
+
+WS_VIEW(sleeps)
+{
+    BEGIN {
+        AWAIT(aw_ws_send, ws, "in", 2);
+        AWAIT(aw_sleep_ms, 3600000);
+    } FINALLY {
+        note("%d %d|", OUTCOME(), aw_ws_close_code(ws));
+    }
+}
+
+WS_VIEW(takes_one, aw_ws_message msg; int rc;)
+{
+    BEGIN {
+        AWAIT_TO(self->rc, aw_ws_recv, ws, &self->msg);
+        note("%d=%s|", self->rc, self->msg.data);
+        AWAIT(aw_sleep_ms, 1000);
+        note("%s|", self->msg.data);
+        AWAIT_TO(self->rc, aw_ws_recv, ws, &self->msg);
+        note("%d=%s|", self->rc, self->msg.data);
+        AWAIT_TO(self->rc, aw_ws_recv, ws, &self->msg);
+        note("%d|", self->rc);
+    } FINALLY {
+        note("%d|", OUTCOME());
+    }
+}
+
+WS_VIEW(closes, int rc;)
+{
+    BEGIN {
+        AWAIT_TO(self->rc, aw_ws_close, ws, (int)aw_query_int(req, "code", 0),
+                 aw_query(req, "reason"));
+        note("%d|", self->rc);
+        AWAIT_TO(self->rc, aw_ws_send, ws, "x", 1);
+        note("%d|", self->rc);
+    }
+}
+
+ROUTES(socket_app, WS("/echo", echo),
+       WS("/limited", echo, .max_message = 10),
+       WS("/ends/<how>", ends), WS("/sleeps", sleeps),
+       WS("/one", takes_one), WS("/closes", closes),
+       WS("/any", echo, .origins = "*"),
+       WS("/two", echo, .origins = "https://a.example https://b.example"),
+       WS("/spoken", echo, .protocols = "v2 v1"))
+
+static aw_test *sockets(void)
+{
+    trail[0] = 0;
+    return aw_test_open(socket_app);
+}
+
+TEST(ws_echo)
+{
+    aw_test *t = sockets();
+    aw_test_socket *w = aw_test_ws(t, "/echo");
+    size_t n;
+    CHECK_EQ(aw_test_ws_status(w), 101);
+    aw_test_ws_send(w, "hello");
+    aw_test_ws_send(w, "");
+    aw_test_ws_send_binary(w, "\0\xff", 2);
+    CHECK_STR(aw_test_ws_recv(w, NULL), "hello");
+    CHECK_STR(aw_test_ws_recv(w, NULL), "");
+    CHECK(memcmp(aw_test_ws_recv(w, &n), "\0\xff", 3) == 0);
+    CHECK_EQ(n, 2);
+    CHECK_EQ(aw_test_now_ms(t), 0);
+    CHECK_EQ(aw_test_ws_close(w, 3456), 3456);
+    CHECK_STR(trail, "0 3456:|");
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* ---- the handshake ---- */
+
+#define GET_HEAD(path) "GET " path " HTTP/1.1\r\nHost: a.example\r\n"
+#define UPGRADE "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+#define KEY "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+#define VERSION "Sec-WebSocket-Version: 13\r\n"
+#define SHAKE(path) GET_HEAD(path) UPGRADE KEY VERSION
+
+TEST(ws_handshake_table)
+{
+    static const struct {
+        const char *section, *request;
+        int status;
+        const char *with;       /* a line of the answer */
+    } t[] = {
+        {"4.2.2", SHAKE("/echo"), 101,
+         "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"},
+        {"4.2.2 upgrade", SHAKE("/echo"), 101,
+         "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"},
+        {"4.2.1 any case, other tokens", GET_HEAD("/echo") KEY VERSION
+         "Upgrade: h2c, WebSocket\r\nConnection: keep-alive, upGRADE\r\n", 101,
+         NULL},
+        {"4.1 GET", "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n"
+         UPGRADE KEY VERSION, 405, NULL},
+        {"4.1 GET, not HEAD", "HEAD /echo HTTP/1.1\r\nHost: x\r\n"
+         UPGRADE KEY VERSION, 426, NULL},
+        {"4.1 HTTP/1.1", "GET /echo HTTP/1.0\r\nHost: x\r\n"
+         UPGRADE KEY VERSION, 426, NULL},
+        {"9110 15.5.22", GET_HEAD("/echo"), 426, "\r\nUpgrade: websocket\r\n"},
+        {"9110 7.8", GET_HEAD("/echo"), 426, "\r\nConnection: Upgrade\r\n"},
+        {"4.2.1.3 no upgrade", GET_HEAD("/echo") "Connection: upgrade\r\n"
+         KEY VERSION, 426, NULL},
+        {"4.2.1.3 to another", GET_HEAD("/echo") "Upgrade: h2c\r\n"
+         "Connection: upgrade\r\n" KEY VERSION, 426, NULL},
+        {"4.2.1.4 no connection", GET_HEAD("/echo") "Upgrade: websocket\r\n"
+         KEY VERSION, 426, NULL},
+        {"4.2.1.5 no key", GET_HEAD("/echo") UPGRADE VERSION, 400, NULL},
+        {"4.2.1.5 two keys", GET_HEAD("/echo") UPGRADE KEY KEY VERSION, 400,
+         NULL},
+        {"4.2.1.5 short key", GET_HEAD("/echo") UPGRADE VERSION
+         "Sec-WebSocket-Key: AAAA\r\n", 400, NULL},
+        {"4.2.1.6 no version", GET_HEAD("/echo") UPGRADE KEY, 426,
+         "\r\nSec-WebSocket-Version: 13\r\n"},
+        {"4.4 version", GET_HEAD("/echo") UPGRADE KEY
+         "Sec-WebSocket-Version: 8\r\n", 426,
+         "\r\nSec-WebSocket-Version: 13\r\n"},
+        {"4.4 versions", GET_HEAD("/echo") UPGRADE KEY VERSION VERSION, 426,
+         NULL},
+        {"10.2 same origin", SHAKE("/echo") "Origin: http://a.example\r\n", 101,
+         NULL},
+        {"10.2 other origin", SHAKE("/echo") "Origin: http://b.example\r\n",
+         403, NULL},
+        {"10.2 two origins", SHAKE("/echo") "Origin: http://a.example\r\n"
+         "Origin: http://b.example\r\n", 403, NULL},
+        {"10.2 null", SHAKE("/echo") "Origin: null\r\n", 403, NULL},
+        {"10.2 any", SHAKE("/any") "Origin: null\r\n", 101, NULL},
+        {"10.2 list", SHAKE("/two") "Origin: https://b.example\r\n", 101, NULL},
+        {"10.2 not in it", SHAKE("/two") "Origin: http://a.example\r\n", 403,
+         NULL},
+        {"1.9 ours first", SHAKE("/spoken")
+         "Sec-WebSocket-Protocol: v1, v2\r\n", 101,
+         "\r\nSec-WebSocket-Protocol: v2\r\n"},
+        {"1.9 two lines", SHAKE("/spoken") "Sec-WebSocket-Protocol: x\r\n"
+         "Sec-WebSocket-Protocol: y, v1\r\n", 101,
+         "\r\nSec-WebSocket-Protocol: v1\r\n"},
+        {"9.1 extensions are declined", SHAKE("/echo")
+         "Sec-WebSocket-Extensions: permessage-deflate\r\n", 101, NULL},
+        {"no such route", SHAKE("/nowhere"), 404, NULL},
+        {"a cookie with it", SHAKE("/ends/well"), 101, "\r\nSet-Cookie: id=7"},
+        {"refused with a status", SHAKE("/ends/status"), 418, NULL},
+        {"refused with a message", SHAKE("/ends/error"), 401, "who are you?"},
+        {"an answer instead", SHAKE("/ends/answer"), 200, "no socket"},
+        {"an error instead", SHAKE("/ends/broken"), 500, NULL},
+        {"nothing said", SHAKE("/ends/unasked"), 101, NULL},
+        {"said late", SHAKE("/ends/well?ms=5000"), 101, "\r\nSet-Cookie: id=7"},
+    };
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        aw_test *app = sockets();
+        char text[1024];
+        const char *got;
+        NOTE("%s", t[i].section);
+        snprintf(text, sizeof text, "%s\r\n", t[i].request);
+        got = aw_test_raw(app, text, strlen(text), 0);
+        CHECK_EQ(strncmp(got, "HTTP/1.1 ", 9) ? 0 : atoi(got + 9),
+                 t[i].status);
+        if (t[i].with) CHECK(strstr(got, t[i].with) != NULL);
+        CHECK(!strstr(got, "Sec-WebSocket-Extensions"));
+        if (!strstr(t[i].section, "1.9"))
+            CHECK(!strstr(got, "Sec-WebSocket-Protocol"));
+        CHECK_EQ(aw_test_close(app), 0);
+    }
+}
+
+/* A client that speaks frames, and says what it gets. */
+static void wire_shake(wire *w, aw_test *t, const char *path)
+{
+    char text[512];
+    *w = wire_open(t);
+    snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: x\r\n" UPGRADE KEY
+             VERSION "\r\n", path);
+    wire_say(w, text);
+}
+
+/* The same, but takes nothing of what comes. */
+static void wire_shake_deaf(wire *w, aw_test *t, const char *path)
+{
+    char text[512];
+    *w = wire_open(t);
+    snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: x\r\n" UPGRADE KEY
+             VERSION "\r\n", path);
+    (void)aw__io_send(w->loop, w->fd, text, strlen(text));
+    for (int i = 0; i < 5; i++) (void)aw_loop_step(w->loop, 0);
+}
+
+static void wire_frame(wire *w, int first, const char *p, size_t n)
+{
+    bytes *b = (bytes *)calloc(1, sizeof *b);
+    add_frame(b, first, p, n, true);
+    wire_send(w, b->p, b->n);
+    wire_settle(w);
+    free(b);
+}
+
+static const char *wire_frames(wire *w)
+{
+    const char *end = w->got ? strstr(w->got, "\r\n\r\n") : NULL;
+    size_t n = end ? w->n - (size_t)(end + 4 - w->got) : 0;
+    return end ? read_frames(end + 4, n, n, 1, false, 1 << 24) : "?";
+}
+
+/* Frames that come with the handshake, in one piece or cut anywhere. */
+TEST(ws_frames_behind_handshake)
+{
+    bytes *b = (bytes *)calloc(1, sizeof *b);
+    add(b, SHAKE("/echo") "\r\n", strlen(SHAKE("/echo") "\r\n"));
+    add_frame(b, 0x81, "one", 3, true);
+    add_frame(b, 0x01, "tw", 2, true);
+    add_frame(b, 0x89, "p", 1, true);
+    add_frame(b, 0x80, "o", 1, true);
+    add_frame(b, 0x81, "three", 5, true);
+    for (size_t cut = 0; cut <= b->n; cut++) {
+        aw_test *t = sockets();
+        wire w = wire_open(t);
+        wire_send(&w, b->p, cut);
+        wire_settle(&w);
+        wire_send(&w, b->p + cut, b->n - cut);
+        wire_settle(&w);
+        NOTE("cut at %d", (int)cut);
+        /* The pong passes what waits. */
+        CHECK(strstr(wire_frames(&w), "Tone ") != NULL);
+        CHECK(strstr(wire_frames(&w), "op ") != NULL);
+        CHECK(strstr(wire_frames(&w), "Ttwo Tthree ") != NULL);
+        wire_frame(&w, 0x88, "\x0f\xa0" "bye", 5);
+        CHECK(strstr(wire_frames(&w), "Tthree C4000: ") != NULL);
+        CHECK(w.ended);
+        CHECK_STR(trail, "0 4000:bye|");
+        wire_close(&w);
+        CHECK_EQ(aw_test_close(t), 0);
+    }
+    free(b);
+}
+
+/* ---- what comes in ---- */
+
+TEST(ws_peer_breaks_the_protocol)
+{
+    static const struct {
+        const char *path, *what, *said, *seen;
+        int first;
+    } t[] = {
+        {"/echo", "\xff", "C1007: ", "-16 1006:|", 0x81},
+        {"/echo", "x", "C1002: ", "-16 1006:|", 0xc1},
+        {"/echo", "x", "C1002: ", "-16 1006:|", 0x80},
+        {"/limited", "12345678901", "C1009: ", "-15 1006:|", 0x82},
+        {"/limited", "1234567890", "B1234567890 ", "", 0x82},
+        {"/echo", "\x03", "C1002: ", "-16 1006:|", 0x88},
+        {"/echo", "\x03\xe8", "C1000: ", "0 1000:|", 0x88},
+        {"/echo", "", "C1005: ", "0 1005:|", 0x88},
+        {"/echo", "\x0f\xa1why", "C4001: ", "0 4001:why|", 0x88},
+    };
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        aw_test *app = app_with(socket_app, NULL);
+        wire w;
+        trail[0] = 0;
+        wire_shake(&w, app, t[i].path);
+        wire_frame(&w, t[i].first, t[i].what, strlen(t[i].what));
+        NOTE("row %d", (int)i);
+        CHECK_STR(wire_frames(&w), t[i].said);
+        CHECK_STR(trail, t[i].seen);
+        CHECK_EQ(w.ended, t[i].seen[0] != 0);
+        CHECK_STR(said, "");
+        wire_close(&w);
+        CHECK_EQ(aw_test_close(app), 0);
+    }
+}
+
+/* A message is its reader's until the next call; meanwhile one lies ready, and
+   what is behind that waits in the kernel. */
+TEST(ws_reads_one_ahead)
+{
+    aw_test *t = sockets();
+    wire w;
+    wire_shake(&w, t, "/one");
+    wire_frame(&w, 0x81, "first", 5);
+    wire_frame(&w, 0x89, "a", 1);
+    CHECK_STR(wire_frames(&w), "oa ");
+    wire_frame(&w, 0x81, "second", 6);
+    wire_frame(&w, 0x89, "b", 1);
+    wire_frame(&w, 0x88, "\x03\xe8", 2);
+    CHECK_STR(wire_frames(&w), "oa ");
+    CHECK_STR(trail, "1=first|");
+    aw_test_advance(t, 1000);
+    wire_settle(&w);
+    CHECK_STR(wire_frames(&w), "oa ob C1000: ");
+    CHECK_STR(trail, "1=first|first|1=second|0|0|");
+    CHECK(w.ended);
+    wire_close(&w);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* Who floods us with pings and reads nothing costs one answer. */
+TEST(ws_ping_flood)
+{
+    aw_test *t = sockets();
+    wire w;
+    size_t before, after;
+    bytes *b = (bytes *)calloc(1, sizeof *b);
+    wire_shake(&w, t, "/sleeps");
+    before = aw_test_loop(t)->mem.live;
+    for (int i = 0; i < 1000; i++) add_frame(b, 0x89, "0123456789", 10, true);
+    for (int round = 0; round < 40; round++) {
+        const char *p = b->p;
+        size_t n = b->n;
+        for (int tries = 0; n && tries < 50; tries++) {
+            ptrdiff_t sent = aw__io_send(w.loop, w.fd, p, n);
+            if (sent > 0) p += sent, n -= (size_t)sent;
+            (void)aw_loop_step(w.loop, 0);
+        }
+        CHECK_EQ(n, 0);
+    }
+    after = aw_test_loop(t)->mem.live;
+    CHECK(after < before + 65536 * 2 + 1000);   /* the pipe is the test's */
+    wire_settle(&w);
+    CHECK(strstr(wire_frames(&w), "Tin o0123456789 o0123456789 ") != NULL);
+    wire_close(&w);
+    free(b);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* A large message, and what it leaves: nothing. */
+TEST(ws_large_message_memory)
+{
+    aw_test *t = sockets();
+    wire w;
+    size_t before;
+    char *p = (char *)calloc(1, 150000);
+    wire_shake(&w, t, "/echo");
+    wire_frame(&w, 0x82, p, 150000);    /* the task's memory grows once */
+    before = aw_test_loop(t)->mem.live;
+    wire_frame(&w, 0x82, p, 150000);
+    CHECK_STR(wire_frames(&w), "B#150000 B#150000 ");
+    CHECK_EQ(aw_test_loop(t)->mem.live, before);
+    free(p);
+    wire_close(&w);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* ---- the end ---- */
+
+TEST(ws_view_ends)
+{
+    static const struct {
+        const char *path, *frames, *logged;
+        int code;
+    } t[] = {
+        {"/ends/unasked", "", "", 1000},
+        {"/ends/well", "Thi ", "", 1000},
+        {"/ends/well?rc=200", "Thi ", "", 1000},
+        {"/ends/well?rc=-30", "Thi ", "input/output error", 1011},
+        {"/ends/well?rc=-10403", "Thi ", "", 1008},
+        {"/ends/well?rc=-10503", "Thi ", "", 1011},
+        {"/ends/well?rc=-13", "Thi ", "", 1000},
+        {"/ends/well?ms=70&rc=0", "Thi ", "", 1000},
+    };
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        aw_config config = quiet_config();
+        aw_test *app = app_with(socket_app, &config);
+        aw_test_socket *w = aw_test_ws(app, t[i].path);
+        NOTE("%s", t[i].path);
+        CHECK_EQ(aw_test_ws_status(w), 101);
+        if (t[i].frames[0]) CHECK_STR(aw_test_ws_recv(w, NULL), "hi");
+        CHECK(!aw_test_ws_recv(w, NULL));
+        CHECK_EQ(aw_test_ws_code(w), t[i].code);
+        CHECK(t[i].logged[0] ? strstr(said, t[i].logged) != NULL : !said[0]);
+        CHECK_EQ(aw_test_close(app), 0);
+    }
+}
+
+TEST(ws_close_awaited)
+{
+    static const struct {
+        const char *path, *seen;
+        int code;
+    } t[] = {
+        {"/closes", "0|-13|", 1000},
+        {"/closes?code=4321&reason=enough", "0|-13|", 4321},
+        {"/closes?code=1005", "-3|1|", 1000},
+        {"/closes?code=1006", "-3|1|", 1000},
+        {"/closes?code=999", "-3|1|", 1000},
+        {"/closes?reason=%FF", "-3|1|", 1000},
+    };
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        aw_test *app = sockets();
+        aw_test_socket *w = aw_test_ws(app, t[i].path);
+        NOTE("%s", t[i].path);
+        CHECK_EQ(aw_test_ws_code(w), t[i].code);
+        aw_test_advance(app, 0);
+        CHECK_EQ(aw_test_now_ms(app), 0);
+        CHECK_STR(trail, t[i].seen);
+        CHECK_EQ(aw_test_close(app), 0);
+    }
+}
+
+/* Nobody waits for ever for the Close of the peer, or for its FIN. */
+TEST(ws_close_unanswered)
+{
+    aw_test *t = sockets();
+    wire w;
+    wire_shake(&w, t, "/closes");
+    CHECK_STR(wire_frames(&w), "C1000: ");
+    aw_test_advance(t, 4900);
+    wire_settle(&w);
+    CHECK(!w.ended);
+    aw_test_advance(t, 200);
+    wire_settle(&w);
+    CHECK(w.ended);
+    CHECK_STR(trail, "-23|-13|");
+    wire_close(&w);
+
+    trail[0] = 0;
+    wire_shake(&w, t, "/ends/well");    /* the view has long ended */
+    wire_frame(&w, 0x88, "\x03\xe8", 2);
+    CHECK(w.ended);                     /* its FIN; ours does not come */
+    CHECK_EQ(t->loop->server->connections, 1);
+    aw_test_advance(t, 5100);
+    CHECK_EQ(t->loop->server->connections, 0);
+    wire_close(&w);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* Data behind our Close is dropped, up to theirs. */
+TEST(ws_close_crosses_messages)
+{
+    aw_test *t = sockets();
+    wire w;
+    wire_shake(&w, t, "/closes?code=4000");
+    wire_frame(&w, 0x81, "late", 4);
+    wire_frame(&w, 0x89, "p", 1);
+    CHECK_STR(wire_frames(&w), "C4000: ");
+    CHECK_STR(trail, "");
+    wire_frame(&w, 0x88, "\x0f\xa0", 2);
+    CHECK_STR(trail, "0|-13|");
+    CHECK(w.ended);
+    wire_close(&w);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* Who goes without a Close cancels the view, wherever it waits. */
+TEST(ws_peer_goes)
+{
+    static const char *const paths[] = {"/echo", "/sleeps", "/one"};
+    static const char *const seen[] = {"-4 1006:|", "-4 1006|", "-4|"};
+    for (int how = 0; how < 2; how++)
+        for (int i = 0; i < 3; i++) {
+            aw_config config = quiet_config();
+            aw_test *t = app_with(socket_app, &config);
+            wire w;
+            NOTE("%s %d", paths[i], how);
+            trail[0] = 0;
+            wire_shake(&w, t, paths[i]);
+            if (how == 0) wire_finish(&w);
+            else aw__io_reset(w.loop, w.fd), w.fd = -1;
+            (void)aw_loop_step(t->loop, 0);
+            (void)aw_loop_step(t->loop, 0);
+            CHECK_STR(trail, seen[i]);
+            CHECK_EQ(t->loop->server->connections, 0);
+            CHECK_STR(said, "");
+            if (w.fd >= 0) wire_close(&w);
+            else free(w.got);
+            CHECK_EQ(aw_test_close(t), 0);
+        }
+}
+
+/* One whose messages nobody takes is not read, but its reset is heard. */
+TEST(ws_peer_resets_unread)
+{
+    aw_test *t = sockets();
+    wire w;
+    wire_shake(&w, t, "/sleeps");
+    wire_frame(&w, 0x81, "one", 3);
+    wire_frame(&w, 0x81, "two", 3);
+    CHECK_STR(trail, "");
+    aw__io_reset(w.loop, w.fd);
+    for (int i = 0; i < 3; i++) (void)aw_loop_step(t->loop, 0);
+    CHECK_STR(trail, "-4 1006|");
+    free(w.got);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* Who closes in order is told to a view that asks, and only after a while to
+   one that does not. */
+TEST(ws_peer_closes_view_does_not_ask)
+{
+    aw_test *t = sockets();
+    wire w;
+    wire_shake(&w, t, "/sleeps");
+    wire_frame(&w, 0x88, "\x03\xe8", 2);
+    CHECK_STR(wire_frames(&w), "Tin C1000: ");
+    wire_finish(&w);
+    aw_test_advance(t, 4900);
+    CHECK_STR(trail, "");
+    aw_test_advance(t, 200);
+    CHECK_STR(trail, "-4 1000|");
+    CHECK_EQ(t->loop->server->connections, 0);
+    wire_close(&w);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* ---- keep-alive ---- */
+
+TEST(ws_silent_peer)
+{
+    aw_test *t = sockets();
+    wire w;
+    wire_shake(&w, t, "/sleeps");
+    aw_test_advance(t, 29900);
+    wire_settle(&w);
+    CHECK_STR(wire_frames(&w), "Tin ");
+    aw_test_advance(t, 200);
+    wire_settle(&w);
+    CHECK_STR(wire_frames(&w), "Tin i ");
+    wire_frame(&w, 0x8a, "", 0);        /* a pong: all is well */
+    aw_test_advance(t, 29000);
+    wire_settle(&w);
+    CHECK_STR(wire_frames(&w), "Tin i ");
+    aw_test_advance(t, 1100);
+    wire_settle(&w);
+    CHECK_STR(wire_frames(&w), "Tin i i ");
+    aw_test_advance(t, 19800);
+    wire_settle(&w);
+    CHECK(!w.ended);
+    CHECK_STR(trail, "");
+    aw_test_advance(t, 300);
+    wire_settle(&w);
+    CHECK(w.ended);
+    CHECK_STR(trail, "-4 1006|");
+    wire_close(&w);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+TEST(ws_pings_configured)
+{
+    aw_config config = quiet_config();
+    aw_test *t;
+    aw_test_socket *client;
+    wire w;
+    config.ws_ping_ms = AW_OFF;
+    t = app_with(socket_app, &config);
+    wire_shake(&w, t, "/sleeps");
+    aw_test_advance(t, 3000000);
+    wire_settle(&w);
+    CHECK_STR(wire_frames(&w), "Tin ");
+    wire_close(&w);
+    CHECK_EQ(aw_test_close(t), 0);
+    config.ws_ping_ms = 100;
+    config.ws_pong_ms = 50;
+    t = app_with(socket_app, &config);
+    trail[0] = 0;
+    client = aw_test_ws(t, "/sleeps");
+    CHECK_STR(aw_test_ws_recv(client, NULL), "in");
+    aw_test_advance(t, 3000000);        /* it answers */
+    CHECK_STR(trail, "");
+    CHECK_EQ(aw_test_ws_close(client, 0), 0);
+    CHECK_STR(trail, "-4 1006|");
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* ---- what goes out ---- */
+
+static char letters[3][100001];
+
+ASYNC(sends, (aw_ws *ws; int who; int times;), int i; int rc;)
+{
+    BEGIN {
+        for (; self->i < self->times; self->i++) {
+            AWAIT_TO(self->rc, aw_ws_send, self->ws, letters[self->who],
+                     (size_t)(self->who + 1) * 30000);
+            if (self->rc < 0) note("%d:%d|", self->who, self->rc);
+        }
+    }
+}
+
+/* Three tasks, and posts in between. */
+WS_VIEW(senders)
+{
+    BEGIN {
+        START(sends, ws, 0, 4);
+        START(sends, ws, 1, 4);
+        START(sends, ws, 2, 4);
+        AWAIT(aw_sleep_ms, 0);
+        CHECK_EQ(aw_ws_post(ws, "posted", 6), 0);
+        GATHER();
+        CHECK_EQ(aw_ws_post(ws, "last", 4), 0);
+    }
+}
+
+ASYNC(in_parts, (aw_ws *ws; const char *text; bool ends;), size_t i; int rc;)
+{
+    BEGIN {
+        for (; self->i < strlen(self->text); self->i++) {
+            AWAIT_TO(self->rc, aw_ws_send_part, self->ws, self->text + self->i,
+                     1, self->ends && !self->text[self->i + 1] ? AW_WS_LAST
+                     : 0);
+            if (self->rc < 0) RETURN(self->rc);
+            AWAIT(aw_sleep_ms, 10);
+        }
+    }
+}
+
+WS_VIEW(parts, int rc;)
+{
+    BEGIN {
+        START(in_parts, ws, "\xce\xba\xce\xb1", true);
+        AWAIT(aw_sleep_ms, 5);
+        AWAIT_TO(self->rc, aw_ws_send_part, ws, "x", 1, AW_WS_LAST);
+        CHECK_EQ(self->rc, AW_EBUSY);
+        CHECK_EQ(aw_ws_post(ws, "posted", 6), 0);
+        AWAIT(aw_ws_send, ws, "sent", 4);
+        note("%d|", (int)aw_now_ms(AW_LOOP()));
+        GATHER();
+        AWAIT(aw_ws_send_part, ws, "\xff", 1, AW_WS_BINARY);
+        AWAIT(aw_ws_send_part, ws, "\xfe", 1, 0);
+        AWAIT(aw_ws_send_part, ws, "", 0, AW_WS_LAST);
+        AWAIT_TO(self->rc, aw_ws_send_part, ws, "\xff", 1, 0);
+        CHECK_EQ(self->rc, AW_EINVAL);
+        AWAIT_TO(self->rc, aw_ws_send_part, ws, "\xce", 1, AW_WS_LAST);
+        CHECK_EQ(self->rc, AW_EINVAL);
+        AWAIT_TO(self->rc, aw_ws_send, ws, "\xff", 1);
+        CHECK_EQ(self->rc, AW_EINVAL);
+        CHECK_EQ(aw_ws_post(ws, "\xff", 1), AW_EINVAL);
+        AWAIT(aw_ws_send, ws, "end", 3);
+    }
+}
+
+/* A message that its task leaves without an end, and one behind it. */
+WS_VIEW(half, int rc;)
+{
+    BEGIN {
+        START(in_parts, ws, "ab", false);
+        AWAIT(aw_sleep_ms, 100);
+        AWAIT_TO(self->rc, aw_ws_send, ws, "after", 5);
+        note("%d|", self->rc);
+    }
+}
+
+static aw_ws_room room, other_room;
+
+WS_VIEW(member, aw_ws_message msg; int rc;)
+{
+    BEGIN {
+        CHECK_EQ(aw_ws_join(&room, ws), 0);
+        CHECK_EQ(aw_ws_join(&room, ws), 0);
+        if (aw_query(req, "both")) CHECK_EQ(aw_ws_join(&other_room, ws), 0);
+        for (;;) {
+            AWAIT_TO(self->rc, aw_ws_recv, ws, &self->msg);
+            if (self->rc <= 0) RETURN(self->rc);
+            if (strcmp(self->msg.data, "leave") == 0) aw_ws_leave(&room, ws);
+            else (void)aw_ws_broadcast(&room, self->msg.data, self->msg.size);
+        }
+    } FINALLY {
+        note("%d room %d|", OUTCOME(), (int)room.count);
+        CHECK_EQ(aw_ws_join(&room, ws), AW_ECLOSED);
+    }
+}
+
+VIEW(tell)
+{
+    const char *text = aw_query_or(req, "text", "told");
+    int n = strcmp(aw_param(req, "room"), "other") == 0
+        ? aw_ws_broadcast_binary(&other_room, text, strlen(text))
+        : aw_ws_broadcast(&room, text, strlen(text));
+    return n < 0 ? n : aw_printf(req, "%d", n);
+}
+
+ROUTES(sending_app, WS("/senders", senders), WS("/parts", parts),
+       WS("/half", half), WS("/member", member), GET("/tell/<room>", tell))
+
+static aw_test *senders_open(aw_config *config)
+{
+    trail[0] = 0;
+    memset(letters[0], 'a', 100000);
+    memset(letters[1], 'b', 100000);
+    memset(letters[2], 'c', 100000);
+    *config = quiet_config();
+    return app_with(sending_app, config);
+}
+
+TEST(ws_senders_take_turns)
+{
+    for (uint64_t seed = 0; seed < 6; seed++) {
+        aw_test_config c;
+        aw_config config;
+        aw_test *t;
+        aw_test_socket *w;
+        int seen[3] = {0, 0, 0}, all = 0;
+        const char *got;
+        size_t n;
+        aw_test_close(senders_open(&config));
+        memset(&c, 0, sizeof c);
+        c.routes = sending_app;
+        c.chaos = seed;
+        t = aw_test_open_config(c);
+        w = aw_test_ws(t, "/senders");
+        NOTE("seed %d", (int)seed);
+        while ((got = aw_test_ws_recv(w, &n)) != NULL) {
+            int who = got[0] - 'a';
+            all++;
+            if (strcmp(got, "last") == 0) CHECK_EQ(all, 14);
+            if (got[0] == 'p' || got[0] == 'l') continue;
+            CHECK_EQ(n, (size_t)(who + 1) * 30000);
+            CHECK(strspn(got, (const char[2]){got[0], 0}) == n);
+            seen[who]++;
+            /* The first had the line to itself until it was full. */
+            if (!seed) CHECK(seen[who] <= seen[(who + 1) % 3] + 3);
+        }
+        CHECK_EQ(all, 14);
+        CHECK_EQ(seen[0] + seen[1] * 10 + seen[2] * 100, 444);
+        CHECK_EQ(aw_test_ws_code(w), 1000);
+        CHECK_EQ(aw_test_close(t), 0);
+    }
+}
+
+TEST(ws_parts)
+{
+    aw_config config;
+    aw_test *t = senders_open(&config);
+    wire w;
+    wire_shake(&w, t, "/parts");
+    for (int i = 0; i < 8; i++) {
+        aw_test_advance(t, 10);
+        wire_settle(&w);
+    }
+    CHECK_STR(wire_frames(&w), "T\xce\xba\xce\xb1 Tposted Tsent B\xff\xfe Tend "
+              "C1000: ");
+    CHECK_STR(trail, "30|");
+    wire_close(&w);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+TEST(ws_parts_without_end)
+{
+    aw_config config;
+    aw_test *t = senders_open(&config);
+    wire w;
+    wire_shake(&w, t, "/half");
+    aw_test_advance(t, 25000);
+    wire_settle(&w);
+    CHECK_STR(wire_frames(&w), "");
+    CHECK_STR(trail, "");
+    aw_test_advance(t, 6000);
+    wire_settle(&w);
+    CHECK_STR(wire_frames(&w), "C1011: ");
+    CHECK_STR(trail, "-13|");
+    wire_close(&w);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* A sender whose await is cut off: what has begun is finished. */
+WS_VIEW(deadlines, int rc; int i;)
+{
+    BEGIN {
+        AWAIT_FOR_TO(50, self->rc, aw_ws_send, ws, letters[0], 100000);
+        note("%d|", self->rc);
+        AWAIT_FOR_TO(50, self->rc, aw_ws_send, ws, letters[1], 100000);
+        note("%d|", self->rc);
+        AWAIT_FOR_TO(50, self->rc, aw_ws_send_part, ws, letters[1], 10, 0);
+        note("%d|", self->rc);
+        (void)aw_ws_post(ws, "post", 4);
+        AWAIT_FOR_TO(2000, self->rc, aw_ws_send_part, ws, letters[2], 10, 0);
+        note("%d|", self->rc);
+        AWAIT(aw_sleep_ms, 400);
+        AWAIT_FOR_TO(50, self->rc, aw_ws_send_part, ws, letters[2], 100000,
+                     AW_WS_LAST);
+        note("%d|", self->rc);
+        AWAIT(aw_ws_send, ws, "end", 3);
+    }
+}
+ROUTES(deadline_app, WS("/", deadlines))
+
+TEST(ws_sender_cut_off)
+{
+    aw_test *t;
+    aw_config config;
+    wire w;
+    aw_test_close(senders_open(&config));
+    t = app_with(deadline_app, &config);
+    wire_shake_deaf(&w, t, "/");
+    aw_test_advance(t, 500);
+    CHECK_STR(trail, "-5|-5|-5|");
+    wire_settle(&w);
+    aw_test_advance(t, 500);
+    CHECK_STR(trail, "-5|-5|-5|10|-5|");
+    wire_settle(&w);
+    /* The first had begun; the second, and the first part, had not. */
+    CHECK_STR(wire_frames(&w), "T#100000 Tpost T#100010 Tend C1000: ");
+    wire_close(&w);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* ---- rooms ---- */
+
+TEST(ws_rooms)
+{
+    aw_config config;
+    aw_test *t = senders_open(&config);
+    aw_test_socket *w[4];
+    memset(&room, 0, sizeof room);
+    memset(&other_room, 0, sizeof other_room);
+    CHECK_STR(aw_test_get(t, "/tell/room")->body, "0");
+    for (int i = 0; i < 4; i++)
+        w[i] = aw_test_ws(t, i < 2 ? "/member?both" : "/member");
+    CHECK_EQ(room.count, 4);
+    CHECK_EQ(other_room.count, 2);
+    CHECK_STR(aw_test_get(t, "/tell/room?text=a")->body, "4");
+    CHECK_STR(aw_test_get(t, "/tell/other?text=b")->body, "2");
+    aw_test_ws_send(w[3], "c");
+    for (int i = 0; i < 4; i++) {
+        CHECK_STR(aw_test_ws_recv(w[i], NULL), "a");
+        if (i < 2) CHECK_STR(aw_test_ws_recv(w[i], NULL), "b");
+        CHECK_STR(aw_test_ws_recv(w[i], NULL), "c");
+    }
+    aw_test_ws_send(w[1], "leave");
+    aw_test_ws_send(w[1], "d");
+    CHECK_STR(aw_test_ws_recv(w[0], NULL), "d");
+    CHECK_EQ(room.count, 3);
+    CHECK_EQ(aw_test_ws_close(w[0], 1000), 1000);
+    CHECK_EQ(room.count, 2);
+    CHECK_EQ(other_room.count, 1);
+    CHECK_EQ(aw_test_ws_close(w[3], 0), 0);     /* cut off */
+    CHECK_EQ(room.count, 1);
+    CHECK_EQ(aw_test_ws_close(w[2], 1001), 1001);
+    CHECK_EQ(aw_test_ws_close(w[1], 1000), 1000);
+    CHECK_EQ(room.count + other_room.count, 0);
+    CHECK_STR(trail, "0 room 2|-4 room 1|0 room 0|0 room 0|");
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* One who does not read costs ws_max_queue, and is dropped; the others are
+   not held up, and share the bytes. */
+TEST(ws_slow_member_dropped)
+{
+    aw_config config;
+    aw_test *t = senders_open(&config);
+    aw_test_socket *w;
+    wire slow, slower;
+    size_t before, most = 0;
+    int told = 0;
+    memset(&room, 0, sizeof room);
+    aw_test_close(t);
+    config.ws_max_queue = 200000;
+    t = app_with(sending_app, &config);
+    wire_shake_deaf(&slow, t, "/member");
+    wire_shake_deaf(&slower, t, "/member");
+    w = aw_test_ws(t, "/member");
+    before = t->loop->mem.live;
+    for (; told < 100 && room.count > 1; told++) {
+        (void)aw_ws_broadcast(&room, letters[0], 10000);
+        if (t->loop->mem.live > most) most = t->loop->mem.live;
+        CHECK_EQ(strlen(aw_test_ws_recv(w, NULL)), 10000);
+    }
+    NOTE("%d", told);
+    CHECK(told > 20 && told < 40);
+    /* Two pipes of 65536 (131072 each with their slack), one queue. */
+    CHECK(most - before < 2 * 131072 + 260000);
+    CHECK(strstr(said, "a WebSocket was dropped"));
+    CHECK_EQ(room.count, 1);
+    aw_test_ws_send(w, "alone");
+    CHECK_STR(aw_test_ws_recv(w, NULL), "alone");
+    CHECK_STR(trail, "-4 room 1|-4 room 1|");
+    wire_close(&slow);
+    wire_close(&slower);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* Who takes nothing, but is sent little, is found out by write_ms. */
+TEST(ws_stalled_member)
+{
+    aw_config config;
+    aw_test *t = senders_open(&config);
+    wire w;
+    memset(&room, 0, sizeof room);
+    wire_shake_deaf(&w, t, "/member");
+    for (int i = 0; i < 8; i++) CHECK_EQ(aw_ws_broadcast(&room, letters[0],
+                                                         10000), 1);
+    aw_test_advance(t, 29900);
+    CHECK_EQ(room.count, 1);
+    aw_test_advance(t, 200);
+    CHECK_EQ(room.count, 0);
+    CHECK_STR(trail, "-4 room 0|");
+    wire_close(&w);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* ---- the server around it ---- */
+
+static int hooked;
+VIEW(before) { (void)req; hooked++; return 0; }
+VIEW(after) { (void)req; hooked += 100; return 0; }
+VIEW(guard)
+{
+    return aw_query(req, "key") ? 0 : aw_error(req, 401, "no key");
+}
+ROUTES(inner_app, WS("/echo/<room>", echo, .origins = "*"), BEFORE(guard))
+ROUTES(outer_app, MOUNT("/in", inner_app), BEFORE(before), AFTER(after))
+
+TEST(ws_behind_hooks)
+{
+    aw_config config = quiet_config();
+    aw_test *t;
+    aw_test_socket *w;
+    config.view_ms = 1000;              /* is not for sockets */
+    t = app_with(outer_app, &config);
+    hooked = 0;
+    trail[0] = 0;
+    w = aw_test_ws(t, "/in/echo/x");
+    CHECK_EQ(aw_test_ws_status(w), 401);
+    CHECK_EQ(hooked, 101);
+    w = aw_test_ws(t, "/in/echo/x?key=1");
+    CHECK_EQ(aw_test_ws_status(w), 101);
+    aw_test_advance(t, 5000);
+    aw_test_ws_send(w, "hello");
+    CHECK_STR(aw_test_ws_recv(w, NULL), "hello");
+    CHECK_EQ(hooked, 202);              /* the handshake is the answer */
+    CHECK_EQ(aw_test_ws_close(w, 1000), 1000);
+    CHECK_EQ(hooked, 202);
+    CHECK_STR(trail, "0 1000:|");
+    CHECK_EQ(aw_test_get(t, "/in/echo/x?key=1")->status, 426);
+    CHECK_STR(said, "");
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+TEST(ws_counts_as_connection)
+{
+    aw_config config = quiet_config();
+    aw_test *t;
+    aw_test_socket *w, *x;
+    config.max_connections = 1;
+    t = app_with(socket_app, &config);
+    w = aw_test_ws(t, "/echo");
+    x = aw_test_ws(t, "/echo");         /* waits in the backlog, for an hour */
+    CHECK_EQ(aw_test_ws_status(w), 101);
+    CHECK_EQ(aw_test_ws_status(x), 0);
+    CHECK_EQ(aw_test_ws_close(w, 1000), 1000);
+    aw_test_ws_send(x, "now");
+    CHECK_STR(aw_test_ws_recv(x, NULL), "now");
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+TEST(ws_access_log_and_peer)
+{
+    aw_config config = quiet_config();
+    aw_test *t;
+    aw_test_socket *w;
+    config.access_log = 0;
+    t = app_with(socket_app, &config);
+    w = aw_test_ws(t, "/echo");
+    CHECK(strstr(said, "\"GET /echo HTTP/1.1\" 101 0 "));
+    CHECK_EQ(aw_test_ws_close(w, 0), 0);
+    CHECK(!strstr(said, " 499 "));
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* Going away: clients are told, views see the end, and have their time. */
+TEST(ws_server_stops)
+{
+    aw_test *t = sockets();
+    aw_test_socket *w = aw_test_ws(t, "/echo"), *x = aw_test_ws(t, "/sleeps");
+    wire y;
+    wire_shake(&y, t, "/echo");         /* does not answer the Close */
+    CHECK_STR(aw_test_ws_recv(x, NULL), "in");
+    aw_serve_stop(t->loop);
+    CHECK_EQ(aw_test_ws_code(w), 1001);
+    CHECK_EQ(aw_test_ws_code(x), 1001);
+    wire_settle(&y);
+    CHECK_STR(wire_frames(&y), "C1001: ");
+    CHECK_STR(trail, "0 1001:|");
+    aw_test_advance(t, 5100);           /* x does not ask, y did not answer */
+    CHECK(strstr(trail, "-4 1001|") != NULL);
+    CHECK(strstr(trail, "|0 1006:|") != NULL);
+    CHECK_EQ(t->loop->server->connections, 0);
+    wire_close(&y);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* What a socket costs that has nothing to do: struct, request, task, stream. */
+TEST(ws_idle_memory)
+{
+    enum { N = 50 };
+    aw_test *t = sockets();
+    wire w[N];
+    size_t before, each;
+    wire_shake(&w[0], t, "/echo");
+    before = t->loop->mem.live;
+    for (int i = 1; i < N; i++) {
+        wire_shake(&w[i], t, "/echo");
+        wire_frame(&w[i], 0x81, "hello", 5);
+    }
+    each = (t->loop->mem.live - before) / (N - 1);
+    NOTE("%d bytes", (int)each);
+    CHECK(each < 3000);
+    for (int i = 0; i < N; i++) wire_close(&w[i]);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* ---- adversity ---- */
+
+ASYNC(talks, (aw_ws *ws;), int i;)
+{
+    BEGIN {
+        for (; self->i < 3; self->i++)
+            AWAIT(aw_ws_send, self->ws, letters[0], 40000);
+    }
+}
+
+/* Everything a view can do, one after the other. */
+WS_VIEW(all, aw_ws_message msg; int rc;)
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, 1);
+        AWAIT(aw_ws_send, ws, "hello", 5);
+        if (aw_ws_join(&room, ws) < 0) RETURN(AW_ENOMEM);
+        START(talks, ws);
+        AWAIT_TO(self->rc, aw_ws_recv, ws, &self->msg);
+        if (self->rc <= 0) RETURN(self->rc);
+        (void)aw_ws_broadcast(&room, self->msg.data, self->msg.size);
+        (void)aw_ws_post_binary(ws, letters[1], 30000);
+        AWAIT(aw_ws_send_part, ws, letters[2], 50000, 0);
+        AWAIT(aw_ws_send_part, ws, letters[2], 50000, AW_WS_LAST);
+        GATHER();
+        AWAIT_TO(self->rc, aw_ws_recv, ws, &self->msg);
+        if (self->rc <= 0) RETURN(self->rc);
+        AWAIT(aw_ws_close, ws, 4000, "done");
+    } FINALLY {
+        note("%d|", OUTCOME());
+    }
+}
+ROUTES(all_app, WS("/all", all))
+
+/* How often FINALLY ran, and how far the client came. */
+static int all_scene(aw_test *t)
+{
+    aw_test_socket *w = aw_test_ws(t, "/all");
+    int came = 0;
+    const char *got;
+    if (!w) return -1;
+    aw_test_ws_send(w, "first");
+    aw_test_ws_send(w, "second");
+    while ((got = aw_test_ws_recv(w, NULL)) != NULL) came++;
+    if (came == 7 && aw_test_ws_code(w) == 4000) came = 100;
+    (void)aw_test_ws_close(w, 0);
+    return came;
+}
+
+static aw_test *all_open(uint64_t seed)
+{
+    static aw_config config;
+    aw_test_config c;
+    aw_test_close(senders_open(&config));
+    memset(&room, 0, sizeof room);
+    memset(&c, 0, sizeof c);
+    c.routes = all_app;
+    c.config = &config;
+    c.chaos = seed;
+    return aw_test_open_config(c);
+}
+
+TEST(ws_chaos)
+{
+    for (uint64_t seed = 0; seed < (uint64_t)test_rounds(300); seed++) {
+        aw_test *t = all_open(seed);
+        NOTE("seed %d", (int)seed);
+        CHECK_EQ(all_scene(t), 100);
+        aw_test_advance(t, 10);
+        CHECK_STR(trail, "0|");
+        CHECK_EQ(room.count, 0);
+        CHECK_EQ(t->loop->server->connections, 0);
+        CHECK_EQ(aw_test_close(t), 0);
+    }
+}
+
+TEST(ws_cancelled_everywhere)
+{
+    for (uint64_t seed = 0; seed < 3; seed++) {
+        aw_test *t = all_open(seed);
+        aw_task nobody;
+        aw__test_use before, after;
+        bool reached = true;
+        memset(&nobody, 0, sizeof nobody);
+        for (int k = 0; k < 3; k++) (void)all_scene(t);
+        aw_test_advance(t, 11000);
+        before = aw__test_rest(t);
+        for (int64_t k = 1; reached; k++) {
+            trail[0] = 0;
+            aw__cancel_at(t->loop, nobody, k);
+            (void)all_scene(t);
+            reached = t->loop->chaos.suspended >= k;
+            t->loop->on_suspend = NULL;
+            aw_test_advance(t, 11000);
+            after = aw__test_rest(t);
+            NOTE("seed %d, cancelled at %d", (int)seed, (int)k);
+            CHECK_EQ(before.bytes, after.bytes);
+            CHECK_EQ(before.descriptors, after.descriptors);
+            CHECK_EQ(t->loop->tasks, 0);
+            CHECK_EQ(t->loop->server->connections, 0);
+            CHECK_EQ(room.count, 0);
+            CHECK(strcmp(trail, "0|") == 0 || strcmp(trail, "-4|") == 0);
+            if (k > 500) break;
+        }
+        CHECK_EQ(aw_test_close(t), 0);
+    }
+}
+
+TEST(ws_torture)
+{
+    aw_test *t = all_open(0);
+    aw__test_use before, after;
+    long k, reached = 1;
+    for (k = 0; k < 3; k++) CHECK_EQ(all_scene(t), 100);
+    aw_test_advance(t, 40000);
+    before = aw__test_rest(t);
+    for (k = 1; reached; k += getenv("TEST_FULL") ? 1 : 2) {
+        fault_set(NULL, k, k % 5 == 4 ? EINTR : 0);
+        trail[0] = 0;
+        (void)all_scene(t);
+        reached = fault_count >= k;
+        fault_set(NULL, 0, 0);
+        aw_test_advance(t, 40000);
+        after = aw__test_rest(t);
+        NOTE("call %ld fails", k);
+        CHECK_EQ(before.bytes, after.bytes);
+        CHECK_EQ(before.descriptors, after.descriptors);
+        CHECK_EQ(t->loop->tasks, 0);
+        CHECK_EQ(t->loop->server->connections, 0);
+        CHECK_EQ(room.count, 0);
+        CHECK(!strchr(trail, '|') || strchr(trail, '|')[1] == 0);
+    }
+    CHECK(k > 50);
+    CHECK_EQ(all_scene(t), 100);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* From some moment on, every send fails, or every receive. */
+TEST(ws_calls_fail_for_good)
+{
+    static const char *const calls[] = {"send", "recv", "alloc", "epoll_ctl"};
+    for (int i = 0; i < 4; i++) {
+        aw_test *t = all_open(0);
+        for (long k = 1; k < 40; k += 3) {
+            fault_set(calls[i], k, 0);
+            (void)all_scene(t);
+            fault_set(NULL, 0, 0);
+            aw_test_advance(t, 60000);
+            NOTE("%s %ld", calls[i], k);
+            CHECK_EQ(t->loop->tasks, 0);
+            CHECK_EQ(t->loop->server->connections, 0);
+            CHECK_EQ(room.count, 0);
+        }
+        CHECK_EQ(aw_test_close(t), 0);
+    }
+}
 #endif

@@ -1,81 +1,73 @@
-/* WebSocket frames: however the bytes are cut, the reader says the same; what
-   it accepts can be written again and says the same; masking undoes itself.
-   The first two bytes are the settings and where to cut. */
-#define ASYNCWEB_IMPLEMENTATION
-#include "../../asyncweb.h"
+/* ws.c: WebSocket frames and messages. */
+#include "fuzz.h"
 
-typedef struct said {
-    uint64_t hash;
+typedef struct ws_result {
+    int rc;                     /* 0, or minus the code of the failure */
     size_t events;
-    int last;                   /* a failure, or 0 */
-} said;
+    aw__buf again;              /* what was read, as whole frames, not masked */
+} ws_result;
 
-static void say(said *s, const void *p, size_t n)
+static ws_result ws_read(const void *data, size_t n, size_t split, size_t step,
+                         bool masked)
 {
-    const unsigned char *c = (const unsigned char *)p;
-    size_t i;
-    for (i = 0; i < n; i++) s->hash = (s->hash ^ c[i]) * 0x100000001b3u;
-}
-
-/* Reads it all, `piece` bytes at a time (0: at once); what comes out is written
-   to `again`, if there is one, as whole frames without masks. */
-static said read_all(const uint8_t *p, size_t n, size_t piece, bool masked,
-                     aw__buf *again)
-{
-    aw__ws_reader r;
-    said s = {0xcbf29ce484222325u, 0, 0};
-    size_t i, k;
+    const char *text = (const char *)data;
+    ws_result r;
+    aw__ws_reader reader;
+    size_t from = 0;
     memset(&r, 0, sizeof r);
-    r.max_message = 4096;
-    r.masked = masked;
-    for (i = 0; i < n; i += k) {
-        aw_slice in, data;
-        uint8_t head[AW__WS_HEAD];
-        char *exact;
-        int rc;
-        k = piece && piece < n - i ? piece : n - i;
-        exact = (char *)malloc(k);
-        if (!exact) abort();
-        memcpy(exact, p + i, k);
-        in = aw__slice(exact, k);
-        while ((rc = aw__ws_next(&r, &in, &data)) > 0) {
-            s.events++;
-            say(&s, &rc, sizeof rc);
-            say(&s, data.p, data.n);
-            if (rc == AW__WS_TEXT && aw__utf8_valid(data.p, data.n) != data.n)
-                abort();
-            if (data.n > r.max_message) abort();
-            if (!again) continue;
-            k = aw__ws_write_head(head, rc, true, data.n, NULL);
-            aw__buf_add(again, (const char *)head, k);
-            aw__buf_add(again, data.p, data.n);
-            k = piece && piece < n - i ? piece : n - i;
+    memset(&reader, 0, sizeof reader);
+    reader.max_message = 4096;
+    reader.masked = masked;
+    do {
+        size_t to = from < split ? split : from + step;
+        aw_slice in, got;
+        char *p;
+        if (to > n) to = n;
+        p = fuzz_copy(text + from, to - from);
+        in = aw__slice(p, to - from);
+        while ((r.rc = aw__ws_next(&reader, &in, &got)) > 0) {
+            uint8_t head[AW__WS_HEAD];
+            size_t head_n = aw__ws_write_head(head, r.rc, true, got.n, NULL);
+            MUST(got.n <= (r.rc < AW__WS_CLOSE ? 4096 : AW__WS_CONTROL));
+            MUST(r.rc != AW__WS_TEXT ||
+                 (aw__utf8_valid(got.p, got.n) == got.n && got.p[got.n] == 0));
+            aw__buf_add(&r.again, (const char *)head, head_n);
+            aw__buf_add(&r.again, got.p, got.n);
+            r.events++;
         }
-        free(exact);
-        s.last = rc;
-        if (rc < 0) break;
-        if (in.n) abort();
-    }
-    aw__buf_free(&r.got);
-    return s;
+        MUST(r.rc < 0 || in.n == 0);
+        free(p);
+        from = to;
+    } while (r.rc == 0 && from < n);
+    aw__buf_free(&reader.got);
+    return r;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
-int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
+static void ws_agree(ws_result a, ws_result b)
 {
-    aw__buf again;
-    said whole, bytes, cut, second;
-    bool masked;
-    if (n < 2) return 0;
-    masked = (p[0] & 1) != 0;
-    memset(&again, 0, sizeof again);
-    whole = read_all(p + 2, n - 2, 0, masked, &again);
-    bytes = read_all(p + 2, n - 2, 1, masked, NULL);
-    cut = read_all(p + 2, n - 2, 1 + p[1], masked, NULL);
-    if (whole.hash != bytes.hash || whole.last != bytes.last) abort();
-    if (whole.hash != cut.hash || whole.last != cut.last) abort();
-    second = read_all((const uint8_t *)again.p, again.n, 0, false, NULL);
-    if (second.hash != whole.hash || second.events != whole.events) abort();
-    aw__buf_free(&again);
+    MUST(a.rc == b.rc && a.events == b.events && a.again.n == b.again.n);
+    MUST(!a.again.n || memcmp(a.again.p, b.again.p, a.again.n) == 0);
+    aw__buf_free(&b.again);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    const bool masked = n && (data[0] & 1);
+    const uint8_t *p;
+    ws_result r, second;
+    size_t step;
+    if (n-- == 0) return 0;
+    p = data + 1;
+    fuzz_begin(p, n);
+    step = fuzz_step(n);
+    r = ws_read(p, n, n, 1, masked);
+    ws_agree(r, ws_read(p, n, 0, step, masked));
+    ws_agree(r, ws_read(p, n, fuzz_random((uint32_t)n + 1), n + 1, masked));
+    second = ws_read(r.again.n ? r.again.p : "", r.again.n, r.again.n, 1,
+                     false);
+    MUST(second.rc == 0);
+    second.rc = r.rc;
+    ws_agree(r, second);
+    aw__buf_free(&r.again);
     return 0;
 }
