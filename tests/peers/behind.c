@@ -4,6 +4,7 @@
 
    GET /       the client, as the server sees it: "192.0.2.1 http a.example"
    ANY /length how many bytes of body have come
+   POST /form  its field "a" and how many bytes its file "f" has
    GET /big    1,000,000 bytes, or ?n=
    GET /nap    after ?ms=
 */
@@ -17,6 +18,13 @@ VIEW(whoami)
 }
 
 VIEW(length) { return aw_printf(req, "%lu", (unsigned long)aw_body(req).n); }
+
+VIEW(form)
+{
+    const aw_file *f = aw_file_of(req, "f");
+    if (!f || !aw_form(req, "a")) return 400;
+    return aw_printf(req, "%s %lu", aw_form(req, "a"), (unsigned long)f->size);
+}
 
 VIEW(big)
 {
@@ -37,6 +45,7 @@ ASYNC_VIEW(nap)
 ROUTES(app,
     GET("/", whoami),
     ANY("/length", length, .max_body = 64 << 20),
+    POST("/form", form, .max_body = 64 << 20),
     GET("/big", big),
     GET("/nap", nap))
 

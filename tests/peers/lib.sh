@@ -70,6 +70,7 @@ build() { cc -O2 -I. "$1" -o "$tmp/$(basename "$1" .c)" || exit; }
 serve() {
     local name=$1 log=$tmp/$1.$RANDOM.log try
     shift
+    : >"$log"
     "$tmp/$name" "$@" >"$log" 2>&1 &
     pid=$!
     started+=("$pid")
