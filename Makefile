@@ -14,7 +14,13 @@ out := $(out)$(if $(TEST_FULL),-full)
 fewer := -fno-sanitize=null,alignment,object-size,pointer-overflow
 sanitize := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
     $(if $(TEST_FULL),,$(fewer)))
-programs := $(patsubst tests/%.c,$(out)/%,$(wildcard tests/*.c))
+# It is the header that takes the time to compile: these share one copy. Each
+# can also be made by itself.
+groups := core_chaos+core json+formats http+ws+bodies app+edge \
+    app_structure+files forms+torture
+alone := $(filter-out $(subst +, ,$(groups)), \
+    $(patsubst tests/%.c,%,$(wildcard tests/*.c)))
+programs := $(addprefix $(out)/,$(groups) $(alone))
 scripts := $(wildcard tests/examples.sh tests/readme.sh tests/misuse.sh)
 examples := $(patsubst examples/%.c,build/%,$(wildcard examples/*.c))
 
@@ -51,8 +57,8 @@ valgrind: export WRAP = valgrind -q --leak-check=full --error-exitcode=9 \
     --suppressions=tests/valgrind.supp --child-silent-after-fork=yes
 valgrind:
 	+@$(parallel) SANITIZE= programs
-	@bash tests/run.sh $(patsubst tests/%.c,build/$(notdir $(firstword $(CC)))/%,\
-	    $(wildcard tests/*.c))
+	@bash tests/run.sh $(addprefix build/$(notdir $(firstword $(CC)))/,\
+	    $(groups) $(alone))
 
 matrix:
 	@bash tests/matrix.sh
@@ -105,6 +111,11 @@ build/fuzz/all: tests/fuzz_seeds.c build/fuzz/targets.h $(fuzz_files) \
     asyncweb.h
 	clang -std=c99 -g -O1 -DFUZZER -fno-sanitize-recover=all \
 	    -fsanitize=fuzzer,address,undefined $< -o $@
+
+$(addprefix $(out)/,$(groups)): $(out)/%: $(wildcard tests/*.[ch]) asyncweb.h \
+    $(out)/flags
+	@printf '#include "../../tests/%s.c"\n' $(subst +, ,$*) >$@.c
+	$(CC) $(CFLAGS) $(sanitizer) $@.c -o $@ $(LDLIBS)
 
 $(out)/%: tests/%.c $(wildcard tests/*.h) asyncweb.h $(out)/flags
 	$(CC) $(CFLAGS) $(sanitizer) $< -o $@ $(LDLIBS)

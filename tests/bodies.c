@@ -57,7 +57,7 @@ VIEW(plain) { return aw_printf(req, "%lu", (unsigned long)aw_body(req).n); }
 /* Every byte goes back as it comes. */
 typedef struct block { char bytes[4096]; } block;
 
-ASYNC_VIEW(echo, block *b; int n;)
+ASYNC_VIEW(echoes, block *b; int n;)
 {
     BEGIN {
         if (aw_stream_begin(req, "application/x-echo") < 0) RETURN(AW_ENOMEM);
@@ -181,7 +181,7 @@ ASYNC_VIEW(hold)
         held = NULL;
     }
 }
-ASYNC_VIEW(tell, int rc;)
+ASYNC_VIEW(tells, int rc;)
 {
     BEGIN {
         AWAIT_TO(self->rc, aw_send, held, "told", 4);
@@ -189,16 +189,16 @@ ASYNC_VIEW(tell, int rc;)
     }
 }
 
-ROUTES(app,
+ROUTES(bodies,
     GET("/hold", hold),
-    GET("/tell", tell),
+    GET("/tell", tells),
     POST("/count", count, .stream = true),
     POST("/small", count, .stream = true, .max_body = 10),
     POST("/huge", count, .stream = true, .max_body = AW_OFF),
     POST("/whole", count),
     POST("/some", some, .stream = true),
     POST("/plain", plain),
-    POST("/echo", echo, .stream = true, .max_body = AW_OFF),
+    POST("/echo", echoes, .stream = true, .max_body = AW_OFF),
     GET("/pieces", pieces),
     GET("/pushy", pushy),
     POST("/crowd", crowd, .stream = true),
@@ -210,7 +210,7 @@ static aw_test *open_app(void)
     c = quiet_config();
     finals = cancelled = 0;
     reads = 0;
-    return app_with(app, &c);
+    return app_with(bodies, &c);
 }
 
 static void wire_step(aw_test *t, wire *w, int64_t ms)
@@ -829,7 +829,7 @@ TEST(stream_outlived)
 
 /* ---- adversity ---- */
 
-static const char scene[] =
+static const char adverse[] =
     POST_("/echo", "Content-Length: 10\r\n") "abcdefghij"
     POST_("/echo", CHUNKED) "5\r\nabcde\r\n3\r\nfgh\r\n0\r\n\r\n"
     POST_("/count", "Content-Length: 3\r\n") "abc"
@@ -844,11 +844,11 @@ TEST(bodies_torture)
     aw__test_use before, after;
     long k, reached = 1;
     for (k = 0; k < 3; k++)
-        (void)aw_test_raw(t, scene, sizeof scene - 1, 7);
+        (void)aw_test_raw(t, adverse, sizeof adverse - 1, 7);
     before = aw__test_rest(t);
     for (k = 1; reached; k += getenv("TEST_FULL") ? 1 : 3) {
         fault_set(NULL, k, k % 5 == 4 ? EINTR : 0);
-        (void)aw_test_raw(t, scene, sizeof scene - 1, k % 2 ? 0 : 40);
+        (void)aw_test_raw(t, adverse, sizeof adverse - 1, k % 2 ? 0 : 40);
         reached = fault_count >= k;
         fault_set(NULL, 0, 0);
         NOTE("call %ld fails", k);
@@ -873,11 +873,11 @@ TEST(bodies_in_chaos)
         aw_test *t;
         const char *all;
         memset(&c, 0, sizeof c);
-        c.routes = app;
+        c.routes = bodies;
         c.config = &config;
         c.chaos = (uint64_t)seed;
         t = aw_test_open_config(c);
-        all = aw_test_raw(t, scene, sizeof scene - 1, (size_t)seed % 11);
+        all = aw_test_raw(t, adverse, sizeof adverse - 1, (size_t)seed % 11);
         /* The pieces of an echo depend on those of the input: only the end
            of the last answer is always the same. */
         if (!want) want = strdup(all + strlen(all) - 12);

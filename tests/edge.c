@@ -441,7 +441,7 @@ static int dial_unix(const char *path)
 }
 
 /* What is answered to the bytes, up to `until` or the end; "" for nothing. */
-static const char *heard(aw_loop *l, int fd, const char *bytes,
+static const char *heard_by(aw_loop *l, int fd, const char *bytes,
                          const char *until)
 {
     static char to[70000];
@@ -463,7 +463,7 @@ static const char *heard(aw_loop *l, int fd, const char *bytes,
 
 static bool answers(aw_loop *l, int fd, const char *text)
 {
-    const bool fine = fd >= 0 && strstr(heard(l, fd, GET_("/"), text), text);
+    const bool fine = fd >= 0 && strstr(heard_by(l, fd, GET_("/"), text), text);
     if (fd >= 0) close(fd);
     return fine;
 }
@@ -1056,7 +1056,7 @@ TEST(descriptors_raised)
 
 /* ---- overload, in memory ---- */
 
-ASYNC_VIEW(nap)
+ASYNC_VIEW(naps)
 {
     BEGIN {
         AWAIT(aw_sleep_ms, aw_query_int(req, "ms", 1000));
@@ -1078,9 +1078,9 @@ VIEW(large)
 VIEW(poor) { (void)req; return AW_ENOMEM; }
 
 ROUTES(crowded,
-    GET("/", peer), GET("/nap", nap), POST("/size", size),
+    GET("/", peer), GET("/nap", naps), POST("/size", size),
     GET("/large", large), GET("/poor", poor),
-    GET("/half", nap, .half_close = true))
+    GET("/half", naps, .half_close = true))
 
 /* Slow heads fill the table: they have a second. */
 TEST(overload_by_slow_heads)
