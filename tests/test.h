@@ -50,7 +50,12 @@ static void test_reached(int sig)
     (void)__llvm_profile_write_file();
     if (sig) signal(sig, SIG_DFL), raise(sig);
 }
-#define _exit(status) (test_reached(0), _exit(status))
+static void test_exit(int status)
+{
+    test_reached(0);
+    _exit(status);
+}
+#define _exit test_exit
 #define TEST_ABORTED test_reached
 #define TEST_REACHED() test_reached(0)
 #else
