@@ -1,7 +1,7 @@
 /* torture.c: one application that does everything at once (an upload, a long
-   answer, a fetch from another server), again and again: each time another
-   allocation or system call fails, or another await is cancelled. Nothing is
-   lost, every FINALLY runs, and the next request is served. */
+   answer, a fetch from another server, a WebSocket), again and again: each time
+   another allocation or system call fails, or another await is cancelled.
+   Nothing is lost, every FINALLY runs, and the next request is served. */
 #include "http.h"
 #include <poll.h>
 
@@ -100,7 +100,29 @@ VIEW(hello)
     return aw_ended(task) ? 503 : aw_text(req, "hello");
 }
 
+/* Says everything twice: to the one who said it, and to everybody. */
+static aw_ws_room room;
+
+WS_VIEW(chat, aw_ws_message msg; int rc;)
+{
+    BEGIN {
+        begun++;
+        self->rc = aw_ws_join(&room, ws);
+        if (self->rc < 0) RETURN(self->rc);
+        for (;;) {
+            AWAIT_TO(self->rc, aw_ws_recv, ws, &self->msg);
+            if (self->rc <= 0) RETURN(self->rc);
+            AWAIT(aw_ws_send, ws, self->msg.data, self->msg.size);
+            self->rc = aw_ws_broadcast(&room, self->msg.data, self->msg.size);
+            if (self->rc < 0) RETURN(self->rc);
+        }
+    } FINALLY {
+        ended++;
+    }
+}
+
 ROUTES(app,
+    WS("/chat", chat),
     GET("/hello", hello),
     GET("/download", download),
     GET("/relayed", relayed),
@@ -112,20 +134,30 @@ ROUTES(app,
 
 typedef struct peer {
     const char *say, *hears;    /* what it sends; the end of what it gets */
+    const char *pause;          /* what it waits for at a WAIT */
     size_t least, at, n;        /* bytes: to get, sent, got */
     int fd;
     char last[64];
 } peer;
 
+#define WAIT "\x06"
 static char form[9000];
 
 static peer peers[] = {
-    { form, "uploaded 7007", 0, 0, 0, 0, "" },
-    { HEAD_("GET /download") "\r\n", "\r\n0\r\n\r\n", PAGE * PAGES, 0, 0, 0,
+    { form, "uploaded 7007", "", 0, 0, 0, 0, "" },
+    { HEAD_("GET /download") "\r\n", "\r\n0\r\n\r\n", "", PAGE * PAGES, 0, 0, 0,
       "" },
-    { HEAD_("GET /relayed") "\r\n", "relayed 120000 5", 0, 0, 0, 0, "" },
+    { HEAD_("GET /relayed") "\r\n", "relayed 120000 5", "", 0, 0, 0, 0, "" },
     { "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n" HEAD_("GET /hello") "\r\n",
-      "hello", 250, 0, 0, 0, "" }
+      "hello", "", 250, 0, 0, 0, "" },
+    /* Frames masked with "AAAA": in two parts with a ping between, a close. */
+    { "GET /chat HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: "
+      "upgrade\r\nSec-WebSocket-Version: 13\r\n"
+      "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+      "\x01\x83" "AAAA)$-" "\x89\x81" "AAAA1" "\x80\x82" "AAAA-." WAIT
+      "\x88\x82" "AAAAB\xa9",
+      "\x8a\x01p\x81\x05hello\x81\x05hello\x88\x02\x03\xe8",
+      "\x05hello\x81\x05hello", 0, 0, 0, 0, "" }
 };
 enum { PEERS = sizeof peers / sizeof *peers };
 
@@ -188,9 +220,11 @@ static void peer_hear(peer *p, const char *bytes, size_t n)
 static bool peer_turn(aw_loop *l, peer *p, size_t piece)
 {
     static char bytes[40000];
-    size_t n = strlen(p->say + p->at);
+    size_t n;
     ptrdiff_t sent = 0, got;
     if (p->fd < 0) return false;
+    if (p->say[p->at] == WAIT[0] && strstr(p->last, p->pause)) p->at++;
+    n = strcspn(p->say + p->at, WAIT);
     if (n > piece) n = piece;
     if (n) sent = aw__io_send(l, p->fd, p->say + p->at, n);
     if (sent > 0) p->at += (size_t)sent;
@@ -272,6 +306,7 @@ static void balanced(aw_test *t, aw__test_use before)
     CHECK_EQ(0, after.tasks);
     CHECK_EQ(0, aw_test_loop(t)->server->connections);
     CHECK_EQ(begun, ended);
+    CHECK_EQ(0, room.count);
 }
 
 static aw__test_use at_rest(aw_test *t)
