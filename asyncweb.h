@@ -40,6 +40,7 @@ CONTENTS (search for the tag)
   >>http          requests and answers
   >>forms         forms and uploads
   >>cookies       cookies, credentials, CORS
+  >>sse           server-sent events
   >>route         views, routes, configuration, aw_run
   >>ws            WebSocket
   >>test          an application in memory, for your tests
@@ -63,6 +64,7 @@ BUILD OPTIONS, defined before the include
   ASYNCWEB_NO_JSON          without JSON
   ASYNCWEB_NO_CLIENT        without the HTTP client (and the test mode)
   ASYNCWEB_NO_WS            without WebSocket
+  ASYNCWEB_NO_SSE           without server-sent events
   ASYNCWEB_NO_TEST          without the test mode
   ASYNCWEB_NO_FORMS         without multipart/form-data
   ASYNCWEB_NO_COOKIES       without cookies, Authorization and CORS
@@ -1390,6 +1392,40 @@ int aw_cors(aw_req *req, const aw_cors_config *cors);
 
 #endif /* ASYNCWEB_NO_COOKIES */
 
+/* >>sse  Server-sent events (WHATWG HTML 9.2) ------------------------------ */
+
+#ifndef ASYNCWEB_NO_SSE
+
+/* The answer becomes a stream of events, as a page reads them by `new
+   EventSource("/events")`; its head leaves at once. Then the ASYNC_VIEW sends
+   events for as long as it likes; its end ends the stream, and the browser
+   asks again after some seconds. When the client goes, the view is cancelled.
+   A comment is sent when there was nothing for sse_ping_ms, so that a client
+   that has vanished is noticed, and proxies keep the connection. 0;
+   AW_EINVAL: pieces were sent already; AW_ECLOSED: the client is gone;
+   AW_ENOMEM. Awaits: no. examples/sse.c */
+int aw_sse_begin(aw_req *req);
+
+/* Sends an event, and waits while the client does not take it. event: NULL is
+   "message". The lines of data end with LF, CR or CRLF; the browser sees LF.
+   aw_sse_send_id: with an id for aw_last_event_id; NULL: none, "": forget it.
+   The result is what aw_send gives: a count of bytes, or an error. AW_EINVAL
+   also for data NULL, and a line end in event or id. The texts are copied.
+   Awaits: yes. */
+AW__AWAITABLE(aw_sse_send, (aw_req *req; const char *event; const char *data;));
+AW__AWAITABLE(aw_sse_send_id, (aw_req *req; const char *event;
+                               const char *data; const char *id;));
+
+/* Tells the browser how long to wait before it asks again. The result is as
+   above; AW_EINVAL: less than 0. Awaits: yes. */
+AW__AWAITABLE(aw_sse_retry, (aw_req *req; int64_t ms;));
+
+/* The id of the last event that this browser has got, when it asks again;
+   else NULL. Anybody can send anything. */
+const char *aw_last_event_id(aw_req *req);
+
+#endif
+
 /* >>route  Views, routes, the application ---------------------------------- */
 
 /* A view: what VIEW and ASYNC_VIEW define, as routes name it. */
@@ -1606,6 +1642,7 @@ typedef struct aw_config {
     int64_t body_ms AW__OPT;        /* between bytes of a body, 30,000: 408 */
     int64_t idle_ms AW__OPT;        /* keep-alive, 15,000 */
     int64_t write_ms AW__OPT;       /* for the client to take more, 30,000 */
+    int64_t sse_ping_ms AW__OPT;    /* a comment into quiet events, 15,000 */
     int64_t min_rate AW__OPT;       /* bytes/s of a body, of an answer: 500... */
     int64_t rate_grace_ms AW__OPT;  /* ...after so long a wait, 10,000: 408 */
     int max_connections AW__OPT;    /* RLIMIT_NOFILE less 64, half at least */
@@ -12892,12 +12929,20 @@ typedef struct aw__receiving {
 
 /* An answer in pieces. */
 enum { AW__CHUNKS = -1, AW__UNTIL_CLOSE = -2, AW__NO_BODY = -3 };
+typedef struct aw__sse {
+    aw__call_timer ping;        /* first */
+    aw_req *req;
+    int64_t last;               /* when an event was sent */
+    aw__buf text;               /* of the event that is being sent */
+} aw__sse;
+
 typedef struct aw__sending {
     int64_t left;               /* of its length, or one of the above */
     int64_t sent;
     aw__send_op *writer;
     bool head_out, broken;
     bool fixed;                 /* no other answer in its place any more */
+    struct aw__sse *sse;
 } aw__sending;
 
 struct aw_req {
@@ -15698,6 +15743,8 @@ static void aw__req_wake(aw_req *req)
         aw__complete(aw__reader_drop(req->receiving), AW_ECLOSED);
     if (req->sending && req->sending->writer)
         aw__complete(aw__sender_drop(req->sending), AW_ECLOSED);
+    if (req->sending && req->sending->sse)
+        aw__timer_stop(req->loop, &req->sending->sse->ping.timer);
 }
 
 /* c and its request part: an answer that is due goes nowhere, a view that
@@ -16234,23 +16281,27 @@ static void aw__conn_send_event(aw__server *s, aw__conn *c)
     aw__conn_waits(s, c);
 }
 
-/* Whoever sent stops to wait. The rest of a piece that has begun is held, for
-   what comes next must not land in the middle of it. */
-static void aw__undo_send(aw__task *t)
+/* Nobody waits for the rest of a piece that has begun. It is held, for what
+   comes next must not land in the middle of it. */
+static void aw__send_hold(aw_req *req, const aw__send_op *op)
 {
-    aw_req *req = (aw_req *)t->w.waiter.on;
     aw__sending *sending = req->sending;
-    aw__send_op op = *sending->writer;
     aw__conn *c = req->conn;
-    (void)aw__sender_drop(sending);
-    if (!c) return;
-    if (op.begun && (!aw__held_add(req->loop, &c->out, op.data + op.done,
-                                   op.size - op.done) ||
-                     (sending->left == AW__CHUNKS &&
-                      !aw__held_add(req->loop, &c->out, "\r\n", 2))))
+    if (op->begun && (!aw__held_add(req->loop, &c->out, op->data + op->done,
+                                    op->size - op->done) ||
+                      (sending->left == AW__CHUNKS &&
+                       !aw__held_add(req->loop, &c->out, "\r\n", 2))))
         sending->broken = true;
     if (c->out) c->out->pace.since = req->loop->now;
     aw__conn_waits(req->loop->server, c);
+}
+
+static void aw__undo_send(aw__task *t)
+{
+    aw_req *req = (aw_req *)t->w.waiter.on;
+    aw__send_op op = *req->sending->writer;
+    (void)aw__sender_drop(req->sending);
+    if (req->conn) aw__send_hold(req, &op);
 }
 
 static const aw__wait aw__wait_send = {"its client to take more",
@@ -16972,6 +17023,189 @@ static void aw__on_stop(aw_loop *l, aw__call_timer *t)
     (void)t;
     aw__server_stop(l->server);
 }
+
+#ifndef ASYNCWEB_NO_SSE
+/* >>floor5 sse  Server-sent events (WHATWG HTML 9.2) ----------------------- */
+
+/* Sends a comment. False: the connection is gone. */
+static bool aw__sse_comment(aw__server *s, aw_req *req)
+{
+    aw__conn *c = req->conn;
+    aw__send_op op;
+    memset(&op, 0, sizeof op);
+    op.data = ":\n\n";
+    op.size = 3;
+    op.pace.since = s->loop->now;
+    if (aw__send_try(s, req, &op) == AW_EAGAIN) aw__send_hold(req, &op);
+    if (req->conn && aw__fd_want(s->loop, c->fd, aw__conn_wants(c)) < 0)
+        aw__conn_close(s, c);
+    return req->conn != NULL;
+}
+
+/* It is time to look whether the client is still there. A task that sends
+   finds out by itself; one that does not take what was held has write_ms. */
+static void aw__on_sse_ping(aw_loop *l, aw__call_timer *t)
+{
+    aw__sse *e = (aw__sse *)(void *)t;
+    aw__server *s = l->server;
+    aw_req *req = e->req;
+    aw__conn *c = req->conn;
+    const int64_t pause = s->config.sse_ping_ms;
+    bool alive = true;
+    aw__req_keep_one(req);
+    if (aw__conn_writer(c)) {
+        e->last = l->now;
+    } else if (c->out && l->now - c->out->pace.since >= s->config.write_ms) {
+        aw__conn_close(s, c);
+        alive = false;
+    } else if (!c->out && l->now - e->last >= pause) {
+        e->last = l->now;
+        alive = aw__sse_comment(s, req);
+    }
+    if (alive) {
+        int64_t due = e->last + pause - l->now;
+        aw__timer_start(l, &t->timer, due > 0 ? due : pause, AW__TIMER_CALL);
+    }
+    aw__req_drop_one(req);
+}
+
+int aw_sse_begin(aw_req *req)
+{
+    aw__server *s = req->loop->server;
+    aw__sse *e = (aw__sse *)aw__new(req, sizeof *e);
+    aw__send_op head;
+    int rc = e ? aw_stream_begin(req, "text/event-stream") : AW_ENOMEM;
+    if (rc == 0) rc = aw_set_header(req, "Cache-Control", "no-store");
+    /* nginx would gather events until it has enough of them. */
+    if (rc == 0) rc = aw_set_header(req, "X-Accel-Buffering", "no");
+    if (rc < 0) return rc;
+    if (!req->conn) return AW_ECLOSED;
+    e->req = req;
+    e->ping.fn = aw__on_sse_ping;
+    e->text.arena = &req->arena;
+    e->last = req->loop->now;
+    req->sending->sse = e;
+    req->sending->fixed = true;
+    memset(&head, 0, sizeof head);
+    head.pace.since = e->last;
+    rc = aw__send_try(s, req, &head);
+    if (rc < 0 && rc != AW_EAGAIN) return rc;
+    if (s->config.sse_ping_ms != AW_FOREVER &&
+        req->sending->left != AW__NO_BODY)
+        aw__timer_start(req->loop, &e->ping.timer, s->config.sse_ping_ms,
+                        AW__TIMER_CALL);
+    return 0;
+}
+
+/* One line: a field and its value up to a line end. Returns what follows
+   that; NULL: it was the last. */
+static const char *aw__sse_line(aw__buf *b, const char *field,
+                                const char *value)
+{
+    const size_t n = strcspn(value, "\r\n");
+    aw__buf_add(b, field, strlen(field));
+    aw__buf_add(b, ": ", 2);
+    aw__buf_add(b, value, n);
+    aw__buf_add(b, "\n", 1);
+    value += n;
+    if (!*value) return NULL;
+    return value + (value[0] == '\r' && value[1] == '\n' ? 2 : 1);
+}
+
+/* A field of one line. */
+static int aw__sse_field(aw__buf *b, const char *field, const char *value)
+{
+    if (value == aw__text_lost) return AW_ENOMEM;
+    if (value && aw__sse_line(b, field, value)) return AW_EINVAL;
+    return 0;
+}
+
+/* What is to be sent next may be put together: the text, empty. */
+static int aw__sse_open(const aw_req *req, aw__buf **b)
+{
+    aw__sse *e = req && req->sending ? req->sending->sse : NULL;
+    if (!e) return AW_EINVAL;
+    if (!req->conn) return AW_ECLOSED;
+    if (req->sending->writer) return AW_EBUSY;      /* it sends that text */
+    e->last = req->loop->now;
+    e->text.n = 0;
+    e->text.failed = false;
+    *b = &e->text;
+    return 0;
+}
+
+/* Sends what was put together, if that went well. */
+static aw_use_RETURN_not_return aw__sse_out(aw__ctx *ctx, aw_req *req,
+                                            aw__buf *b, int rc)
+{
+    if (rc == 0) aw__buf_add(b, "\n", 1);
+    if (rc == 0 && b->failed) rc = AW_ENOMEM;
+    if (rc < 0) return aw__at_once((aw__task *)ctx, rc);
+    return aw__call AW__CALL((ctx, ), aw_send, req, b->p, b->n);
+}
+
+static aw_use_RETURN_not_return aw__sse_event(aw__ctx *ctx, aw_req *req,
+                                              const char *event,
+                                              const char *data, const char *id)
+{
+    aw__buf *b = NULL;
+    int rc = aw__sse_open(req, &b);
+    if (rc == 0) rc = aw__sse_field(b, "id", id);
+    if (rc == 0) rc = aw__sse_field(b, "event", event);
+    if (rc == 0 && !data) rc = AW_EINVAL;
+    if (rc == 0 && data == aw__text_lost) rc = AW_ENOMEM;
+    while (rc == 0 && data) data = aw__sse_line(b, "data", data);
+    return aw__sse_out(ctx, req, b, rc);
+}
+
+static aw_use_RETURN_not_return aw__aw_sse_send(aw__ctx *ctx, const void *args)
+{
+    const aw_args_aw_sse_send *a = AW__LEAF_ARGS(aw_sse_send, args);
+    return aw__sse_event(ctx, a->req, a->event, a->data, NULL);
+}
+
+static void aw__sse_send_enter(aw__ctx *ctx, aw_frame *f)
+{
+    aw_args_aw_sse_send *a = (aw_args_aw_sse_send *)aw__frame_args(f);
+    aw__text_keep(ctx, &a->event);
+    aw__text_keep(ctx, &a->data);
+}
+AW__LEAF_FN(aw_sse_send, "(void *req;)", aw__sse_send_enter);
+
+static aw_use_RETURN_not_return aw__aw_sse_send_id(aw__ctx *ctx,
+                                                   const void *args)
+{
+    const aw_args_aw_sse_send_id *a = AW__LEAF_ARGS(aw_sse_send_id, args);
+    return aw__sse_event(ctx, a->req, a->event, a->data, a->id);
+}
+
+static void aw__sse_send_id_enter(aw__ctx *ctx, aw_frame *f)
+{
+    aw_args_aw_sse_send_id *a = (aw_args_aw_sse_send_id *)aw__frame_args(f);
+    aw__text_keep(ctx, &a->event);
+    aw__text_keep(ctx, &a->data);
+    aw__text_keep(ctx, &a->id);
+}
+AW__LEAF_FN(aw_sse_send_id, "(void *req;)", aw__sse_send_id_enter);
+
+static aw_use_RETURN_not_return aw__aw_sse_retry(aw__ctx *ctx,
+                                                 const void *args)
+{
+    const aw_args_aw_sse_retry *a = AW__LEAF_ARGS(aw_sse_retry, args);
+    aw__buf *b = NULL;
+    char ms[24];
+    int rc = a->ms < 0 ? (int)AW_EINVAL : aw__sse_open(a->req, &b);
+    snprintf(ms, sizeof ms, "%lld", (long long)a->ms);
+    if (rc == 0) rc = aw__sse_field(b, "retry", ms);
+    return aw__sse_out(ctx, a->req, b, rc);
+}
+AW__LEAF_KEEPS(aw_sse_retry, "(void *req;)");
+
+const char *aw_last_event_id(aw_req *req)
+{
+    return aw_header(req, "Last-Event-ID");
+}
+#endif
 
 #ifndef ASYNCWEB_NO_FORMS
 /* >>floor5 parts  Multipart bodies that their view reads ------------------ */
@@ -17881,7 +18115,7 @@ static bool aw__app_answered(aw_req *req, const aw_view *view, int rc,
                              const aw__task *t)
 {
     aw__sending *sending = req->sending;
-    if (sending && sending->head_out) {
+    if (sending && sending->fixed) {
         sending->broken = sending->broken || rc < 0;
         if (rc < 0 && rc != AW_ECANCELED) aw__app_complain(req, view, rc, t);
         return true;
@@ -18066,7 +18300,7 @@ static void aw__answer_forget(aw_req *req)
 
 static bool aw__head_is_out(const aw_req *req)
 {
-    return req->sending && req->sending->head_out;
+    return req->sending && req->sending->fixed;
 }
 
 static const aw__target *aw__req_target(const aw_req *req)
@@ -18501,6 +18735,7 @@ static bool aw__url_path_of(aw__buf *b, const aw__target *t,
     for (; *p; p = end) {
         aw__node node;
         size_t n = strcspn(p + 1, "/");
+        memset(&node, 0, sizeof node);
         end = p + 1 + n;
         aw__buf_add(b, "/", 1);
         (void)aw__route_segment(p + 1, n, &node, &name);
@@ -18589,6 +18824,7 @@ static void aw__config_defaults(aw_config *c)
     c->file_memory = aw__limit(c->file_memory, 65536);
     c->head_ms = aw__limit_ms(c->head_ms, 10000);
     c->body_ms = aw__limit_ms(c->body_ms, 30000);
+    c->sse_ping_ms = aw__limit_ms(c->sse_ping_ms, 15000);
     c->idle_ms = aw__limit_ms(c->idle_ms, 15000);
     c->write_ms = aw__limit_ms(c->write_ms, 30000);
     c->view_ms = aw__limit_ms(c->view_ms, AW_FOREVER);
