@@ -763,7 +763,7 @@ TEST(inherited_sockets)
     scratch();
     fds[0] = listening(AF_INET, NULL);
     fds[1] = listening(AF_UNIX, in_scratch("in"));
-    CHECK_EQ(7, with_sockets(fds, 2, NULL, true, inherit_all));
+    CHECK_EQ(7, with_sockets(fds, 2, "a:b", true, inherit_all));
     CHECK_EQ(0, lstat(in_scratch("in"), &st));          /* not ours */
     CHECK_EQ(7, with_sockets(fds, 2, "admin:web", true, inherit_named));
     CHECK_EQ(7, with_sockets(fds, 2, "x", false, inherit_none));
@@ -991,6 +991,49 @@ TEST(proxy_protocol_and_forwarded)
         CHECK_STR(want, digest(&w));
         wire_close(&w);
     }
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* The client of a proxy may be a UNIX socket there; ours are not meant. */
+TEST(proxy_protocol_and_unix)
+{
+    static const char head[] = SIG "\041\061\0\330" NULLS108 NULLS108;
+    aw_config c = quiet_config();
+    aw_test *t;
+    wire w;
+    c.proxy_protocol = true;
+    c.trusted_proxies = "unix 10.0.0.0/8";
+    t = behind_proxies(c);
+    w = wire_from(t, "10.0.0.1");
+    wire_send(&w, head, sizeof head - 1);
+    wire_say(&w, FROM("Forwarded: for=1.2.3.4;proto=https;host=evil\r\n"));
+    CHECK_STR("200=unix: http inside [http://inside]", digest(&w));
+    wire_close(&w);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* What was seen of the header counts as nothing seen of the request, neither
+   of its bytes nor of its time. */
+TEST(proxy_protocol_then_a_short_head)
+{
+    static const char line[] = "PROXY UNKNOWN " A90 "a\r\n";
+    aw_test *t = through_proxy();
+    wire w = wire_from(t, "10.0.0.1");
+    wire_send(&w, line, sizeof line - 3);
+    wire_settle(&w);
+    wire_say(&w, "\r\n" FROM(""));
+    CHECK_STR("200=10.0.0.1 http inside [http://inside]", digest(&w));
+    wire_close(&w);
+    w = wire_from(t, "10.0.0.1");
+    wire_send(&w, line, sizeof line - 3);
+    wire_settle(&w);
+    wire_say(&w, "\r\n");
+    aw_test_advance(t, 8900);           /* longer than head_ms: it idles */
+    wire_settle(&w);
+    CHECK(!w.ended);
+    wire_say(&w, FROM(""));
+    CHECK_STR("200=10.0.0.1 http inside [http://inside]", digest(&w));
+    wire_close(&w);
     CHECK_EQ(0, aw_test_close(t));
 }
 
@@ -1568,6 +1611,7 @@ TEST(accept_errors)
                                  EPERM, EPROTO, ENETDOWN, EHOSTUNREACH, EINTR,
                                  EOPNOTSUPP, EINVAL, EBADF};
     served s = serve_crowded();
+    int again = 0;
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
         int fd = dial_tcp(4, aw_serve_port(s.loop)), turns = 0;
         int64_t end = aw__sys_now_ms() + 40;
@@ -1577,9 +1621,17 @@ TEST(accept_errors)
         NOTE("errno %d: %d turns, %ld calls", errors[i], turns, fault_count);
         CHECK(turns < 6);
         CHECK(fault_count >= 1 && fault_count <= 3 * AW__ACCEPT_TRIES);
+        /* What befell one connection does not keep the next one waiting. */
+        if (aw__io_accept_again(errors[i])) {
+            again++;
+            CHECK_EQ(0, fault_count % AW__ACCEPT_TRIES);
+        } else {
+            CHECK(fault_count < AW__ACCEPT_TRIES);
+        }
         fault_set(NULL, 0, 0);
         CHECK(answers(s.loop, fd, "127.0.0.1"));
     }
+    CHECK_EQ(7, again);
     aw_loop_free(s.loop);
 }
 
