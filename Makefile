@@ -114,8 +114,8 @@ build/fuzz/all: tests/fuzz_seeds.c build/fuzz/targets.h $(fuzz_files) \
 
 $(addprefix $(out)/,$(groups)): $(out)/%: $(wildcard tests/*.[ch]) asyncweb.h \
     $(out)/flags
-	@printf '#include "../../tests/%s.c"\n' $(subst +, ,$*) >$@.c
-	$(CC) $(CFLAGS) $(sanitizer) $@.c -o $@ $(LDLIBS)
+	printf '#include "tests/%s.c"\n' $(subst +, ,$*) | \
+	    $(CC) $(CFLAGS) $(sanitizer) -x c - -o $@ $(LDLIBS)
 
 $(out)/%: tests/%.c $(wildcard tests/*.h) asyncweb.h $(out)/flags
 	$(CC) $(CFLAGS) $(sanitizer) $< -o $@ $(LDLIBS)

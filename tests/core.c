@@ -520,7 +520,7 @@ TEST(cancel_wider_has_its_own_grace)
     }
 }
 
-ASYNC(commits, (), int rc;)
+ASYNC(commits_twice, (), int rc;)
 {
     BEGIN {
         SHIELD(sleeper, 1000, 0);
@@ -533,7 +533,7 @@ ASYNC(commits, (), int rc;)
 TEST(shield_is_not_interrupted)
 {
     aw_loop *l = open_loop();
-    aw_task t = SPAWN_ON(l, commits);
+    aw_task t = SPAWN_ON(l, commits_twice);
     SPAWN_ON(l, cancel_after, 10, t);
     SPAWN_ON(l, cancel_after, 20, t);
     CHECK_EQ(run_and_close(l), 1000);
