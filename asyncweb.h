@@ -70,6 +70,8 @@ BUILD OPTIONS, defined before the include
   ASYNCWEB_NO_COOKIES       without cookies, Authorization and CORS
   ASYNCWEB_NO_THREADS       without threads: names are resolved in place, which
                             blocks the loop; no aw_thread, no aw_post
+  ASYNCWEB_NO_STATIC_FILES  without files: no STATIC, no aw_send_file
+  ASYNCWEB_NO_SENDFILE      files are read and sent, not sent by the kernel
   ASYNCWEB_NO_SIMD          without SSE2 and NEON
   ASYNCWEB_NO_SLABS         small blocks come from malloc, too
   ASYNCWEB_POLL             poll() instead of epoll or kqueue
@@ -175,6 +177,9 @@ a proxy in front of it, and name it in trusted_proxies. Out of memory is a resul
 #ifdef ASYNCWEB_IMPLEMENTATION
 #if defined(__linux__) && !defined(_GNU_SOURCE) && !defined(_FEATURES_H)
 #define _GNU_SOURCE
+#ifndef _FILE_OFFSET_BITS
+#define _FILE_OFFSET_BITS 64    /* files of any size on 32-bit systems */
+#endif
 #elif defined(__APPLE__) && !defined(_DARWIN_C_SOURCE)
 #define _DARWIN_C_SOURCE
 #elif defined(__NetBSD__) && !defined(_NETBSD_SOURCE)
@@ -1147,6 +1152,21 @@ int aw_printf(aw_req *req, const char *format, ...) AW__PRINTF(2, 3);
 int aw_empty(aw_req *req, int status);
 int aw_redirect(aw_req *req, const char *location);     /* 302 */
 
+#ifndef ASYNCWEB_NO_STATIC_FILES
+/* The answer is a file, of any size: it is sent from where it lies. Type by
+   name, ETag, Last-Modified, ranges and conditions (206, 304, 412, 416) as for
+   STATIC; with another aw_status than 200 it goes out whole. aw_send_file:
+   `path` is yours, absolute or relative to the working directory, and symbolic
+   links are followed. aw_send_file_in: `name` may be anybody's; what is not
+   below `dir`, lies behind a symbolic link there, or has a name with a dot in
+   front is not found. AW_HTTP(404); AW_HTTP(403): no permission; AW_ENOENT,
+   AW_EACCES: of `dir`; AW_EMFILE, AW_ENOMEM, AW_EIO; AW_EINVAL for NULL. A
+   file that shrinks meanwhile ends the connection. Reads the disk: on a slow
+   one the loop waits. Awaits: no. */
+int aw_send_file(aw_req *req, const char *path);
+int aw_send_file_in(aw_req *req, const char *dir, const char *name);
+#endif
+
 /* These two do not copy: what they are given must live for ever. */
 int aw_text_static(aw_req *req, const char *text);
 int aw_bytes_static(aw_req *req, const char *type, const void *p, size_t n);
@@ -1435,6 +1455,14 @@ typedef struct aw_view {
     int (*plain)(aw__ctx *, aw_req *);      /* of a VIEW */
 } aw_view;
 
+/* A file in the program: its name below the path of ASSETS, its bytes. */
+typedef struct aw_asset {
+    const char *name;
+    const void *data;
+    size_t size;
+    const char *type AW__OPT;               /* NULL: by name */
+} aw_asset;
+
 typedef struct aw_route {
     const char *method AW__OPT;             /* "*": any */
     const char *path AW__OPT;
@@ -1449,11 +1477,17 @@ typedef struct aw_route {
     bool websocket AW__OPT;                 /* these are of WS(...): */
     size_t max_message AW__OPT;             /* bytes: 1009; ws_max_message */
     const char *origins AW__OPT, *protocols AW__OPT;
+    const char *dir AW__OPT;                /* of STATIC */
+    const aw_asset *assets AW__OPT;         /* of ASSETS */
+    size_t asset_count AW__OPT;
+    int max_age AW__OPT;                    /* of both: seconds; see below */
+    bool dot_files AW__OPT;                 /* of both: not hidden */
 } aw_route;
 
 /* The rows of a table; the method of those that are no route is not NULL. */
 enum {
-    AW_ROW_ROUTE, AW_ROW_BEFORE, AW_ROW_AFTER, AW_ROW_ERROR, AW_ROW_MOUNT
+    AW_ROW_ROUTE, AW_ROW_BEFORE, AW_ROW_AFTER, AW_ROW_ERROR, AW_ROW_MOUNT,
+    AW_ROW_FILES
 };
 
 /* VIEW(name) { return aw_text(req, "Hello"); } */
@@ -1585,6 +1619,27 @@ extern "C" {
 #define AW__TEXTS(...) ((const char *const[]){__VA_ARGS__ NULL})
 #define AW__EVEN(n) ((n) / ((n) % 2 == 0))  /* a name without a value */
 #endif
+
+/* STATIC("/assets", "dir", .max_age = 3600): what lies below a directory, to
+   GET and HEAD. ASSETS("/assets", table): the same from an array of aw_asset.
+   A directory is its index.html. Names with a dot in front are hidden, .dot_files
+   shows them; nothing outside is reached, and no symbolic link below the
+   directory followed. A file next to it, app.js.br or app.js.gz and not older,
+   is sent instead to who accepts that. .max_age: how long the client need not
+   ask again (Cache-Control), 0: it always asks, AW_OFF: it is not told. Any
+   other route for the same path wins. */
+#ifndef ASYNCWEB_NO_STATIC_FILES
+#define AW_STATIC(...) AW__STATIC(__VA_ARGS__, )
+#define AW__STATIC(p, d, ...) \
+    {.method = "GET", .path = p, .view = &aw__files_view, \
+     .kind = AW_ROW_FILES, .dir = d, __VA_ARGS__}
+#endif
+#define AW_ASSETS(...) AW__ASSETS(__VA_ARGS__, )
+#define AW__ASSETS(p, a, ...) \
+    {.method = "GET", .path = p, .view = &aw__files_view, \
+     .kind = AW_ROW_FILES, .assets = a, \
+     .asset_count = sizeof(a) / sizeof *(a), __VA_ARGS__}
+extern const aw_view aw__files_view;
 
 /* How an application runs. Zero is the default; AW_OFF switches a limit
    off. Times are milliseconds, sizes bytes.
@@ -1960,6 +2015,10 @@ int aw_test_close(aw_test *t);
 #define ON_ERROR AW_ON_ERROR
 #define ROUTES_DECLARE AW_ROUTES_DECLARE
 #define ROUTES_DEFINE AW_ROUTES_DEFINE
+#define ASSETS AW_ASSETS
+#ifndef ASYNCWEB_NO_STATIC_FILES
+#define STATIC AW_STATIC
+#endif
 #endif
 
 #ifdef __cplusplus
@@ -2018,6 +2077,13 @@ int aw_test_close(aw_test *t);
 #endif
 #if defined(__linux__)
 #include <sys/eventfd.h>
+#endif
+#ifndef ASYNCWEB_NO_STATIC_FILES
+#include <sys/stat.h>
+#if defined(__linux__)
+#include <sys/sendfile.h>
+#include <sys/syscall.h>
+#endif
 #endif
 
 /* Sixteen bytes at a time where the compiler has them without a flag; with
@@ -2195,6 +2261,103 @@ static void aw__sys_wake_drain(int fd)
     char bytes[256];
     while (read(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes) {}
 }
+
+/* ---- files, to be read ---- */
+
+#ifndef ASYNCWEB_NO_STATIC_FILES
+/* O_NONBLOCK: nobody may write to a FIFO, but its open must not wait. */
+#ifdef O_LARGEFILE
+enum { AW__SYS_OPEN = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK |
+       O_LARGEFILE };
+#else
+enum { AW__SYS_OPEN = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
+#endif
+
+/* A directory to go through need not be readable. */
+#if defined(O_PATH)
+enum { AW__SYS_DIR = O_DIRECTORY | O_PATH };
+#elif defined(O_SEARCH)
+enum { AW__SYS_DIR = O_DIRECTORY | O_SEARCH };
+#else
+enum { AW__SYS_DIR = O_DIRECTORY };
+#endif
+
+static int aw__sys_open(int dir, const char *path, int flags)
+{
+    int fd;
+    do fd = ASYNCWEB_FAULT("open") ? -1
+        : openat(dir, path, AW__SYS_OPEN | flags);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+/* Opens what lies below dir, and goes through no symbolic link. ENOSYS: the
+   system cannot do that in one call; Linux can from 5.6 on. */
+static int aw__sys_open_beneath(int dir, const char *path)
+{
+#if defined(SYS_openat2) && (defined(__USE_MISC) || !defined(__GLIBC__))
+    /* struct open_how: flags, mode, and to resolve BENEATH, NO_SYMLINKS,
+       NO_MAGICLINKS. Older systems have no header for it. */
+    static const uint64_t how[3] = {AW__SYS_OPEN, 0, 8 | 4 | 2};
+    if (ASYNCWEB_FAULT("openat2")) return -1;
+    return (int)syscall(SYS_openat2, dir, path, how, sizeof how);
+#else
+    (void)dir, (void)path;
+    errno = ENOSYS;
+    return -1;
+#endif
+}
+
+static int aw__sys_stat(int fd, struct stat *st)
+{
+    return ASYNCWEB_FAULT("fstat") ? -1 : fstat(fd, st);
+}
+
+static ptrdiff_t aw__sys_pread(int fd, void *p, size_t n, int64_t at)
+{
+    ssize_t got;
+    do got = ASYNCWEB_FAULT("pread") ? -1 : pread(fd, p, n, (off_t)at);
+    while (got < 0 && errno == EINTR);
+    return got;
+}
+
+/* Sends bytes of a file to a socket: how many; 0: the file ends before them.
+   ENOSYS: the system cannot do that. */
+static ptrdiff_t aw__sys_sendfile(int to, int file, int64_t at, size_t n)
+{
+    off_t from = (off_t)at, sent = (off_t)n;
+    (void)to, (void)file, (void)from, (void)sent;
+    if (ASYNCWEB_FAULT("sendfile")) return -1;
+#if defined(ASYNCWEB_NO_SENDFILE)
+    errno = ENOSYS;
+    return -1;
+#elif defined(__linux__)
+    return sendfile(to, file, &from, n);
+#elif defined(__FreeBSD__)
+    sent = 0;
+    if (sendfile(file, to, from, n, NULL, &sent, 0) < 0 && !sent) return -1;
+    return (ptrdiff_t)sent;
+#elif defined(__APPLE__)
+    if (sendfile(file, to, from, &sent, NULL, 0) < 0 && !sent) return -1;
+    return (ptrdiff_t)sent;
+#else
+    errno = ENOSYS;
+    return -1;
+#endif
+}
+
+/* On Linux nothing keeps sendfile() from the signal when the client has left;
+   aw_run ignores it, but the loop may be another program's. */
+static bool aw__sys_sigpipe_kills(void)
+{
+#if defined(__linux__)
+    struct sigaction now;
+    return sigaction(SIGPIPE, NULL, &now) < 0 || now.sa_handler == SIG_DFL;
+#else
+    return false;               /* SO_NOSIGPIPE */
+#endif
+}
+#endif
 
 /* >>floor1 list  Intrusive circular lists ---------------------------------- */
 
@@ -5699,6 +5862,24 @@ static bool aw__head_only(const char *base, const aw__head *h,
     return true;
 }
 
+/* A tag out of what tells versions apart: FNV-1a, from 0 on. No secret is
+   needed, and 64 bits do not meet by chance. */
+static uint64_t aw__etag_hash(uint64_t hash, const void *data, size_t n)
+{
+    const unsigned char *p = (const unsigned char *)data, *end = p + n;
+    if (!hash) hash = UINT64_C(14695981039346656037);
+    while (p < end) hash = (hash ^ *p++) * UINT64_C(1099511628211);
+    return hash;
+}
+
+enum { AW__ETAG_TEXT = 20 };
+
+static void aw__etag_format(char out[AW__ETAG_TEXT], uint64_t hash)
+{
+    snprintf(out, AW__ETAG_TEXT, "\"%08lx%08lx\"", (unsigned long)(hash >> 32),
+             (unsigned long)(hash & 0xffffffff));
+}
+
 /* Reads an entity tag (8.8.3): `tag` is what stands between its quotes, which
    may hold a comma. What follows it, or NULL. */
 static const char *aw__etag_read(const char *p, const char *end, aw_slice *tag,
@@ -6019,6 +6200,35 @@ static const char *aw__type_of(const char *name)
         else low = i + 1;
     }
     return "application/octet-stream";
+}
+
+/* What is text in some way, and worth a compressed copy. */
+static bool aw__type_compresses(const char *type)
+{
+    return strncmp(type, "text/", 5) == 0 || strstr(type, "json") ||
+        strstr(type, "xml") || strstr(type, "wasm");
+}
+
+typedef struct aw__coding {
+    const char *name, *suffix;  /* of the file next to the one asked for */
+} aw__coding;
+
+/* The codings that a client likes no less than none, best first; of equals
+   the smaller. Returns how many. */
+static int aw__codings(const char *base, const aw__head *h,
+                       const aw__coding *out[2])
+{
+    static const aw__coding all[2] = {{"br", ".br"}, {"gzip", ".gz"}};
+    int none = aw__coding_weight(base, h, "identity"), i, n = 0, weight[2];
+    for (i = 0; i < 2; i++) {
+        weight[i] = aw__coding_weight(base, h, all[i].name);
+        if (weight[i] > 0 && weight[i] >= none) out[n++] = &all[i];
+    }
+    if (n == 2 && weight[1] > weight[0]) {
+        out[0] = &all[1];
+        out[1] = &all[0];
+    }
+    return n;
 }
 
 /* A name exactly (RFC 8187); no byte of it is a control or separates paths. */
@@ -11877,6 +12087,160 @@ static void aw__listen_enter(aw__ctx *ctx, aw_frame *f)
 }
 AW__LEAF_FN(aw_listen, "", aw__listen_enter);
 
+/* >>floor4 files  Files that are sent -------------------------------------- */
+
+/* A relative path that stays below: no empty part, no "." or "..", and none
+   with a dot in front unless that is wanted. */
+static bool aw__file_name_fits(const char *name, bool dots)
+{
+    for (;;) {
+        const size_t n = strcspn(name, "/");
+        if (n == 0) return false;
+        if (*name == '.' && (!dots || n == 1 || (n == 2 && name[1] == '.')))
+            return false;
+        if (!name[n]) return true;
+        name += n + 1;
+    }
+}
+
+#ifndef ASYNCWEB_NO_STATIC_FILES
+
+/* An open regular file. */
+typedef struct aw__file {
+    int fd;
+    int64_t size, changed;      /* bytes; seconds since 1970 */
+    int64_t modified;           /* the same, or 0: no validator */
+    char etag[AW__ETAG_TEXT];   /* "": none */
+} aw__file;
+
+/* What may not be served, or is no file at all, is not there. */
+static int aw__file_error(void)
+{
+    switch (errno) {
+        case ENOENT: case ENOTDIR: case ELOOP: case EMLINK: case ENAMETOOLONG:
+        case ENXIO: case ENODEV: case EOPNOTSUPP: case EILSEQ:
+            return AW_HTTP(404);
+        case EACCES: case EPERM:
+            return AW_HTTP(403);
+        case EMFILE: case ENFILE: case ENOMEM:
+            return aw__errno();
+        default:
+            return AW_EIO;
+    }
+}
+
+/* Nanoseconds of the last change. */
+static int64_t aw__file_nanoseconds(const struct stat *st)
+{
+#if defined(__APPLE__)
+    return (int64_t)st->st_mtimespec.tv_nsec;
+#else
+    return (int64_t)st->st_mtim.tv_nsec;
+#endif
+}
+
+enum { AW__FILE_SETTLED = 3 };  /* seconds */
+
+/* The tag tells versions apart by time, size and inode: another file may take
+   over the name with the first two. But clocks of file systems tick up to two
+   seconds apart: of a file that has just changed, two versions might look the
+   same, so it has no validators at all (8.8.1). Last-Modified is never in the
+   future (8.8.2.1). */
+static void aw__file_validators(aw__file *f, const struct stat *st)
+{
+    const int64_t age = aw__sys_unix_seconds() - (int64_t)st->st_mtime;
+    int64_t what[4];
+    if (age >= 0 && age < AW__FILE_SETTLED) return;
+    what[0] = (int64_t)st->st_size;
+    what[1] = (int64_t)st->st_mtime;
+    what[2] = aw__file_nanoseconds(st);
+    what[3] = (int64_t)st->st_ino;
+    aw__etag_format(f->etag, aw__etag_hash(0, what, sizeof what));
+    if (age >= 0 && st->st_mtime > 0) f->modified = (int64_t)st->st_mtime;
+}
+
+enum { AW__IS_DIRECTORY = 1 };
+
+/* Takes over what was opened, -1: it failed, with errno. 0; AW__IS_DIRECTORY
+   or an error, and it is closed. */
+static int aw__file_take(int fd, aw__file *f)
+{
+    struct stat st;
+    int rc = 0;
+    memset(f, 0, sizeof *f);
+    f->fd = fd;
+    if (fd < 0) return aw__file_error();
+    if (aw__sys_stat(fd, &st) < 0) rc = aw__errno();
+    else if (S_ISDIR(st.st_mode)) rc = AW__IS_DIRECTORY;
+    else if (!S_ISREG(st.st_mode)) rc = AW_HTTP(404);
+    if (rc) {
+        aw__sys_close(fd);
+        f->fd = -1;
+        return rc;
+    }
+    f->size = (int64_t)st.st_size;
+    f->changed = (int64_t)st.st_mtime;
+    aw__file_validators(f, &st);
+    return 0;
+}
+
+/* A directory to look below; its own path may have symbolic links. */
+static int aw__file_directory(const char *path)
+{
+    int dir = aw__sys_open(AT_FDCWD, path, AW__SYS_DIR);
+    return dir < 0 ? aw__errno() : dir;
+}
+
+/* Part by part, so that none is a symbolic link, even if somebody is just
+   exchanging one. */
+static int aw__file_walk(int dir, const char *name)
+{
+    char part[256];
+    int at = dir, next, error;
+    for (;;) {
+        const size_t n = strcspn(name, "/");
+        if (n < sizeof part) {
+            memcpy(part, name, n);
+            part[n] = 0;
+            next = aw__sys_open(at, part,
+                                O_NOFOLLOW | (name[n] ? AW__SYS_DIR : 0));
+        } else {
+            next = -1;
+            errno = ENAMETOOLONG;
+        }
+        error = errno;
+        if (at != dir) aw__sys_close(at);
+        errno = error;
+        if (next < 0 || !name[n]) return next;
+        at = next;
+        name += n + 1;
+    }
+}
+
+/* What lies below the directory under a name that fits, as aw__file_take.
+   Where a sandbox does not know the call that does it all, it says EPERM. */
+static int aw__file_below(int dir, const char *name, aw__file *f)
+{
+    int fd = aw__sys_open_beneath(dir, name);
+    if (fd < 0 && (errno == ENOSYS || errno == EPERM || errno == EAGAIN))
+        fd = aw__file_walk(dir, name);
+    return aw__file_take(fd, f);
+}
+
+/* Reads all of p[0..n): 0; AW_EEOF: the file has shrunk. */
+static int aw__file_read(int fd, char *p, size_t n, int64_t at)
+{
+    while (n > 0) {
+        ptrdiff_t got = aw__sys_pread(fd, p, n, at);
+        if (got <= 0) return got < 0 ? aw__errno() : AW_EEOF;
+        p += got;
+        n -= (size_t)got;
+        at += got;
+    }
+    return 0;
+}
+#endif
+
 /* >>floor5 client  HTTP/1.1 client (RFC 9112) ------------------------------ */
 
 #ifndef ASYNCWEB_NO_CLIENT
@@ -12945,6 +13309,23 @@ typedef struct aw__sending {
     struct aw__sse *sse;
 } aw__sending;
 
+/* A piece of an answer: memory that outlives it, or bytes of its file. */
+typedef struct aw__piece {
+    const char *p;              /* NULL: in the file */
+    int64_t at, n;
+} aw__piece;
+
+/* An answer that is sent from where it lies: first the request has it, then
+   the connection. */
+typedef struct aw__pieces {
+    int64_t total;
+    size_t size;                /* of this block */
+    int file;                   /* -1: none; is closed with it */
+    int count, at;              /* the part being sent */
+    bool copied;                /* read and sent: there is no sendfile() */
+    aw__piece piece[1];
+} aw__pieces;
+
 struct aw_req {
     aw_loop *loop;
     struct aw__conn *conn;      /* NULL: the client has gone */
@@ -12959,6 +13340,7 @@ struct aw_req {
     aw__sending *sending;       /* NULL: the answer is `out` */
     const char *type, *out;     /* the answer */
     size_t out_len;
+    aw__pieces *pieces;         /* the answer is these instead */
     const char *message;        /* of aw_error */
     aw__out_header *headers, **headers_tail;
     const aw__forwarded *forwarded;     /* once it was read */
@@ -12986,6 +13368,35 @@ static void aw__req_room(aw_req *req)
 {
     req->arena.at = (char *)(req + 1);
     req->arena.end = (char *)req + AW__REQ_BYTES;
+}
+
+/* Room for so many pieces and, behind them, for text of some. */
+static aw__pieces *aw__pieces_new(aw_loop *l, int count, size_t text)
+{
+    size_t size = sizeof(aw__pieces) + (size_t)count * sizeof(aw__piece) + text;
+    aw__pieces *pieces = (aw__pieces *)aw__mem_get(&l->mem, size);
+    if (!pieces) return NULL;
+    memset(pieces, 0, sizeof *pieces);
+    pieces->size = size;
+    pieces->file = -1;
+    return pieces;
+}
+
+static void aw__pieces_free(aw_loop *l, aw__pieces **pieces)
+{
+    if (*pieces && (*pieces)->file >= 0) aw__sys_close((*pieces)->file);
+    if (*pieces) aw__mem_put(&l->mem, *pieces, (*pieces)->size);
+    *pieces = NULL;
+}
+
+static void aw__pieces_add(aw__pieces *pieces, const char *p, int64_t at,
+                           int64_t n)
+{
+    aw__piece *piece = &pieces->piece[pieces->count++];
+    piece->p = p;
+    piece->at = at;
+    piece->n = n;
+    pieces->total += n;
 }
 
 /* Makes a block, perhaps a used one, a fresh request. */
@@ -13806,6 +14217,7 @@ static int aw__answer(aw_req *req, int status, const char *type,
 {
     if (req->sending && req->sending->fixed) return AW_EINVAL;
     req->sending = NULL;
+    aw__pieces_free(req->loop, &req->pieces);
     req->type = type;
     req->out = p;
     req->out_len = n;
@@ -15359,6 +15771,258 @@ const char *aw_ws_protocol(const aw_ws *ws)
 }
 #endif
 
+/* >>floor5 files  Representations: whole, in ranges, not at all ------------ */
+
+/* What there is to answer with, and where its bytes are. */
+typedef struct aw__source {
+    aw__validators v;
+    const char *type, *coding;  /* coding: NULL for none */
+    const char *p;              /* NULL: in the file */
+    int64_t size;
+    int file;                   /* -1: none. Whoever gets it closes it */
+    int max_age;
+    bool varies;                /* another coding might have been chosen */
+} aw__source;
+
+enum {
+    AW__SOURCE_SMALL = 16384    /* is read into the answer */
+};
+
+static void aw__source_close(aw__source *src)
+{
+    if (src->file >= 0) aw__sys_close(src->file);
+    src->file = -1;
+}
+
+/* What the view has said itself stands. */
+static int aw__header_default(aw_req *req, const char *name, const char *value)
+{
+    return aw__header_has(req, name) ? 0 : aw_add_header(req, name, value);
+}
+
+/* The fields of 200, 206 and 304 (RFC 9110 15.4.5). */
+static int aw__source_fields(aw_req *req, const aw__source *src)
+{
+    char age[40];
+    int rc = aw__validators_set(req, &src->v);
+    if (src->max_age > 0) snprintf(age, sizeof age, "max-age=%d", src->max_age);
+    else memcpy(age, "no-cache", 9);
+    if (rc == 0 && src->max_age >= 0)
+        rc = aw__header_default(req, "Cache-Control", age);
+    if (rc == 0 && src->varies)
+        rc = aw_add_header(req, "Vary", "Accept-Encoding");
+    return rc;
+}
+
+/* Those of what has content. */
+static int aw__source_content_fields(aw_req *req, const aw__source *src)
+{
+    int rc = aw_set_header(req, "Accept-Ranges", "bytes");
+    if (rc == 0) rc = aw__header_default(req, "X-Content-Type-Options",
+                                         "nosniff");
+    if (rc == 0 && src->coding)
+        rc = aw_set_header(req, "Content-Encoding", src->coding);
+    return rc;
+}
+
+enum { AW__CONTENT_RANGE = 80 };
+
+static void aw__content_range(char out[AW__CONTENT_RANGE], const aw__range *r,
+                              int64_t size)
+{
+    snprintf(out, AW__CONTENT_RANGE, "bytes %lld-%lld/%lld", (long long)r->at,
+             (long long)(r->at + r->n - 1), (long long)size);
+}
+
+/* A whole or one range, short, in a copy: one send with the head. */
+static int aw__source_copy(aw_req *req, const aw__source *src, int status,
+                           const aw__range *r)
+{
+    const char *p = src->p ? src->p + r->at : NULL;
+#ifndef ASYNCWEB_NO_STATIC_FILES
+    char *copy = p ? NULL : (char *)aw_alloc(req, (size_t)r->n + 1);
+    int rc = copy ? aw__file_read(src->file, copy, (size_t)r->n, r->at) : 0;
+    if (!p && !copy) return AW_ENOMEM;
+    if (rc < 0) return rc == AW_EEOF ? AW_EIO : rc;
+    if (copy) p = copy;
+#endif
+    return aw__answer(req, status, src->type, p, (size_t)r->n);
+}
+
+/* Pieces become the answer, and the file is theirs. */
+static int aw__source_pieces(aw_req *req, aw__source *src, int status,
+                             const char *type, aw__pieces *pieces)
+{
+    int rc = aw__answer(req, status, type, "", 0);
+    pieces->file = src->file;
+    src->file = -1;
+#ifndef ASYNCWEB_NO_STATIC_FILES
+    pieces->copied = pieces->file >= 0 && aw__sys_sigpipe_kills();
+#endif
+    if (rc < 0) aw__pieces_free(req->loop, &pieces);
+    else req->pieces = pieces;
+    return rc;
+}
+
+static int aw__source_one(aw_req *req, aw__source *src, int status,
+                          const aw__range *r)
+{
+    char text[AW__CONTENT_RANGE];
+    aw__pieces *pieces;
+    int rc = 0;
+    aw__content_range(text, r, src->size);
+    if (status == 206) rc = aw_set_header(req, "Content-Range", text);
+    if (rc < 0) return rc;
+    if (r->n <= AW__SOURCE_SMALL && (src->p || req->head.verb != AW__HEAD))
+        return aw__source_copy(req, src, status, r);
+    pieces = aw__pieces_new(req->loop, 1, 0);
+    if (!pieces) return AW_ENOMEM;
+    aw__pieces_add(pieces, src->p ? src->p + r->at : NULL, r->at, r->n);
+    return aw__source_pieces(req, src, status, src->type, pieces);
+}
+
+/* multipart/byteranges (RFC 9110 14.6): a boundary that stands in the data by
+   a chance of 2 to the 64th. */
+static int aw__source_many(aw_req *req, aw__source *src, const aw__range *r,
+                           int n)
+{
+    static const char final[] = "\r\n--%s--\r\n";
+    const size_t each = strlen(src->type) + AW__CONTENT_RANGE + 100;
+    aw__pieces *pieces;
+    uint64_t salt[3];
+    char boundary[AW__ETAG_TEXT], range[AW__CONTENT_RANGE], *to;
+    const char *type;
+    int i, len;
+    salt[0] = (uint64_t)(uintptr_t)req;
+    salt[1] = (uint64_t)req->start;
+    salt[2] = aw__etag_hash(0, src->v.etag, src->v.etag ? AW__ETAG_TEXT - 1 : 0);
+    aw__etag_format(boundary, aw__etag_hash(0, salt, sizeof salt));
+    boundary[strlen(boundary) - 1] = 0;
+    type = aw_format(req, "multipart/byteranges; boundary=%s", boundary + 1);
+    pieces = aw__pieces_new(req->loop, 2 * n + 1, (size_t)(n + 1) * each);
+    if (!type || !pieces) {
+        aw__pieces_free(req->loop, &pieces);
+        return AW_ENOMEM;
+    }
+    to = (char *)&pieces->piece[2 * n + 1];
+    for (i = 0; i < n; i++, to += len) {
+        aw__content_range(range, &r[i], src->size);
+        len = snprintf(to, each, "%s--%s\r\nContent-Type: %s\r\n"
+                       "Content-Range: %s\r\n\r\n", i ? "\r\n" : "",
+                       boundary + 1, src->type, range);
+        aw__pieces_add(pieces, to, 0, len);
+        aw__pieces_add(pieces, src->p ? src->p + r[i].at : NULL, r[i].at,
+                      r[i].n);
+    }
+    aw__pieces_add(pieces, to, 0, snprintf(to, each, final, boundary + 1));
+    return aw__source_pieces(req, src, 206, type, pieces);
+}
+
+/* 416 says how much there is (RFC 9110 15.5.17). */
+static int aw__source_refuse(aw_req *req, const aw__source *src, int status)
+{
+    char text[AW__CONTENT_RANGE];
+    int rc = 0;
+    snprintf(text, sizeof text, "bytes */%lld", (long long)src->size);
+    if (status == 416) rc = aw_set_header(req, "Content-Range", text);
+    req->flags &= (uint8_t)~AW__ANSWERED;
+    return rc < 0 ? rc : status;
+}
+
+/* A Content-Type of the view's wins, within each range, too. */
+static int aw__source_type(aw_req *req, aw__source *src)
+{
+    const aw__out_header *h = req->headers;
+    while (h && !aw__slice_ieq(aw__slice(h->line, h->name_len), "Content-Type"))
+        h = h->next;
+    if (!h) return 0;
+    src->type = aw__req_text(req, h->line + h->name_len + 2,
+                             h->n - h->name_len - 4);
+    aw__header_remove(req, "Content-Type");
+    return src->type ? 0 : AW_ENOMEM;
+}
+
+static int aw__source_choose(aw_req *req, aw__source *src)
+{
+    const aw__head *h = &req->head;
+    /* Another status than 200 is about something else: 404 with a page. */
+    const bool judged = (h->verb == AW__GET || h->verb == AW__HEAD) &&
+        !(req->flags & AW__CHOSEN && req->status != 200);
+    aw__range r[AW__RANGES_MAX];
+    int rc = judged ? aw__preconditions(req->base, h, &src->v) : 0, n = 0;
+    if (rc == 412) return aw__source_refuse(req, src, 412);
+    if (rc == 0 && judged)
+        n = aw__ranges(req->base, h, &src->v, src->size, r);
+    if (n < 0) return aw__source_refuse(req, src, 416);
+    if (!judged) memset(&src->v, 0, sizeof src->v);
+    if (!judged) src->max_age = AW_OFF;
+    if (judged) req->flags &= (uint8_t)~AW__CHOSEN;
+    n = rc == 0 && n == 0 ? -1 : n;         /* the whole of it */
+    if (aw__source_fields(req, src) < 0) return AW_ENOMEM;
+    if (rc == 304) return aw__answer(req, 304, NULL, "", 0);
+    if (aw__source_content_fields(req, src) < 0) return AW_ENOMEM;
+    if (n > 1) return aw__source_many(req, src, r, n);
+    if (n == 1) return aw__source_one(req, src, 206, r);
+    r->at = 0;
+    r->n = src->size;
+    return aw__source_one(req, src, 200, r);
+}
+
+/* The answer is this, or what of it the client asks for. Takes the file. */
+static int aw__source_answer(aw_req *req, aw__source *src)
+{
+    int rc = aw__source_type(req, src);
+    if (rc == 0) rc = aw__source_choose(req, src);
+    aw__source_close(src);
+    return rc;
+}
+
+#ifndef ASYNCWEB_NO_STATIC_FILES
+static aw__source aw__source_of_file(const aw__file *f, const char *name)
+{
+    aw__source src;
+    memset(&src, 0, sizeof src);
+    src.v.etag = f->etag[0] ? f->etag : NULL;
+    src.v.modified = f->modified;
+    src.type = aw__type_of(name);
+    src.size = f->size;
+    src.file = f->fd;
+    return src;
+}
+
+static int aw__file_answer(aw_req *req, int rc, const aw__file *f,
+                           const char *name)
+{
+    aw__source src;
+    if (rc != 0) return rc == AW__IS_DIRECTORY ? AW_HTTP(404) : rc;
+    src = aw__source_of_file(f, name);
+    src.max_age = AW_OFF;
+    return aw__source_answer(req, &src);
+}
+
+int aw_send_file(aw_req *req, const char *path)
+{
+    aw__file f;
+    int rc;
+    if (!path) return AW_EINVAL;
+    rc = aw__file_take(aw__sys_open(AT_FDCWD, path, 0), &f);
+    return aw__file_answer(req, rc, &f, path);
+}
+
+int aw_send_file_in(aw_req *req, const char *dir, const char *name)
+{
+    aw__file f;
+    int rc, at;
+    if (!dir || !name) return AW_EINVAL;
+    if (!aw__file_name_fits(name, false)) return AW_HTTP(404);
+    at = aw__file_directory(dir);
+    if (at < 0) return at;
+    rc = aw__file_below(at, name, &f);
+    aw__sys_close(at);
+    return aw__file_answer(req, rc, &f, name);
+}
+#endif
+
 /* >>floor5 connection  A connection's states, and what it sends ------------ */
 
 /* State      what holds in it                        leaves by
@@ -15389,6 +16053,7 @@ typedef enum aw__conn_state {
 typedef struct aw__held {
     size_t at, n, cap;          /* at: parsed or sent so far, of n */
     aw__pace pace;              /* of the client, with output */
+    aw__pieces *pieces;         /* output that follows; NULL: none */
 } aw__held;
 
 typedef struct aw__conn {
@@ -15510,6 +16175,7 @@ static void aw__req_free(aw_req *req)
     if (req->replies) l->replies_free(&req->replies);
     if (req->receiving) aw__buf_free(&req->receiving->buf);
     aw__upload_free(req);
+    aw__pieces_free(l, &req->pieces);
     aw__arena_free(&req->arena);
     if (s && l->debug) aw__req_quarantine(s, req);
     else if (s && !s->spare) s->spare = req;
@@ -15534,7 +16200,9 @@ static aw_req *aw__req_new(aw__server *s)
 
 static void aw__held_free(aw_loop *l, aw__held **h)
 {
-    if (*h) aw__mem_put(&l->mem, *h, sizeof **h + (*h)->cap);
+    if (!*h) return;
+    aw__pieces_free(l, &(*h)->pieces);
+    aw__mem_put(&l->mem, *h, sizeof **h + (*h)->cap);
     *h = NULL;
 }
 
@@ -15841,12 +16509,14 @@ static size_t aw__headers_size(const aw_req *req)
 static char *aw__put_framing(char *to, const aw_req *req)
 {
     const aw__sending *sending = req->sending;
+    const aw__pieces *pieces = req->pieces;
     if (req->status == 204 || req->status == 304) return to;
     if (sending && sending->left == AW__UNTIL_CLOSE) return to;
     if (sending && sending->left == AW__CHUNKS)
         return AW__PUT(to, "Transfer-Encoding: chunked\r\n");
     to = AW__PUT(to, "Content-Length: ");
-    to = aw__put_number(to, sending ? (uint64_t)sending->left : req->out_len);
+    to = aw__put_number(to, sending ? (uint64_t)sending->left
+                        : pieces ? (uint64_t)pieces->total : req->out_len);
     return AW__PUT(to, "\r\n");
 }
 
@@ -15906,6 +16576,122 @@ static bool aw__conn_send(aw__server *s, aw__conn *c, const char *p, size_t n)
     return fine;
 }
 
+/* ---- answers that are sent from where they lie ---- */
+
+enum {
+    AW__PIECE_READ = 65536,     /* of a file, where the kernel does not send */
+    AW__PIECE_MOST = 1 << 20    /* at a time: others wait */
+};
+
+#ifndef ASYNCWEB_NO_STATIC_FILES
+/* 0: the file ends before these bytes. */
+static ptrdiff_t aw__pieces_send_file(aw__server *s, int fd,
+                                      aw__pieces *pieces, int64_t at, size_t n)
+{
+    aw_loop *l = s->loop;
+    ptrdiff_t got;
+    char *room;
+    if (!pieces->copied && !aw__sim_has(l, fd)) {
+        got = aw__sys_sendfile(fd, pieces->file, at, n);
+        if (got < 0 && errno == EINTR) return AW_EAGAIN;
+        if (got >= 0 || (errno != ENOSYS && errno != EINVAL &&
+                         errno != EOPNOTSUPP)) return aw__io_result(got);
+        pieces->copied = true;   /* not from every file system */
+    }
+    if (n > AW__PIECE_READ) n = AW__PIECE_READ;
+    room = aw__buf_room(&s->out, n);    /* behind what may be in there */
+    if (!room) {
+        s->out.failed = false;
+        return AW_ENOMEM;
+    }
+    got = aw__sys_pread(pieces->file, room, n, at);
+    if (got <= 0) return got < 0 ? aw__errno() : 0;
+    return aw__io_send(l, fd, room, (size_t)got);
+}
+#endif
+
+/* Sends some of what is left: bytes, AW_EAGAIN or an error. */
+static ptrdiff_t aw__pieces_send(aw__server *s, int fd, aw__pieces *pieces)
+{
+    aw__piece *piece = &pieces->piece[pieces->at];
+    size_t n = AW__PIECE_MOST;
+    ptrdiff_t sent = 0;
+    if (piece->n < AW__PIECE_MOST) n = (size_t)piece->n;
+    if (piece->p) sent = aw__io_send(s->loop, fd, piece->p, n);
+#ifndef ASYNCWEB_NO_STATIC_FILES
+    else sent = aw__pieces_send_file(s, fd, pieces, piece->at, n);
+#endif
+    /* More was promised in the head than the file has now. */
+    if (sent == 0) return AW_EEOF;
+    if (sent < 0) return sent;
+    if (piece->p) piece->p += sent;
+    piece->at += sent;
+    piece->n -= sent;
+    if (piece->n == 0) pieces->at++;
+    return sent;
+}
+
+static bool aw__held_done(const aw__held *h)
+{
+    return h->at == h->n && (!h->pieces || h->pieces->at == h->pieces->count);
+}
+
+/* Sends what is held, as far as the client takes it now: bytes, AW_EAGAIN for
+   none, or an error. */
+static ptrdiff_t aw__held_send(aw__server *s, int fd, aw__held *h)
+{
+    ptrdiff_t sent, all = 0;
+    do {
+        if (h->at == h->n) {
+            sent = aw__pieces_send(s, fd, h->pieces);
+        } else {
+            sent = aw__io_send(s->loop, fd, aw__held_bytes(h) + h->at,
+                               h->n - h->at);
+            if (sent > 0) h->at += (size_t)sent;
+        }
+        if (sent > 0) all += sent;
+    } while (sent > 0 && all < AW__PIECE_MOST && !aw__held_done(h));
+    if (sent < 0 && sent != AW_EAGAIN) return sent;
+    return all ? all : (ptrdiff_t)AW_EAGAIN;
+}
+
+/* What follows when an answer has gathered, or is out. */
+static void aw__conn_next(aw__server *s, aw__conn *c)
+{
+    aw__conn_enter(s, c, c->out ? AW__IN_WRITE : c->req ? AW__IN_DRAIN
+                                                        : AW__IDLE);
+}
+
+/* Sends what is held. False: c is gone. */
+static bool aw__conn_flush(aw__server *s, aw__conn *c)
+{
+    aw__held *out = c->out;
+    ptrdiff_t n = aw__held_send(s, c->fd, out);
+    if (n == AW_EAGAIN) return true;
+    if (n < 0 || !aw__pace_fits(s, &out->pace, (size_t)n)) {
+        aw__conn_close(s, c);
+        return false;
+    }
+    if (aw__held_done(out)) aw__held_free(s->loop, &c->out);
+    if (c->state == AW__IN_WRITE) aw__conn_next(s, c);
+    return true;
+}
+
+/* Behind the head, which has gathered, the pieces follow. False: c is gone. */
+static bool aw__conn_send_pieces(aw__server *s, aw__conn *c,
+                                 aw__pieces **pieces)
+{
+    if (!aw__conn_send(s, c, NULL, 0)) return false;
+    if (!aw__held_add(s->loop, &c->out, "", 0)) {
+        aw__conn_close(s, c);
+        return false;
+    }
+    c->out->pieces = *pieces;
+    c->out->pace.since = s->loop->now;
+    *pieces = NULL;
+    return aw__conn_flush(s, c);
+}
+
 static bool aw__answer_has_body(const aw_req *req)
 {
     return req->head.verb != AW__HEAD && req->status != 204 &&
@@ -15925,6 +16711,10 @@ static bool aw__conn_answer(aw__server *s, aw_req *req)
     if (!fine) {
         aw__conn_close(s, c);
         return false;
+    }
+    if (req->pieces && aw__answer_has_body(req)) {
+        aw__access_log(s, req, req->pieces->total);
+        return aw__conn_send_pieces(s, c, &req->pieces);
     }
     aw__access_log(s, req, (int64_t)n);
     if (large) return aw__conn_send(s, c, req->out, n);
@@ -16382,13 +17172,6 @@ static bool aw__conn_stream_end(aw__server *s, aw_req *req)
     return false;
 }
 
-/* What follows when an answer has gathered, or is out. */
-static void aw__conn_next(aw__server *s, aw__conn *c)
-{
-    aw__conn_enter(s, c, c->out ? AW__IN_WRITE : c->req ? AW__IN_DRAIN
-                                                        : AW__IDLE);
-}
-
 /* Sends what was answered, and lets the request go. One that tasks were
    spawned in lives on without the connection. A little of a body that the
    view did not read may still come, and is dropped; but what comes instead of
@@ -16808,23 +17591,6 @@ static bool aw__conn_readable(aw__server *s, aw__conn *c)
     } else {
         aw__conn_input(s, c, s->input, (size_t)n);
     }
-    return true;
-}
-
-/* Sends what is held. False: c is gone. */
-static bool aw__conn_flush(aw__server *s, aw__conn *c)
-{
-    aw__held *out = c->out;
-    ptrdiff_t n = aw__io_send(s->loop, c->fd, aw__held_bytes(out) + out->at,
-                              out->n - out->at);
-    if (n == AW_EAGAIN) return true;
-    if (n < 0 || !aw__pace_fits(s, &out->pace, (size_t)n)) {
-        aw__conn_close(s, c);
-        return false;
-    }
-    out->at += (size_t)n;
-    if (out->at == out->n) aw__held_free(s->loop, &c->out);
-    if (c->state == AW__IN_WRITE) aw__conn_next(s, c);
     return true;
 }
 
@@ -17560,6 +18326,7 @@ typedef struct aw__target {
     const struct aw__table *table;
     const aw_view *view;        /* the route's own; NULL: there is none */
     aw_view steps;              /* what stands for it when more is to run */
+    const uint64_t *tags;       /* what the assets' entity tags are made of */
     int params;
     const char *names[AW__PARAMS_MAX];      /* of what it captures */
 } aw__target;
@@ -17784,29 +18551,37 @@ static void aw__app_allow(aw_req *req, unsigned allowed)
     (void)aw_set_header(req, "Allow", text);
 }
 
-/* "/x" where only "/x/" is: the address that answers, with the query. */
-static bool aw__app_slash(aw_req *req, aw__search *search, const aw__node *all)
+/* The path with a slash behind it, then the query. NULL: it has one, or no
+   memory, or the redirect to //host would leave this site. */
+static const char *aw__app_slashed(aw_req *req)
 {
     aw_slice path = req->path;
     char *text = (char *)aw_alloc(req, path.n + req->query.n + 3), *to = text;
-    const aw__target *found;
-    /* A redirect to //host would leave this site. */
-    if (!to || path.p[path.n - 1] == '/' || path.p[1] == '/') return false;
+    if (!to || path.p[path.n - 1] == '/' || path.p[1] == '/') return NULL;
     memcpy(to, path.p, path.n);
-    to[path.n] = '/';
-    req->path = aw__slice(to, path.n + 1);
-    search->any_method = true;
-    found = aw__route_walk(all, 1, 0, search);
-    req->path = path;
-    if (!found) return false;
-    to += path.n + 1;
+    to += path.n;
+    *to++ = '/';
     if (req->query.n) {
         *to++ = '?';
         memcpy(to, req->query.p, req->query.n);
         to += req->query.n;
     }
     *to = 0;
-    return aw_set_header(req, "Location", text) == 0;
+    return text;
+}
+
+/* "/x" where only "/x/" is: the address that answers. */
+static bool aw__app_slash(aw_req *req, aw__search *search, const aw__node *all)
+{
+    aw_slice path = req->path;
+    const char *text = aw__app_slashed(req);
+    const aw__target *found;
+    if (!text) return false;
+    req->path = aw__slice(text, path.n + 1);
+    search->any_method = true;
+    found = aw__route_walk(all, 1, 0, search);
+    req->path = path;
+    return found && aw_set_header(req, "Location", text) == 0;
 }
 
 /* No route takes this method and path: why, as a status. */
@@ -18496,6 +19271,154 @@ static void aw__app_refuse(aw_req *req, int status)
     else aw__app_page(req, status, AW_HTTP(status), NULL);
 }
 
+/* >>floor6 static  Directories and assets as routes ------------------------ */
+
+static int aw__tree_redirect(aw_req *req)
+{
+    const char *to = aw__app_slashed(req);
+    int rc = to ? aw_set_header(req, "Location", to) : AW_HTTP(404);
+    return rc < 0 ? rc : 308;
+}
+
+static const char *aw__tree_sibling(aw_req *req, const char *name,
+                                    const char *suffix)
+{
+    return aw_format(req, "%s%s", name, suffix);
+}
+
+/* Which codings to look for: none when the client may be sent but one. */
+static int aw__tree_codings(const aw_req *req, aw__source *src,
+                            const aw__coding *codings[2])
+{
+    src->max_age = req->route->max_age;
+    src->varies = aw__type_compresses(src->type);
+    return src->varies ? aw__codings(req->base, &req->head, codings) : 0;
+}
+
+static int aw__asset_find(const aw_route *route, const char *name)
+{
+    size_t i;
+    for (i = 0; i < route->asset_count; i++)
+        if (route->assets[i].name && strcmp(route->assets[i].name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
+static int aw__asset_answer(aw_req *req, const char *name)
+{
+    const aw_route *route = req->route;
+    const aw__coding *codings[2];
+    const char *sibling;
+    char etag[AW__ETAG_TEXT];
+    aw__source src;
+    int i = aw__asset_find(route, name), n, k, other;
+    if (i < 0) {
+        sibling = aw__tree_sibling(req, name, "/index.html");
+        if (!sibling) return AW_ENOMEM;
+        return aw__asset_find(route, sibling) < 0 ? AW_HTTP(404)
+            : aw__tree_redirect(req);
+    }
+    memset(&src, 0, sizeof src);
+    src.file = -1;
+    src.type = route->assets[i].type;
+    if (!src.type) src.type = aw__type_of(name);
+    n = aw__tree_codings(req, &src, codings);
+    for (k = 0; k < n && !src.coding; k++) {
+        sibling = aw__tree_sibling(req, name, codings[k]->suffix);
+        if (!sibling) return AW_ENOMEM;
+        other = aw__asset_find(route, sibling);
+        if (other < 0) continue;
+        i = other;
+        src.coding = codings[k]->name;
+    }
+    src.p = route->assets[i].size ? (const char *)route->assets[i].data : "";
+    src.size = (int64_t)route->assets[i].size;
+    aw__etag_format(etag, aw__req_target(req)->tags[i]);
+    src.v.etag = etag;
+    return aw__source_answer(req, &src);
+}
+
+#ifndef ASYNCWEB_NO_STATIC_FILES
+/* A compressed copy, unless it is older than the file: then it is forgotten,
+   and wrong. */
+static int aw__file_compressed(aw_req *req, int dir, const char *name,
+                               const char *suffix, const aw__file *plain,
+                               aw__file *f)
+{
+    const char *sibling = aw__tree_sibling(req, name, suffix);
+    int rc = sibling ? aw__file_below(dir, sibling, f) : AW_ENOMEM;
+    if (rc == 0 && f->changed >= plain->changed) return 0;
+    if (rc == 0) aw__sys_close(f->fd);
+    return AW_HTTP(404);
+}
+
+static int aw__file_in_tree(aw_req *req, int dir, const char *name)
+{
+    const aw__coding *codings[2];
+    aw__file plain, other;
+    aw__source src;
+    int i, n, rc = aw__file_below(dir, name, &plain);
+    if (rc == AW__IS_DIRECTORY) return aw__tree_redirect(req);
+    if (rc != 0) return rc;
+    src = aw__source_of_file(&plain, name);
+    n = aw__tree_codings(req, &src, codings);
+    for (i = 0; i < n && !src.coding; i++) {
+        const char *type = src.type;
+        if (aw__file_compressed(req, dir, name, codings[i]->suffix, &plain,
+                                &other) < 0) continue;
+        aw__sys_close(plain.fd);
+        src = aw__source_of_file(&other, name);
+        src.type = type;
+        src.coding = codings[i]->name;
+        src.varies = true;
+        src.max_age = req->route->max_age;
+    }
+    return aw__source_answer(req, &src);
+}
+#endif
+
+/* What the request names, below the route's path; NULL: nothing that is. An
+   encoded slash is no slash to the router, and so must not become one. */
+static const char *aw__tree_name(aw_req *req, int *rc)
+{
+    const aw__param *p = &req->param[req->params ? req->params - 1 : 0];
+    aw_slice raw = aw__slice("", 0);
+    const char *name;
+    size_t i;
+    *rc = AW_HTTP(404);
+    /* Those of a prefix come first, and none of them ends the path. */
+    if (req->params && (size_t)p->at + p->n == req->path.n)
+        raw = aw__slice(req->path.p + p->at, p->n);
+    for (i = 0; i + 3 <= raw.n; i++)
+        if (memcmp(raw.p + i, "%2F", 3) == 0) return NULL;
+    name = aw__req_decode(req, raw, false);
+    if (name && (raw.n == 0 || raw.p[raw.n - 1] == '/'))
+        name = aw_format(req, "%sindex.html", name);
+    if (!name) *rc = AW_ENOMEM;
+    if (name && !aw__file_name_fits(name, req->route->dot_files)) name = NULL;
+    return name;
+}
+
+static int aw__tree_view(aw__ctx *t, aw_req *req)
+{
+    int rc;
+    const char *name = aw__tree_name(req, &rc);
+    (void)t;
+    if (!name) return rc;
+    if (req->route->assets) return aw__asset_answer(req, name);
+#ifndef ASYNCWEB_NO_STATIC_FILES
+    rc = aw__file_directory(req->route->dir);
+    if (rc >= 0) {
+        const int dir = rc;
+        rc = aw__file_in_tree(req, dir, name);
+        aw__sys_close(dir);
+    }
+#endif
+    return rc;
+}
+
+const aw_view aw__files_view = {"static", __FILE__, NULL, aw__tree_view};
+
 /* >>floor6 tables  From tables of routes to one tree ----------------------- */
 
 enum { AW__MOUNTS_DEEP = 16 };
@@ -18572,6 +19495,18 @@ static aw__target *aw__target_new(aw__server *s, const aw__table *table,
     return t;
 }
 
+/* The tags of assets, by their content. False: out of memory. */
+static bool aw__target_hash(aw__arena *a, aw__target *t)
+{
+    const aw_route *r = &t->route;
+    uint64_t *tags = (uint64_t *)aw__arena_get(a, r->asset_count * 8);
+    size_t i;
+    for (i = 0; tags && i < r->asset_count; i++)
+        tags[i] = aw__etag_hash(0, r->assets[i].data, r->assets[i].size);
+    t->tags = tags;
+    return tags != NULL;
+}
+
 static bool aw__route_add(aw__server *s, const aw__table *table,
                           const aw_route *row)
 {
@@ -18585,9 +19520,13 @@ static bool aw__route_add(aw__server *s, const aw__table *table,
     if (!wrong && row->stream && !row->view->fn)
         wrong = ".stream needs an ASYNC_VIEW, that awaits its body";
     for (other = node && !wrong ? node->targets : NULL; other;
-         other = other->next)
-        if (strcmp(other->route.method, row->method) == 0)
-            wrong = "there is another route for the same";
+         other = other->next) {
+        if (strcmp(other->route.method, row->method) != 0) continue;
+        if (row->kind == AW_ROW_FILES) return true;     /* that one wins */
+        wrong = "there is another route for the same";
+    }
+    if (!wrong && row->assets && !aw__target_hash(&s->memory, t))
+        wrong = "out of memory";
     if (wrong) return aw__row_wrong(s, row, t->route.path, wrong);
     t->view = row->view;
     t->next = node->targets;
@@ -18598,12 +19537,40 @@ static bool aw__route_add(aw__server *s, const aw__table *table,
     return true;
 }
 
+/* STATIC and ASSETS are two routes: the directory, and what is below. */
+static bool aw__files_add(aw__server *s, const aw__table *table,
+                          const aw_route *row)
+{
+    static const char *const behind[] = {"/", "/<path:name>"};
+    aw__arena *a = &s->memory;
+    aw_route one = *row;
+    size_t n = row->path ? strlen(row->path) : 0, i;
+    char *prefix = n ? aw__arena_text(a, row->path, n) : NULL;
+    if (!n || (!row->dir && !row->assets))
+        return aw__row_wrong(s, row, row->path, "it has no path or directory");
+#ifndef ASYNCWEB_NO_STATIC_FILES
+    if (row->dir) {
+        const int dir = aw__file_directory(row->dir);
+        if (dir < 0) return aw__row_wrong(s, row, row->path, aw_strerror(dir));
+        aw__sys_close(dir);
+    }
+#endif
+    while (prefix && n && prefix[n - 1] == '/') prefix[--n] = 0;
+    for (i = 0; i < 2; i++) {
+        one.path = prefix ? aw__path_join(a, prefix, behind[i]) : NULL;
+        if (!one.path) return aw__row_wrong(s, row, row->path, "out of memory");
+        if (!aw__route_add(s, table, &one)) return false;
+    }
+    return true;
+}
+
 /* Checks the rows that are neither routes nor mounts, and counts them. */
 static const char *aw__table_count(aw__table *t)
 {
     const aw_route *r, *q;
     for (r = t->rows; r && r->method; r++) {
-        if (r->kind == AW_ROW_ROUTE || r->kind == AW_ROW_MOUNT) continue;
+        if (r->kind == AW_ROW_ROUTE || r->kind == AW_ROW_MOUNT ||
+            r->kind == AW_ROW_FILES) continue;
         if (!r->view) return "it has no view";
         t->hooked = true;
         t->befores += r->kind == AW_ROW_BEFORE;
@@ -18685,6 +19652,9 @@ static bool aw__table_add(aw__server *s, const aw__table *up,
         if (r->kind == AW_ROW_ROUTE ? !aw__route_add(s, t, r)
             : r->kind == AW_ROW_MOUNT && !aw__table_add(s, t, r, depth + 1))
             return false;                               /* recursion */
+    /* Last, because any other route for the same path wins. */
+    for (r = t->rows; r && r->method; r++)
+        if (r->kind == AW_ROW_FILES && !aw__files_add(s, t, r)) return false;
     return true;
 }
 
@@ -19310,7 +20280,7 @@ static int aw__test_exchange(aw_test *t, aw_slice bytes, size_t piece,
     aw_loop *l = t->loop;
     aw__address at = aw__address_loopback(4, aw_serve_port(l));
     const int patience = AW__TEST_PATIENCE * (l->chaos.seed ? 30 : 1);
-    bool ended = false;
+    bool ended = false, moved = false;
     int fd = -1, rc, idle = 0, turns = 0;
     t->got.n = 0;
     t->got.failed = false;
@@ -19319,11 +20289,11 @@ static int aw__test_exchange(aw_test *t, aw_slice bytes, size_t piece,
     rc = 0;
     while (rc == 0 && idle < patience && turns++ < AW__TEST_TURNS) {
         /* Where the clock is virtual, no turn may be skipped: time only jumps
-           when nothing else can happen. */
+           when nothing else can happen, here neither. */
         bool waits = !ended && (h || l->tasks > t->background);
-        int left = aw__test_turn(t, waits ? AW_FOREVER : 0);
-        bool moved = false;
+        int left = aw__test_turn(t, waits && !moved ? AW_FOREVER : 0);
         int tries = l->chaos.seed ? 8 : 1;      /* it may say "not now" */
+        moved = false;
         while (tries-- > 0)
             moved |= aw__test_pump(t, fd, &bytes, piece, &ended);
         if (h) rc = aw__test_whole(t, h, head_n, no_body, ended, body);

@@ -152,7 +152,7 @@ continued { continued = raw ~ /\\$/; next }
     sub(/^ *# *define +/, "", name)
     sub(/[^A-Za-z_0-9].*/, "", name)
     if (section != "short" && \
-        name !~ /^(AW_|aw_|ASYNCWEB_|_[A-Z]+(_[A-Z]+)*_SOURCE$)/)
+        name !~ /^(AW_|aw_|ASYNCWEB_|_[A-Z]+(_[A-Z]+)*_SOURCE$|_FILE_OFFSET_BITS$)/)
         offence("names", NR, "macro " name)
 }
 code ~ /^ *#/ { continued = raw ~ /\\$/; next }
