@@ -16054,6 +16054,7 @@ typedef struct aw__held {
     size_t at, n, cap;          /* at: parsed or sent so far, of n */
     aw__pace pace;              /* of the client, with output */
     aw__pieces *pieces;         /* output that follows; NULL: none */
+    aw_req *owner;              /* whose memory they lie in; NULL: nobody's */
 } aw__held;
 
 typedef struct aw__conn {
@@ -16202,6 +16203,7 @@ static void aw__held_free(aw_loop *l, aw__held **h)
 {
     if (!*h) return;
     aw__pieces_free(l, &(*h)->pieces);
+    if ((*h)->owner) aw__req_drop_one((*h)->owner);
     aw__mem_put(&l->mem, *h, sizeof **h + (*h)->cap);
     *h = NULL;
 }
@@ -16546,31 +16548,22 @@ static bool aw__answer_head(aw__server *s, aw_req *req)
     return true;
 }
 
-/* Sends what has gathered for c, and behind it a large body, which need not
-   be copied then; what the client does not take now is held. False: c is
-   gone. */
-static bool aw__conn_send(aw__server *s, aw__conn *c, const char *p, size_t n)
+/* Sends what has gathered for c; what the client does not take now is held.
+   False: c is gone. */
+static bool aw__conn_send(aw__server *s, aw__conn *c)
 {
     aw_loop *l = s->loop;
-    aw_slice parts[2];
+    const size_t n = s->out.n;
     ptrdiff_t sent = 0;
     bool fine;
-    int i;
-    parts[0] = aw__slice(s->out.p, s->out.n);
-    parts[1] = aw__slice(p, n);
     s->out.n = 0;
     s->out.failed = false;
-    if (parts[0].n + n == 0) return true;
-    if (!c->out && n) sent = aw__io_send2(l, c->fd, parts, 2);
-    else if (!c->out) sent = aw__io_send(l, c->fd, parts[0].p, parts[0].n);
+    if (n == 0) return true;
+    if (!c->out) sent = aw__io_send(l, c->fd, s->out.p, n);
     if (sent == AW_EAGAIN) sent = 0;
-    fine = sent >= 0;
-    for (i = 0; fine && i < 2; i++) {
-        size_t gone = (size_t)sent < parts[i].n ? (size_t)sent : parts[i].n;
-        sent -= (ptrdiff_t)gone;
-        if (gone == parts[i].n) continue;
-        fine = aw__held_add(l, &c->out, parts[i].p + gone, parts[i].n - gone);
-    }
+    fine = sent >= 0 && ((size_t)sent == n ||
+                         aw__held_add(l, &c->out, s->out.p + sent,
+                                      n - (size_t)sent));
     if (fine && c->out) c->out->pace.since = l->now;
     if (!fine) aw__conn_close(s, c);
     return fine;
@@ -16681,7 +16674,7 @@ static bool aw__conn_flush(aw__server *s, aw__conn *c)
 static bool aw__conn_send_pieces(aw__server *s, aw__conn *c,
                                  aw__pieces **pieces)
 {
-    if (!aw__conn_send(s, c, NULL, 0)) return false;
+    if (!aw__conn_send(s, c)) return false;
     if (!aw__held_add(s->loop, &c->out, "", 0)) {
         aw__conn_close(s, c);
         return false;
@@ -16690,6 +16683,38 @@ static bool aw__conn_send_pieces(aw__server *s, aw__conn *c,
     c->out->pace.since = s->loop->now;
     *pieces = NULL;
     return aw__conn_flush(s, c);
+}
+
+/* Sends what has gathered, and behind it a large body. What the client does
+   not take now stays where it is, in the memory of the request, which lives
+   on for that: a copy for each of a thousand slow readers would be felt. */
+static bool aw__conn_send_large(aw__server *s, aw__conn *c, aw_req *req)
+{
+    aw_loop *l = s->loop;
+    aw_slice parts[2];
+    size_t head = s->out.n, gone;
+    ptrdiff_t sent = 0;
+    aw__pieces *rest = NULL;
+    parts[0] = aw__slice(s->out.p, head);
+    parts[1] = aw__slice(req->out, req->out_len);
+    s->out.n = 0;
+    if (!c->out) sent = aw__io_send2(l, c->fd, parts, 2);
+    if (sent == AW_EAGAIN) sent = 0;
+    if (sent >= 0 && (size_t)sent == head + req->out_len) return true;
+    if (sent >= 0) rest = aw__pieces_new(l, 1, 0);
+    gone = (size_t)sent < head ? (size_t)sent : head;
+    if (!rest || !aw__held_add(l, &c->out, parts[0].p + gone, head - gone)) {
+        aw__pieces_free(l, &rest);
+        aw__conn_close(s, c);
+        return false;
+    }
+    gone = (size_t)sent - gone;
+    aw__pieces_add(rest, req->out + gone, 0, (int64_t)(req->out_len - gone));
+    aw__req_keep_one(req);
+    c->out->owner = req;
+    c->out->pieces = rest;
+    c->out->pace.since = l->now;
+    return true;
 }
 
 static bool aw__answer_has_body(const aw_req *req)
@@ -16717,8 +16742,8 @@ static bool aw__conn_answer(aw__server *s, aw_req *req)
         return aw__conn_send_pieces(s, c, &req->pieces);
     }
     aw__access_log(s, req, (int64_t)n);
-    if (large) return aw__conn_send(s, c, req->out, n);
-    return s->out.n < AW__OUT_FULL || aw__conn_send(s, c, NULL, 0);
+    if (large) return aw__conn_send_large(s, c, req);
+    return s->out.n < AW__OUT_FULL || aw__conn_send(s, c);
 }
 
 /* >>floor5 pieces  Views that read and send in pieces ----------------------- */
@@ -16750,7 +16775,7 @@ static aw__conn *aw__out_lend(aw__server *s, aw__conn *c)
 {
     aw__conn *was = s->current;
     if (was == c) return c;
-    if (was && !aw__conn_send(s, was, NULL, 0)) was = NULL;
+    if (was && !aw__conn_send(s, was)) was = NULL;
     s->current = c;
     return was;
 }
@@ -16915,7 +16940,7 @@ static bool aw__conn_say_continue(aw__server *s, aw__conn *c)
     c->expected = false;
     was = aw__out_lend(s, c);
     aw__buf_add(&s->out, "HTTP/1.1 100 Continue\r\n\r\n", 25);
-    alive = aw__conn_send(s, c, NULL, 0);
+    alive = aw__conn_send(s, c);
     aw__out_back(s, was, c);
     return alive;
 }
@@ -17049,7 +17074,7 @@ static int aw__send_try(aw__server *s, aw_req *req, aw__send_op *op)
         aw__conn_close(s, c);
         rc = AW_ENOMEM;
     } else if (sending->left == AW__NO_BODY) {
-        rc = aw__conn_send(s, c, NULL, 0) ? (int)op->size : AW_ECLOSED;
+        rc = aw__conn_send(s, c) ? (int)op->size : AW_ECLOSED;
     } else {
         sending->sent += (int64_t)op->size;
         if (sending->left > 0) sending->left -= (int64_t)op->size;
@@ -17489,7 +17514,7 @@ static void aw__conn_settle(aw__server *s, aw__conn *c)
         aw__buf_add(&s->out, "HTTP/1.1 100 Continue\r\n\r\n", 25);
         c->expected = false;
     }
-    if (!aw__conn_send(s, c, NULL, 0)) return;
+    if (!aw__conn_send(s, c)) return;
     s->current = NULL;
     if (c->out && !busy) {
         if (c->state != AW__IN_WRITE) aw__conn_enter(s, c, AW__IN_WRITE);
