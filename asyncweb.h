@@ -17876,13 +17876,12 @@ int aw_sse_begin(aw_req *req)
     e->text.arena = &req->arena;
     e->last = req->loop->now;
     req->sending->sse = e;
-    req->sending->fixed = true;
+    req->sending->fixed = true;         /* the timer must not lose it */
     memset(&head, 0, sizeof head);
     head.pace.since = e->last;
     rc = aw__send_try(s, req, &head);
     if (rc < 0 && rc != AW_EAGAIN) return rc;
-    if (s->config.sse_ping_ms != AW_FOREVER &&
-        req->sending->left != AW__NO_BODY)
+    if (s->config.sse_ping_ms != AW_FOREVER)
         aw__timer_start(req->loop, &e->ping.timer, s->config.sse_ping_ms,
                         AW__TIMER_CALL);
     return 0;

@@ -388,7 +388,7 @@ TEST(comments_into_silence)
         {0, 100000, 62000, 4},
         {1000, 100000, 10500, 10},
         {1000, 700, 10500, 0},          /* never silent for so long */
-        {1000, 1500, 15000, 10},        /* once into each pause */
+        {1000, 1400, 14000, 10},        /* once into each pause */
         {AW_OFF, 100000, 90000, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -505,13 +505,116 @@ TEST(client_that_takes_no_comment)
     CHECK_EQ(0, aw_test_close(t));
 }
 
+/* Every chunk that came, but perhaps the last, is whole and has its end. */
+static bool chunks_are_whole(const wire *w)
+{
+    const char *text = strstr(w->got, "\r\n\r\n");
+    for (text = text ? text + 4 : NULL; text && *text;) {
+        char *at;
+        size_t n = strtoul(text, &at, 16);
+        if (at == text || strncmp(at, "\r\n", 2) != 0 || n == 0) return false;
+        if (strlen(at) < n + 4) return true;
+        if (strncmp(at + 2 + n, "\r\n", 2) != 0) return false;
+        text = at + 2 + n + 2;
+    }
+    return text != NULL;
+}
+
+/* No comment gets into an event that is being sent, nor another event. */
+static char other[100001];
+
+ASYNC_VIEW(both, int a; int b;)
+{
+    BEGIN {
+        self->a = aw_sse_begin(req);
+        START_TO(self->a, aw_sse_send, req, "a", large);
+        START_TO(self->b, aw_sse_send, req, "b", other);
+        GATHER();
+        CHECK(self->a > 100000);
+        CHECK_EQ(AW_EBUSY, self->b);
+        RETURN(0);
+    } FINALLY {
+        finals++;
+    }
+}
+ROUTES(together, GET("/both", both), GET("/flood", flood))
+
+TEST(nothing_gets_into_an_event)
+{
+    aw_config c = quiet_config();
+    aw_test *t;
+    wire w;
+    memset(large, 'x', sizeof large - 1);
+    memset(other, 'y', sizeof other - 1);
+    t = app_with(together, &c);
+    w = wire_open(t);
+    (void)aw__io_send(w.loop, w.fd, "GET /flood HTTP/1.1\r\nHost: x\r\n\r\n", 33);
+    aw_test_advance(t, 20000);
+    for (int i = 0; i < 20; i++) {
+        wire_take(&w);
+        aw_test_advance(t, 10);
+    }
+    CHECK(chunks_are_whole(&w));
+    CHECK(w.n > 1000000);
+    wire_close(&w);
+    finals = 0;
+    w = wire_open(t);
+    (void)aw__io_send(w.loop, w.fd, "GET /both HTTP/1.1\r\nHost: x\r\n\r\n", 32);
+    aw_test_advance(t, 1000);
+    CHECK_EQ(0, finals);
+    wire_settle(&w);
+    CHECK_EQ(1, finals);
+    CHECK(strstr(w.got, "yy") == NULL);
+    CHECK_EQ(100000, (int)strlen(unchunked(&w)) - (int)strlen("event: a\ndata: "
+             "\n\n"));
+    wire_close(&w);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* The head has to wait behind an earlier answer: it is on its way all the
+   same. */
+VIEW(before) { return aw_text(req, large); }
+ASYNC_VIEW(after, int rc;)
+{
+    BEGIN {
+        self->rc = aw_sse_begin(req);
+        if (self->rc < 0) RETURN(self->rc);
+        CHECK_EQ(AW_EINVAL, aw_text(req, "no"));
+        AWAIT(aw_sleep_ms, 1000);
+        AWAIT(aw_sse_send, req, NULL, "behind");
+        RETURN(0);
+    }
+}
+ROUTES(pipelined, GET("/large", before), GET("/events", after))
+
+TEST(head_behind_another_answer)
+{
+    static const char two[] = "GET /large HTTP/1.1\r\nHost: x\r\n\r\n"
+        "GET /large HTTP/1.1\r\nHost: x\r\n\r\n"
+        "GET /events HTTP/1.1\r\nHost: x\r\n\r\n";
+    aw_config c = quiet_config();
+    aw_test *t;
+    wire w;
+    memset(large, 'x', sizeof large - 1);
+    t = app_with(pipelined, &c);
+    w = wire_open(t);
+    (void)aw__io_send(w.loop, w.fd, two, sizeof two - 1);
+    aw_test_advance(t, 500);
+    wire_settle(&w);
+    aw_test_advance(t, 2000);
+    wire_settle(&w);
+    CHECK_EQ(2, count(w.got, "HTTP/1.1 200 OK\r\nDate") - 1);
+    CHECK(strstr(w.got, "data: behind\n\n") != NULL);
+    wire_close(&w);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
 /* What it did take before it gave up is whole, and comments follow. */
 TEST(late_reader_sees_whole_events)
 {
     aw_config c = quiet_config();
     aw_test *t;
     wire w;
-    const char *text;
     memset(large, 'x', sizeof large - 1);
     t = app_with(giving_up, &c);
     w = wire_open(t);
@@ -520,19 +623,7 @@ TEST(late_reader_sees_whole_events)
     wire_settle(&w);
     aw_test_advance(t, 32000);
     wire_settle(&w);
-    text = strstr(w.got, "\r\n\r\n");
-    CHECK(text != NULL);
-    for (text += 4; text && *text;) {       /* every chunk is whole */
-        char *at;
-        size_t n = strtoul(text, &at, 16);
-        CHECK(at > text && strncmp(at, "\r\n", 2) == 0 && n > 0);
-        if (strlen(at) < n + 4) {
-            CHECK(!"cut");
-            break;
-        }
-        CHECK(strncmp(at + 2 + n, "\r\n", 2) == 0);
-        text = at + 2 + n + 2;
-    }
+    CHECK(chunks_are_whole(&w));
     CHECK_EQ(2, count(w.got, ":\n\n"));
     wire_close(&w);
     CHECK_EQ(0, aw_test_close(t));

@@ -1,9 +1,9 @@
 // sse.mjs PORT [FILE.png]: a browser opens the page of examples/sse.c, starts
 // the job, and sees the bar reach its end. Needs playwright-core, from
-// build/node_modules, and chromium. Prints `ok NAME` and `not ok NAME` lines.
+// build/npm/node_modules, and chromium. Prints `ok NAME` and `not ok NAME` lines.
 import { createRequire } from 'node:module'
 
-const { chromium } = createRequire(process.cwd() + '/build/')('playwright-core')
+const { chromium } = createRequire(process.cwd() + '/build/npm/')('playwright-core')
 const [port, picture] = process.argv.slice(2)
 const at = `http://127.0.0.1:${port}/`
 let failed = false
