@@ -48,7 +48,7 @@ async function here(page, names) {
 }
 
 let ann, bob
-await test('chat: two tabs come in', async () => {
+await test('two tabs come in', async () => {
     ann = await tab('Ann', '/')
     await here(ann, 'Ann')
     bob = await tab('Bob', '/room/lobby')
@@ -57,7 +57,7 @@ await test('chat: two tabs come in', async () => {
     await reads(ann, 'Bob has come')
 })
 
-await test('chat: both read what is said', async () => {
+await test('both read what is said', async () => {
     await say(ann, 'Hello Bob, can you read this?')
     await reads(bob, 'Hello Bob')
     await say(bob, 'Every word: κόσμε 🐙 <b>not bold</b> & "quoted"')
@@ -67,7 +67,7 @@ await test('chat: both read what is said', async () => {
     await reads(bob, 'one frame for all')
 })
 
-await test('chat: other rooms are other rooms', async () => {
+await test('other rooms are other rooms', async () => {
     const eve = await tab('Eve', '/room/garden')
     await say(eve, 'anybody in the garden?')
     await reads(eve, 'anybody in the garden')
@@ -76,7 +76,7 @@ await test('chat: other rooms are other rooms', async () => {
     await eve.close()
 })
 
-await test('chat: a third comes, and goes', async () => {
+await test('a third comes, and goes', async () => {
     const cid = await tab('Cid', '/room/lobby')
     await here(bob, 'Ann,Bob,Cid')
     await ann.screenshot({ path: 'build/chat.png' })
@@ -85,14 +85,14 @@ await test('chat: a third comes, and goes', async () => {
     await reads(bob, 'Cid has gone')
 })
 
-await test('chat: a page that is loaded again is the same person', async () => {
+await test('a page that is loaded again is the same person', async () => {
     await bob.reload()
     await here(bob, 'Ann,Bob')
     await say(bob, 'back again')
     await reads(ann, 'back again')
 })
 
-await test('chat: the page says when the server goes', async () => {
+await test('the page says when the server goes', async () => {
     process.kill(+process.argv[3], 'SIGTERM')
     await ann.getByText('no connection').waitFor()
 })

@@ -1,25 +1,14 @@
 #!/bin/bash
-# ws.sh: examples/ws_echo.c, under a sanitizer, and npm's ws. It takes node and
+# ws.sh: examples/ws_echo.c, sanitized, and npm's ws: each kind of frame, large
+# messages, broken ones, 200 sockets in a room, the end of the server.
 #   npm install --prefix build/npm ws
-cd "$(dirname "$0")/../.." || exit
-mkdir -p build
-cc -g -O1 -fsanitize=address,undefined examples/ws_echo.c \
-    -o build/ws_echo_peer || { echo 'not ok ws: build'; exit 1; }
-./build/ws_echo_peer -1 2>build/ws_echo_peer.log &
-server=$!
-for ((try = 0; try < 100; try++)); do
-    port=$(sed -n 's|^asyncweb: http://.*:\([0-9]*\) .*|\1|p' \
-        build/ws_echo_peer.log)
-    [ -n "$port" ] && break
-    sleep 0.1
-done
-node tests/peers/ws.mjs "ws://127.0.0.1:$port" $server
-status=$?
-if wait $server; then
-    echo 'ok ws: the server ends in order'
-else
-    echo 'not ok ws: the server ends in order'
-    head -40 build/ws_echo_peer.log
-    status=1
-fi
-exit $status
+
+. "$(dirname "$0")/lib.sh"
+need node
+[ -d build/npm/node_modules/ws ] || need "npm's ws"
+cc -g -O1 -fsanitize=address,undefined examples/ws_echo.c -o "$tmp/ws_echo" ||
+    exit
+serve ws_echo -1
+node tests/peers/ws.mjs "ws://127.0.0.1:$port" "$pid" || failed=1
+check 'the server ends in order' wait "$pid"
+finish
