@@ -1474,9 +1474,10 @@ typedef struct aw_route {
     int status AW__OPT;                     /* of AW_ROW_ERROR */
     const struct aw_route *routes AW__OPT;  /* of AW_ROW_MOUNT */
     bool stream AW__OPT;                    /* aw_body_read reads the body */
-    bool websocket AW__OPT;                 /* these are of WS(...): */
-    size_t max_message AW__OPT;             /* bytes: 1009; ws_max_message */
-    const char *origins AW__OPT, *protocols AW__OPT;
+    size_t max_message AW__OPT;             /* of WS: bytes; ws_max_message */
+    const char *origins AW__OPT;            /* of WS: who else may connect */
+    const char *protocols AW__OPT;          /* of WS: the best first */
+    bool websocket AW__OPT;                 /* WS(...) says so */
     const char *dir AW__OPT;                /* of STATIC */
     const aw_asset *assets AW__OPT;         /* of ASSETS */
     size_t asset_count AW__OPT;
@@ -5434,267 +5435,6 @@ static int aw__url_parse(const char *text, aw__url *u)
     return aw__http_span(p, end, AW__C_QUERY) == end ? AW_OK : AW_EURL;
 }
 
-#ifndef ASYNCWEB_NO_WS
-/* >>floor2 ws  WebSocket frames and messages (RFC 6455) ------------------ */
-
-enum { AW__WS_MORE, AW__WS_TEXT, AW__WS_BINARY, AW__WS_CLOSE = 8, AW__WS_PING,
-       AW__WS_PONG };           /* opcodes (11.8); from 8 on: control frames */
-enum { AW__WS_FIN = 0x80, AW__WS_RESERVED = 0x70, AW__WS_OPCODE = 15,
-       AW__WS_MASKED = 0x80, AW__WS_HEAD = 14, AW__WS_CONTROL = 125 };
-
-/* Reads the frames of one peer. All zero at first but for the two settings
-   and got.mem. */
-typedef struct aw__ws_reader {
-    aw__buf got;                /* of a message; behind it a control frame's */
-    size_t max_message;         /* a setting: bytes */
-    uint64_t left;              /* payload of this frame still to come */
-    uint8_t head[AW__WS_HEAD];  /* of this frame, */
-    uint8_t head_n;             /* so far */
-    uint8_t turn;               /* which byte of its masking key is next */
-    uint8_t kind;               /* AW__WS_TEXT or _BINARY: in a message */
-    aw__utf8 utf8;              /* of a text so far */
-    bool masked;                /* a setting: the peer is a client */
-    bool whole;                 /* the head is; its payload comes */
-    bool closed;                /* nothing counts after a Close (5.5.1) */
-} aw__ws_reader;
-
-/* XORs n bytes with the key, whose byte `turn` comes first (5.3), a word at a
-   time. `to` may be `from`. */
-static void aw__ws_mask(char *to, const char *from, size_t n,
-                        const uint8_t *key, unsigned turn)
-{
-    uint8_t keys[8];
-    uint64_t word, x;
-    size_t i;
-    for (i = 0; i < 8; i++) keys[i] = key[(turn + i) & 3];
-    memcpy(&x, keys, 8);
-    for (i = 0; n - i >= 8; i += 8) {
-        memcpy(&word, from + i, 8);
-        word ^= x;
-        memcpy(to + i, &word, 8);
-    }
-    for (; i < n; i++) to[i] = (char)(from[i] ^ keys[i & 7]);
-}
-
-/* Writes the head of a frame (5.2), with the shortest length there is; key
-   NULL: not masked. Returns its size. */
-static size_t aw__ws_write_head(uint8_t head[AW__WS_HEAD], int opcode,
-                                bool last, uint64_t n, const uint8_t *key)
-{
-    const int more = n < 126 ? 0 : n < 65536 ? 2 : 8;
-    int i;
-    head[0] = (uint8_t)(opcode | (last ? AW__WS_FIN : 0));
-    head[1] = (uint8_t)((more == 0 ? (int)n : more == 2 ? 126 : 127) |
-                        (key ? AW__WS_MASKED : 0));
-    for (i = 0; i < more; i++)
-        head[2 + i] = (uint8_t)(n >> 8 * (more - 1 - i));
-    if (key) memcpy(head + 2 + more, key, 4);
-    return 2 + (size_t)more + (key ? 4 : 0);
-}
-
-/* A code that may stand in a Close frame (7.4): those of the RFC and of the
-   registry (1012 to 1014), and of applications. 1005, 1006 and 1015 say that
-   there was none. */
-static bool aw__ws_code_valid(int code)
-{
-    return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
-        (code >= 3000 && code <= 4999);
-}
-
-/* The status in the payload of a Close frame, AW_WS_NO_CODE: there is none
-   (5.5.1, 7.1.5). The rest is the reason. */
-static int aw__ws_close_code(aw_slice payload)
-{
-    if (payload.n < 2) return AW_WS_NO_CODE;
-    return (uint8_t)payload.p[0] << 8 | (uint8_t)payload.p[1];
-}
-
-static int aw__ws_close_check(aw_slice payload)
-{
-    if (payload.n == 0) return AW__WS_CLOSE;
-    if (payload.n == 1 || !aw__ws_code_valid(aw__ws_close_code(payload)))
-        return -AW_WS_PROTOCOL_ERROR;
-    if (aw__utf8_valid(payload.p + 2, payload.n - 2) != payload.n - 2)
-        return -AW_WS_BAD_TEXT;
-    return AW__WS_CLOSE;
-}
-
-/* How long the head will be, by its first two bytes. */
-static unsigned aw__ws_head_size(const uint8_t *head)
-{
-    const int n = head[1] & 127;
-    return 2u + (n == 126 ? 2 : n == 127 ? 8 : 0) +
-        (head[1] & AW__WS_MASKED ? 4 : 0);
-}
-
-/* The first byte: may such a frame come now? */
-static int aw__ws_check_first(const aw__ws_reader *r)
-{
-    const int opcode = r->head[0] & AW__WS_OPCODE;
-    if (r->head[0] & AW__WS_RESERVED) return -AW_WS_PROTOCOL_ERROR; /* 5.2 */
-    if (opcode >= AW__WS_CLOSE)
-        return opcode <= AW__WS_PONG && (r->head[0] & AW__WS_FIN)   /* 5.5 */
-            ? 0 : -AW_WS_PROTOCOL_ERROR;
-    /* A message begins when none is under way, else goes on (5.4). */
-    return opcode <= AW__WS_BINARY && (opcode == AW__WS_MORE) == (r->kind != 0)
-        ? 0 : -AW_WS_PROTOCOL_ERROR;
-}
-
-static int aw__ws_check_second(const aw__ws_reader *r)
-{
-    const bool masked = (r->head[1] & AW__WS_MASKED) != 0;
-    if (masked != r->masked) return -AW_WS_PROTOCOL_ERROR;          /* 5.1 */
-    return (r->head[0] & AW__WS_CLOSE) &&
-        (r->head[1] & 127) > AW__WS_CONTROL ? -AW_WS_PROTOCOL_ERROR : 0;
-}
-
-/* The length: written as short as it goes, and of 63 bits (5.2). */
-static int aw__ws_check_length(aw__ws_reader *r)
-{
-    const int first = r->head[1] & 127, more = first == 126 ? 2 : 8;
-    int i;
-    r->left = (uint64_t)first;
-    if (first > 125)
-        for (r->left = 0, i = 0; i < more; i++)
-            r->left = r->left << 8 | r->head[2 + i];
-    if ((first == 126 && r->left < 126) || (first == 127 && r->left < 65536) ||
-        r->left >> 63) return -AW_WS_PROTOCOL_ERROR;
-    if (!(r->head[0] & AW__WS_CLOSE) && r->left > r->max_message - r->got.n)
-        return -AW_WS_TOO_BIG;
-    return 0;
-}
-
-/* Takes the bytes of a head, and judges each as soon as it can be. 1: the
-   head is whole; 0: more input. */
-static int aw__ws_head(aw__ws_reader *r, aw_slice *in)
-{
-    int rc = 0;
-    while (in->n && rc == 0 && !r->whole) {
-        r->head[r->head_n++] = (uint8_t)*in->p++;
-        in->n--;
-        if (r->head_n == 1) rc = aw__ws_check_first(r);
-        if (r->head_n == 2) rc = aw__ws_check_second(r);
-        r->whole = r->head_n >= 2 && r->head_n == aw__ws_head_size(r->head);
-    }
-    if (rc < 0 || !r->whole) return rc;
-    if ((r->head[0] & AW__WS_OPCODE) - 1u < AW__WS_BINARY)
-        r->kind = r->head[0] & AW__WS_OPCODE;
-    r->turn = 0;
-    rc = aw__ws_check_length(r);
-    return rc < 0 ? rc : 1;
-}
-
-/* Takes payload. 1: that of the frame is whole; 0: more input. */
-static int aw__ws_payload(aw__ws_reader *r, aw_slice *in)
-{
-    const size_t n = in->n < r->left ? in->n : (size_t)r->left;
-    char *to = aw__buf_room(&r->got, n + 1);    /* and a NUL */
-    if (!to) return -AW_WS_INTERNAL_ERROR;
-    if (r->masked)
-        aw__ws_mask(to, in->p, n, r->head + r->head_n - 4, r->turn);
-    else if (n) memcpy(to, in->p, n);
-    in->p += n;
-    in->n -= n;
-    r->got.n += n;
-    r->left -= n;
-    r->turn = (uint8_t)((r->turn + n) & 3);
-    /* Text that cannot become valid is refused at once (8.1), though the rest
-       of its message may be long in coming. */
-    if (!(r->head[0] & AW__WS_CLOSE) && r->kind == AW__WS_TEXT &&
-        !aw__utf8_more(&r->utf8, to, n)) return -AW_WS_BAD_TEXT;
-    return r->left == 0;
-}
-
-/* A frame is whole. What it completes, or 0: it is part of a message. */
-static int aw__ws_frame(aw__ws_reader *r, aw_slice *data)
-{
-    const int opcode = r->head[0] & AW__WS_OPCODE, kind = r->kind;
-    const size_t n = (size_t)(r->head[1] & 127);
-    r->whole = false;
-    r->head_n = 0;
-    if (opcode >= AW__WS_CLOSE) {
-        r->got.n -= n;
-        *data = aw__slice(r->got.p + r->got.n, n);
-        r->closed = opcode == AW__WS_CLOSE;
-        return r->closed ? aw__ws_close_check(*data) : opcode;
-    }
-    if (!(r->head[0] & AW__WS_FIN)) return 0;
-    if (r->utf8.left) return -AW_WS_BAD_TEXT;
-    *data = aw__slice(r->got.p, r->got.n);
-    r->got.p[r->got.n] = 0;
-    r->got.n = 0;
-    r->kind = 0;
-    return kind;
-}
-
-/* Takes frames off `in` until one completes something: AW__WS_TEXT or _BINARY,
-   a message; AW__WS_PING, _PONG, _CLOSE. *data lies in r->got and is valid
-   until the next call; one who keeps a message takes r->got. 0: `in` is used
-   up. Negative: minus the code to close with (7.4.1), and no further call:
-   AW_WS_PROTOCOL_ERROR, _BAD_TEXT, _TOO_BIG, _INTERNAL_ERROR: no memory. */
-static int aw__ws_next(aw__ws_reader *r, aw_slice *in, aw_slice *data)
-{
-    int rc = 0;
-    while (rc == 0 && !r->closed) {
-        rc = r->whole ? 1 : aw__ws_head(r, in);
-        if (rc == 1) rc = aw__ws_payload(r, in);
-        if (rc <= 0) return rc;
-        rc = aw__ws_frame(r, data);
-    }
-    in->n = r->closed ? 0 : in->n;
-    return rc;
-}
-
-/* Sec-WebSocket-Accept for a key (4.2.2): 28 characters and a NUL. */
-static void aw__ws_accept_key(aw_slice key, char out[29])
-{
-    static const char salt[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    char text[24 + sizeof salt];
-    unsigned char hash[20];
-    memcpy(text, key.p, 24);
-    memcpy(text + 24, salt, sizeof salt - 1);
-    aw__sha1(text, 24 + sizeof salt - 1, hash);
-    out[aw__base64_encode(out, hash, 20)] = 0;
-}
-
-/* A key is 16 bytes in base64 (4.1): 24 characters. */
-static bool aw__ws_key_valid(aw_slice key)
-{
-    unsigned char bytes[18];
-    size_t n = 0;
-    return key.n == 24 && aw__base64_decode(bytes, key.p, 24, &n) == AW_OK &&
-        n == 16;
-}
-
-/* True when the words of `list`, spaces between, have this one. */
-static bool aw__ws_word(const char *list, aw_slice word)
-{
-    while (list && *list) {
-        const size_t n = strcspn(list, " ");
-        if (n == word.n && n && memcmp(list, word.p, n) == 0) return true;
-        list += n + (list[n] == ' ');
-    }
-    return false;
-}
-
-/* May a page of this origin connect (10.2)? "*": any; NULL: only one whose
-   host and port are those it asks for. Schemes differ behind a proxy. */
-static bool aw__ws_origin_fits(const char *allowed, aw_slice origin,
-                               aw_slice host)
-{
-    size_t i = 0;
-    if (allowed && strcmp(allowed, "*") == 0) return true;
-    if (allowed) return aw__ws_word(allowed, origin);
-    while (i + 3 <= origin.n && memcmp(origin.p + i, "://", 3) != 0) i++;
-    if (i + 3 > origin.n || origin.n - i - 3 != host.n) return false;
-    origin = aw__slice(origin.p + i + 3, host.n);
-    for (i = 0; i < host.n; i++)
-        if (aw__ascii_lower(origin.p[i]) != aw__ascii_lower(host.p[i]))
-            return false;
-    return true;
-}
-#endif
-
 /* >>floor2 date  HTTP dates (RFC 9110 5.6.7) ----------------------------- */
 
 static const char aw__date_days[] = "SunMonTueWedThuFriSat";
@@ -7218,6 +6958,260 @@ static int aw__cookie_write(aw__buf *b, const aw_cookie_config *o)
     if (o->same_site) aw__cookie_add(b, "; SameSite=", o->same_site);
     aw__buf_add(b, "", 1);
     return b->failed ? AW_ENOMEM : AW_OK;
+}
+#endif
+
+#ifndef ASYNCWEB_NO_WS
+/* >>floor2 ws  WebSocket frames and messages (RFC 6455) ------------------ */
+
+enum { AW__WS_MORE, AW__WS_TEXT, AW__WS_BINARY, AW__WS_CLOSE = 8, AW__WS_PING,
+       AW__WS_PONG };           /* opcodes (11.8); from 8 on: control frames */
+enum { AW__WS_FIN = 0x80, AW__WS_RESERVED = 0x70, AW__WS_OPCODE = 15,
+       AW__WS_MASKED = 0x80, AW__WS_HEAD = 14, AW__WS_CONTROL = 125 };
+
+/* Reads the frames of one peer. All zero at first but for the two settings
+   and got.mem. */
+typedef struct aw__ws_reader {
+    aw__buf got;                /* of a message; behind it a control frame's */
+    size_t max_message;         /* a setting: bytes */
+    uint64_t left;              /* payload of this frame still to come */
+    uint8_t head[AW__WS_HEAD];  /* of this frame, */
+    uint8_t head_n;             /* so far */
+    uint8_t turn;               /* which byte of its masking key is next */
+    uint8_t kind;               /* AW__WS_TEXT or _BINARY: in a message */
+    aw__utf8 utf8;              /* of a text so far */
+    bool masked;                /* a setting: the peer is a client */
+    bool whole;                 /* the head is; its payload comes */
+    bool closed;                /* nothing counts after a Close (5.5.1) */
+} aw__ws_reader;
+
+/* XORs n bytes with the key, whose byte `turn` comes first (5.3), a word at a
+   time. `to` may be `from`. */
+static void aw__ws_mask(char *to, const char *from, size_t n,
+                        const uint8_t *key, unsigned turn)
+{
+    uint8_t keys[8];
+    uint64_t word, x;
+    size_t i;
+    for (i = 0; i < 8; i++) keys[i] = key[(turn + i) & 3];
+    memcpy(&x, keys, 8);
+    for (i = 0; n - i >= 8; i += 8) {
+        memcpy(&word, from + i, 8);
+        word ^= x;
+        memcpy(to + i, &word, 8);
+    }
+    for (; i < n; i++) to[i] = (char)(from[i] ^ keys[i & 7]);
+}
+
+/* Writes the head of a frame (5.2), with the shortest length there is; key
+   NULL: not masked. Returns its size. */
+static size_t aw__ws_write_head(uint8_t head[AW__WS_HEAD], int opcode,
+                                bool last, uint64_t n, const uint8_t *key)
+{
+    const int more = n < 126 ? 0 : n < 65536 ? 2 : 8;
+    int i;
+    head[0] = (uint8_t)(opcode | (last ? AW__WS_FIN : 0));
+    head[1] = (uint8_t)((more == 0 ? (int)n : more == 2 ? 126 : 127) |
+                        (key ? AW__WS_MASKED : 0));
+    for (i = 0; i < more; i++)
+        head[2 + i] = (uint8_t)(n >> 8 * (more - 1 - i));
+    if (key) memcpy(head + 2 + more, key, 4);
+    return 2 + (size_t)more + (key ? 4 : 0);
+}
+
+/* A code that may stand in a Close frame (7.4): those of the RFC and of the
+   registry (1012 to 1014), and of applications. 1005, 1006 and 1015 say that
+   there was none. */
+static bool aw__ws_code_valid(int code)
+{
+    return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
+        (code >= 3000 && code <= 4999);
+}
+
+/* The status in the payload of a Close frame, AW_WS_NO_CODE: there is none
+   (5.5.1, 7.1.5). The rest is the reason. */
+static int aw__ws_close_code(aw_slice payload)
+{
+    if (payload.n < 2) return AW_WS_NO_CODE;
+    return (uint8_t)payload.p[0] << 8 | (uint8_t)payload.p[1];
+}
+
+static int aw__ws_close_check(aw_slice payload)
+{
+    if (payload.n == 0) return AW__WS_CLOSE;
+    if (payload.n == 1 || !aw__ws_code_valid(aw__ws_close_code(payload)))
+        return -AW_WS_PROTOCOL_ERROR;
+    if (aw__utf8_valid(payload.p + 2, payload.n - 2) != payload.n - 2)
+        return -AW_WS_BAD_TEXT;
+    return AW__WS_CLOSE;
+}
+
+/* How long the head will be, by its first two bytes. */
+static unsigned aw__ws_head_size(const uint8_t *head)
+{
+    const int n = head[1] & 127;
+    return 2u + (n == 126 ? 2 : n == 127 ? 8 : 0) +
+        (head[1] & AW__WS_MASKED ? 4 : 0);
+}
+
+/* The first byte: may such a frame come now? */
+static int aw__ws_check_first(const aw__ws_reader *r)
+{
+    const int opcode = r->head[0] & AW__WS_OPCODE;
+    if (r->head[0] & AW__WS_RESERVED) return -AW_WS_PROTOCOL_ERROR; /* 5.2 */
+    if (opcode >= AW__WS_CLOSE)
+        return opcode <= AW__WS_PONG && (r->head[0] & AW__WS_FIN)   /* 5.5 */
+            ? 0 : -AW_WS_PROTOCOL_ERROR;
+    /* A message begins when none is under way, else goes on (5.4). */
+    return opcode <= AW__WS_BINARY && (opcode == AW__WS_MORE) == (r->kind != 0)
+        ? 0 : -AW_WS_PROTOCOL_ERROR;
+}
+
+static int aw__ws_check_second(const aw__ws_reader *r)
+{
+    const bool masked = (r->head[1] & AW__WS_MASKED) != 0;
+    if (masked != r->masked) return -AW_WS_PROTOCOL_ERROR;          /* 5.1 */
+    return (r->head[0] & AW__WS_CLOSE) &&
+        (r->head[1] & 127) > AW__WS_CONTROL ? -AW_WS_PROTOCOL_ERROR : 0;
+}
+
+/* The length: written as short as it goes, and of 63 bits (5.2). */
+static int aw__ws_check_length(aw__ws_reader *r)
+{
+    const int first = r->head[1] & 127, more = first == 126 ? 2 : 8;
+    int i;
+    r->left = (uint64_t)first;
+    if (first > 125)
+        for (r->left = 0, i = 0; i < more; i++)
+            r->left = r->left << 8 | r->head[2 + i];
+    if ((first == 126 && r->left < 126) || (first == 127 && r->left < 65536) ||
+        r->left >> 63) return -AW_WS_PROTOCOL_ERROR;
+    if (!(r->head[0] & AW__WS_CLOSE) && r->left > r->max_message - r->got.n)
+        return -AW_WS_TOO_BIG;
+    return 0;
+}
+
+/* Takes the bytes of a head, and judges each as soon as it can be. 1: the
+   head is whole; 0: more input. */
+static int aw__ws_head(aw__ws_reader *r, aw_slice *in)
+{
+    int rc = 0;
+    while (in->n && rc == 0 && !r->whole) {
+        r->head[r->head_n++] = (uint8_t)*in->p++;
+        in->n--;
+        if (r->head_n == 1) rc = aw__ws_check_first(r);
+        if (r->head_n == 2) rc = aw__ws_check_second(r);
+        r->whole = r->head_n >= 2 && r->head_n == aw__ws_head_size(r->head);
+    }
+    if (rc < 0 || !r->whole) return rc;
+    if ((r->head[0] & AW__WS_OPCODE) - 1u < AW__WS_BINARY)
+        r->kind = r->head[0] & AW__WS_OPCODE;
+    r->turn = 0;
+    rc = aw__ws_check_length(r);
+    return rc < 0 ? rc : 1;
+}
+
+/* Takes payload. 1: that of the frame is whole; 0: more input. */
+static int aw__ws_payload(aw__ws_reader *r, aw_slice *in)
+{
+    const size_t n = in->n < r->left ? in->n : (size_t)r->left;
+    char *to = aw__buf_room(&r->got, n + 1);    /* and a NUL */
+    if (!to) return -AW_WS_INTERNAL_ERROR;
+    if (r->masked)
+        aw__ws_mask(to, in->p, n, r->head + r->head_n - 4, r->turn);
+    else if (n) memcpy(to, in->p, n);
+    in->p += n;
+    in->n -= n;
+    r->got.n += n;
+    r->left -= n;
+    r->turn = (uint8_t)((r->turn + n) & 3);
+    /* Text that cannot become valid is refused at once (8.1), though the rest
+       of its message may be long in coming. */
+    if (!(r->head[0] & AW__WS_CLOSE) && r->kind == AW__WS_TEXT &&
+        !aw__utf8_more(&r->utf8, to, n)) return -AW_WS_BAD_TEXT;
+    return r->left == 0;
+}
+
+/* A frame is whole. What it completes, or 0: it is part of a message. */
+static int aw__ws_frame(aw__ws_reader *r, aw_slice *data)
+{
+    const int opcode = r->head[0] & AW__WS_OPCODE, kind = r->kind;
+    const size_t n = (size_t)(r->head[1] & 127);
+    r->whole = false;
+    r->head_n = 0;
+    if (opcode >= AW__WS_CLOSE) {
+        r->got.n -= n;
+        *data = aw__slice(r->got.p + r->got.n, n);
+        r->closed = opcode == AW__WS_CLOSE;
+        return r->closed ? aw__ws_close_check(*data) : opcode;
+    }
+    if (!(r->head[0] & AW__WS_FIN)) return 0;
+    if (r->utf8.left) return -AW_WS_BAD_TEXT;
+    *data = aw__slice(r->got.p, r->got.n);
+    r->got.p[r->got.n] = 0;
+    r->got.n = 0;
+    r->kind = 0;
+    return kind;
+}
+
+/* Takes frames off `in` until one completes something: AW__WS_TEXT or _BINARY,
+   a message; AW__WS_PING, _PONG, _CLOSE. *data lies in r->got and is valid
+   until the next call; one who keeps a message takes r->got. 0: `in` is used
+   up. Negative: minus the code to close with (7.4.1), and no further call:
+   AW_WS_PROTOCOL_ERROR, _BAD_TEXT, _TOO_BIG, _INTERNAL_ERROR: no memory. */
+static int aw__ws_next(aw__ws_reader *r, aw_slice *in, aw_slice *data)
+{
+    int rc = 0;
+    while (rc == 0 && !r->closed) {
+        rc = r->whole ? 1 : aw__ws_head(r, in);
+        if (rc == 1) rc = aw__ws_payload(r, in);
+        if (rc <= 0) return rc;
+        rc = aw__ws_frame(r, data);
+    }
+    in->n = r->closed ? 0 : in->n;
+    return rc;
+}
+
+/* Sec-WebSocket-Accept for a key (4.2.2): 28 characters and a NUL. */
+static void aw__ws_accept_key(aw_slice key, char out[29])
+{
+    static const char salt[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    char text[24 + sizeof salt];
+    unsigned char hash[20];
+    memcpy(text, key.p, 24);
+    memcpy(text + 24, salt, sizeof salt - 1);
+    aw__sha1(text, 24 + sizeof salt - 1, hash);
+    out[aw__base64_encode(out, hash, 20)] = 0;
+}
+
+/* A key is 16 bytes in base64 (4.1): 24 characters. */
+static bool aw__ws_key_valid(aw_slice key)
+{
+    unsigned char bytes[18];
+    size_t n = 0;
+    return key.n == 24 && aw__base64_decode(bytes, key.p, 24, &n) == AW_OK &&
+        n == 16;
+}
+
+/* May a page of this origin connect (10.2)? "*": any; NULL: only one whose
+   host and port are those it asks for. Schemes differ behind a proxy. */
+static bool aw__ws_origin_fits(const char *allowed, aw_slice origin,
+                               aw_slice host)
+{
+    aw_slice list = aw__slice("", 0), word;
+    size_t i = 0;
+    if (allowed) list = aw__slice(allowed, strlen(allowed));
+    while (aw__word(&list, &word))
+        if ((word.n == 1 && *word.p == '*') || (word.n == origin.n &&
+            memcmp(word.p, origin.p, word.n) == 0)) return true;
+    if (allowed) return false;
+    while (i + 3 <= origin.n && memcmp(origin.p + i, "://", 3) != 0) i++;
+    if (i + 3 > origin.n || origin.n - i - 3 != host.n) return false;
+    origin = aw__slice(origin.p + i + 3, host.n);
+    for (i = 0; i < host.n; i++)
+        if (aw__ascii_lower(origin.p[i]) != aw__ascii_lower(host.p[i]))
+            return false;
+    return true;
 }
 #endif
 
@@ -18182,7 +18176,8 @@ static int aw__ws_check(aw_req *req, const aw_route *route)
 /* The first subprotocol of ours that is offered. False: out of memory. */
 static bool aw__ws_choose(aw_req *req, aw_ws *ws, const char *ours)
 {
-    aw_slice list = aw__slice(ours, ours ? strlen(ours) : 0), word;
+    aw_slice list = aw__slice("", 0), word;
+    if (ours) list = aw__slice(ours, strlen(ours));
     while (aw__word(&list, &word)) {
         if (!aw__ws_offers(req, "Sec-WebSocket-Protocol", word, false))
             continue;
@@ -20600,7 +20595,7 @@ static bool aw__test_ws_pump(aw_test_socket *w)
     if (w->status != 101) {
         aw__buf_add(&w->in, bytes, in.n);
         in.n = aw__test_ws_answer(w);
-        in.p = w->in.p + w->in.n - in.n;
+        if (in.n) in.p = w->in.p + w->in.n - in.n;
     }
     while (w->fd >= 0 && (rc = aw__ws_next(&w->reader, &in, &data)) != 0)
         aw__test_ws_event(w, rc, data);

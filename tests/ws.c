@@ -1559,7 +1559,7 @@ TEST(ws_idle_memory)
     }
     each = (t->loop->mem.live - before) / (N - 1);
     NOTE("%d bytes", (int)each);
-    CHECK(each < 3000);
+    CHECK(each < 2600);
     for (int i = 0; i < N; i++) wire_close(&w[i]);
     CHECK_EQ(aw_test_close(t), 0);
 }
