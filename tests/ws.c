@@ -580,6 +580,15 @@ WS_VIEW(sleeps)
     }
 }
 
+WS_VIEW(sleeps_first, aw_ws_message msg; int rc;)
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, 100);
+        AWAIT_TO(self->rc, aw_ws_recv, ws, &self->msg);
+        note("%d|", self->rc);
+    }
+}
+
 WS_VIEW(takes_one, aw_ws_message msg; int rc;)
 {
     BEGIN {
@@ -610,7 +619,7 @@ WS_VIEW(closes, int rc;)
 ROUTES(socket_app, WS("/echo", echo),
        WS("/limited", echo, .max_message = 10),
        WS("/ends/<how>", ends), WS("/sleeps", sleeps),
-       WS("/one", takes_one), WS("/closes", closes),
+       WS("/sleeps_first", sleeps_first), WS("/one", takes_one), WS("/closes", closes),
        WS("/any", echo, .origins = "*"),
        WS("/two", echo, .origins = "https://a.example https://b.example"),
        WS("/spoken", echo, .protocols = "v2 v1"))
@@ -800,6 +809,40 @@ TEST(ws_frames_behind_handshake)
         CHECK_EQ(aw_test_close(t), 0);
     }
     free(b);
+}
+
+/* Behind other requests of the same connection, whose answers the client is
+   slow to take. */
+TEST(ws_pipelined_handshake)
+{
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        aw_test_config c;
+        bytes *b = (bytes *)calloc(1, sizeof *b);
+        aw_test *t;
+        const char *got;
+        memset(&c, 0, sizeof c);
+        c.routes = socket_app;
+        c.chaos = seed;
+        trail[0] = 0;
+        t = aw_test_open_config(c);
+        for (int i = 0; i < 5; i++)
+            add(b, GET_HEAD("/nowhere") "\r\n", strlen(GET_HEAD("/nowhere")) + 2);
+        add(b, SHAKE("/echo") "\r\n", strlen(SHAKE("/echo")) + 2);
+        add_frame(b, 0x81, "one", 3, true);
+        add_frame(b, 0x88, "\x0f\xa0", 2, true);
+        got = aw_test_raw(t, b->p, b->n, seed % 5 * 7);
+        for (int i = 0; i < 5; i++) {
+            got = strstr(got, "HTTP/1.1 404");
+            CHECK(got);
+            got = got ? got + 1 : "";
+        }
+        got = strstr(got, "HTTP/1.1 101");
+        NOTE("seed %d", (int)seed);
+        CHECK(got && strstr(got, "\r\n\r\n"));
+        CHECK(strstr(trail, " 4000:|"));
+        CHECK_EQ(aw_test_close(t), 0);
+        free(b);
+    }
 }
 
 /* ---- what comes in ---- */
@@ -1033,7 +1076,8 @@ TEST(ws_peer_goes)
         }
 }
 
-/* One whose messages nobody takes is not read, but its reset is heard. */
+/* One whose messages nobody takes is not read, and not blamed for its silence;
+   but its reset is heard. */
 TEST(ws_peer_resets_unread)
 {
     aw_test *t = sockets();
@@ -1041,6 +1085,7 @@ TEST(ws_peer_resets_unread)
     wire_shake(&w, t, "/sleeps");
     wire_frame(&w, 0x81, "one", 3);
     wire_frame(&w, 0x81, "two", 3);
+    aw_test_advance(t, 600000);
     CHECK_STR(trail, "");
     aw__io_reset(w.loop, w.fd);
     for (int i = 0; i < 3; i++) (void)aw_loop_step(t->loop, 0);
@@ -1337,7 +1382,37 @@ WS_VIEW(deadlines, int rc; int i;)
         AWAIT(aw_ws_send, ws, "end", 3);
     }
 }
-ROUTES(deadline_app, WS("/", deadlines))
+/* Parts that are cut off, begun or not, are parts of a message all the same. */
+WS_VIEW(cut_parts, int rc; int i;)
+{
+    BEGIN {
+        AWAIT(aw_ws_send_part, ws, letters[0], 60000, 0);
+        for (; self->i < 3; self->i++) {
+            AWAIT_FOR_TO(50, self->rc, aw_ws_send_part, ws, letters[1],
+                         self->i < 2 ? 10000 : 0,
+                         self->i < 2 ? 0 : AW_WS_LAST);
+            note("%d|", self->rc);
+        }
+        CHECK_EQ(aw_ws_post(ws, "behind", 6), 0);
+    }
+}
+ROUTES(deadline_app, WS("/", deadlines), WS("/parts", cut_parts))
+
+TEST(ws_parts_cut_off)
+{
+    aw_config config;
+    aw_test *t;
+    wire w;
+    aw_test_close(senders_open(&config));
+    t = app_with(deadline_app, &config);
+    wire_shake_deaf(&w, t, "/parts");
+    aw_test_advance(t, 200);
+    CHECK_STR(trail, "-5|-5|-5|");
+    wire_settle(&w);
+    CHECK_STR(wire_frames(&w), "T#80000 Tbehind C1000: ");
+    wire_close(&w);
+    CHECK_EQ(aw_test_close(t), 0);
+}
 
 TEST(ws_sender_cut_off)
 {
@@ -1431,6 +1506,25 @@ TEST(ws_slow_member_dropped)
     CHECK_STR(trail, "-4 room 1|-4 room 1|");
     wire_close(&slow);
     wire_close(&slower);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* Who takes it all in the end is not dropped, however much that was. */
+TEST(ws_late_member_stays)
+{
+    aw_config config;
+    aw_test *t = senders_open(&config);
+    wire w;
+    memset(&room, 0, sizeof room);
+    wire_shake_deaf(&w, t, "/member");
+    for (int i = 0; i < 40; i++) {
+        for (int k = 0; k < 9; k++)
+            CHECK_EQ(aw_ws_broadcast(&room, letters[0], 100000), 1);
+        wire_settle(&w);
+    }
+    CHECK_EQ(room.count, 1);
+    CHECK_STR(trail, "");
+    wire_close(&w);
     CHECK_EQ(aw_test_close(t), 0);
 }
 
@@ -1541,6 +1635,24 @@ TEST(ws_server_stops)
     CHECK(strstr(trail, "|0 1006:|") != NULL);
     CHECK_EQ(t->loop->server->connections, 0);
     wire_close(&y);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* One whose view only now answers the handshake goes away, too. */
+TEST(ws_opened_while_stopping)
+{
+    aw_test *t = sockets();
+    wire w;
+    wire_shake(&w, t, "/sleeps_first");
+    CHECK_EQ(w.n, 0);
+    aw_serve_stop(t->loop);
+    aw_test_advance(t, 100);
+    wire_settle(&w);
+    CHECK(strncmp(w.got, "HTTP/1.1 101 ", 13) == 0);
+    CHECK_STR(wire_frames(&w), "C1001: ");
+    wire_frame(&w, 0x88, "\x03\xe9", 2);
+    CHECK_STR(trail, "0|");
+    wire_close(&w);
     CHECK_EQ(aw_test_close(t), 0);
 }
 
