@@ -17244,13 +17244,13 @@ static void aw__conn_reject(aw__server *s, aw__conn *c, int status)
 /* >>floor5 server  What comes in: bytes, connections, the end -------------- */
 
 /* Runs the request's view; with a status, what its table has for that. */
-static void aw__conn_run(aw__server *s, aw__conn *c, int status)
+static AW__INLINE void aw__conn_run(aw__server *s, aw__conn *c, int status)
 {
     aw_req *req = c->req;
     c->state = AW__IN_VIEW;
     aw__req_keep_one(req);      /* a view may find that its client is gone */
     s->handling = req;
-    if (AW__UNLIKELY(status)) s->refuse(req, status);
+    if (status) s->refuse(req, status);
     else s->handle(req);
     s->handling = NULL;
     if (!req->conn) {
