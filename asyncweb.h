@@ -15461,6 +15461,16 @@ static void aw__ws_free(aw_ws *ws)
     ws->given = ws->reason = NULL;
 }
 
+/* Who closes asks for no message any more: one that lies ready must not keep
+   the peer's Close from being read. */
+static void aw__ws_leave_off(aw_ws *ws, int code, const char *reason, size_t n)
+{
+    ws->ready = false;
+    ws->told = true;
+    aw__ws_shut(ws, code, reason, n);
+    aw__ws_read_ahead(ws);
+}
+
 /* ---- what tasks ask for ---- */
 
 static const aw__wait aw__wait_ws_close = {"the end of a WebSocket",
@@ -15644,8 +15654,7 @@ static aw_use_RETURN_not_return aw__aw_ws_close(aw__ctx *ctx, const void *args)
         (n && aw__utf8_valid(a->reason, n) != n)) rc = AW_EINVAL;
     if (rc == 0) rc = aw__ws_opened(ws);
     if (rc < 0) return aw__at_once(t, rc);
-    ws->told = true;
-    aw__ws_shut(ws, code, a->reason, n);
+    aw__ws_leave_off(ws, code, a->reason, n);
     if (ws->state != AW__WS_CLOSING) return aw__at_once(t, 0);
     return aw__wait_in(t, &ws->closers, NULL, &aw__wait_ws_close);
 }
@@ -18322,8 +18331,8 @@ static bool aw__ws_view_ended(aw_req *req, int rc, bool cancelled)
     aw__server *s = ws->loop->server;
     const bool fine = rc >= 0 || rc <= AW_HTTP(0) || cancelled ||
         rc == AW_ECLOSED || rc == ws->error;
-    ws->ended = ws->told = true;
-    aw__ws_shut(ws, aw__ws_code_of(s, rc, cancelled), NULL, 0);
+    ws->ended = true;
+    aw__ws_leave_off(ws, aw__ws_code_of(s, rc, cancelled), NULL, 0);
     if (!req->conn) aw__ws_free(ws);
     else if (ws->state == AW__WS_OVER) aw__ws_on_over(ws);
     return !fine;

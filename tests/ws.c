@@ -589,6 +589,15 @@ WS_VIEW(sleeps_first, aw_ws_message msg; int rc;)
     }
 }
 
+WS_VIEW(sleeps_little)
+{
+    BEGIN {
+        CHECK(!aw_ws_protocol(ws));
+        CHECK_EQ(aw_ws_post(ws, "", 0), 0);
+        AWAIT(aw_sleep_ms, 10);
+    }
+}
+
 WS_VIEW(takes_one, aw_ws_message msg; int rc;)
 {
     BEGIN {
@@ -619,7 +628,8 @@ WS_VIEW(closes, int rc;)
 ROUTES(socket_app, WS("/echo", echo),
        WS("/limited", echo, .max_message = 10),
        WS("/ends/<how>", ends), WS("/sleeps", sleeps),
-       WS("/sleeps_first", sleeps_first), WS("/one", takes_one), WS("/closes", closes),
+       WS("/sleeps_first", sleeps_first), WS("/sleeps_little", sleeps_little),
+       WS("/one", takes_one), WS("/closes", closes),
        WS("/any", echo, .origins = "*"),
        WS("/two", echo, .origins = "https://a.example https://b.example"),
        WS("/spoken", echo, .protocols = "v2 v1"))
@@ -864,7 +874,8 @@ TEST(ws_peer_breaks_the_protocol)
         {"/echo", "\x0f\xa1why", "C4001: ", "0 4001:why|", 0x88},
     };
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
-        aw_test *app = app_with(socket_app, NULL);
+        aw_config config = quiet_config();
+        aw_test *app = app_with(socket_app, &config);
         wire w;
         trail[0] = 0;
         wire_shake(&w, app, t[i].path);
@@ -943,7 +954,8 @@ TEST(ws_large_message_memory)
     wire_frame(&w, 0x82, p, 150000);    /* the task's memory grows once */
     before = aw_test_loop(t)->mem.live;
     wire_frame(&w, 0x82, p, 150000);
-    CHECK_STR(wire_frames(&w), "B#150000 B#150000 ");
+    wire_frame(&w, 0x89, "why?", 4);
+    CHECK_STR(wire_frames(&w), "B#150000 B#150000 owhy? ");
     CHECK_EQ(aw_test_loop(t)->mem.live, before);
     free(p);
     wire_close(&w);
@@ -1111,6 +1123,62 @@ TEST(ws_peer_closes_view_does_not_ask)
     CHECK_EQ(t->loop->server->connections, 0);
     wire_close(&w);
     CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* A view that was told has its time to clean up. */
+WS_VIEW(tidies, aw_ws_message msg; int rc;)
+{
+    BEGIN {
+        if (aw_query(req, "late")) AWAIT(aw_sleep_ms, 3000);
+        AWAIT_TO(self->rc, aw_ws_recv, ws, &self->msg);
+        AWAIT(aw_sleep_ms, 60000);
+        note("%d tidy|", self->rc);
+    }
+}
+ROUTES(tidy_app, WS("/", tidies))
+
+TEST(ws_view_was_told)
+{
+    for (int late = 0; late < 2; late++) {
+        aw_test *t = aw_test_open(tidy_app);
+        wire w;
+        trail[0] = 0;
+        wire_shake(&w, t, late ? "/?late=1" : "/");
+        if (late) aw_test_advance(t, 3000);
+        wire_frame(&w, 0x88, "\x03\xe8", 2);
+        CHECK(w.ended);
+        wire_finish(&w);
+        aw_test_advance(t, 59000);
+        CHECK_STR(trail, "");
+        aw_test_advance(t, 1000);
+        CHECK_STR(trail, "0 tidy|");
+        wire_close(&w);
+        CHECK_EQ(aw_test_close(t), 0);
+    }
+}
+
+/* The view ends, and leaves messages: the closing handshake goes on. */
+TEST(ws_view_leaves_messages)
+{
+    for (int i = 0; i < 2; i++) {
+        aw_test *t = sockets();
+        wire w;
+        wire_shake(&w, t, "/sleeps_little");
+        wire_frame(&w, 0x81, "one", 3);
+        wire_frame(&w, 0x81, "two", 3);
+        if (i) wire_frame(&w, 0x88, "\x03\xe8", 2);
+        aw_test_advance(t, 10);
+        wire_settle(&w);
+        if (!i) wire_frame(&w, 0x88, "\x03\xe8", 2);
+        CHECK_STR(wire_frames(&w), "T C1000: ");
+        CHECK(w.ended);
+        wire_finish(&w);
+        CHECK_EQ(t->loop->server->connections, 1);
+        aw_test_advance(t, 1);
+        CHECK_EQ(t->loop->server->connections, 0);
+        wire_close(&w);
+        CHECK_EQ(aw_test_close(t), 0);
+    }
 }
 
 /* ---- keep-alive ---- */
@@ -1398,6 +1466,69 @@ WS_VIEW(cut_parts, int rc; int i;)
 }
 ROUTES(deadline_app, WS("/", deadlines), WS("/parts", cut_parts))
 
+/* What was posted behind a message in parts that is not sent after all. */
+ASYNC(posts, (aw_ws *ws;))
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, 10);
+        CHECK_EQ(aw_ws_post(self->ws, "posted", 6), 0);
+    }
+}
+
+WS_VIEW(part_undone, int rc;)
+{
+    BEGIN {
+        CHECK_EQ(aw_ws_post(ws, letters[0], 100000), 0);
+        START(posts, ws);
+        AWAIT_FOR_TO(50, self->rc, aw_ws_send_part, ws, "part", 4, 0);
+        note("%d|", self->rc);
+        AWAIT(aw_sleep_ms, 100000);
+    }
+}
+
+/* A Close that comes while ours is behind something large. */
+WS_VIEW(closes_behind, int rc;)
+{
+    BEGIN {
+        CHECK_EQ(aw_ws_post(ws, letters[0], 100000), 0);
+        AWAIT_TO(self->rc, aw_ws_close, ws, 4000, NULL);
+        note("%d|", self->rc);
+    }
+}
+ROUTES(behind_app, WS("/part", part_undone), WS("/close", closes_behind))
+
+TEST(ws_behind_something_large)
+{
+    aw_config config;
+    aw_test *t;
+    wire w;
+    aw_test_close(senders_open(&config));
+    config.ws_ping_ms = 1000;
+    t = app_with(behind_app, &config);
+    wire_shake_deaf(&w, t, "/part");
+    aw_test_advance(t, 500);
+    CHECK_STR(trail, "-5|");
+    aw_test_advance(t, 600);            /* a ping, too, but within no frame */
+    wire_settle(&w);
+    CHECK_STR(wire_frames(&w), "T#100000 i Tposted ");
+    wire_close(&w);
+    trail[0] = 0;
+    wire_shake_deaf(&w, t, "/close");
+    {
+        bytes *b = (bytes *)calloc(1, sizeof *b);
+        add_frame(b, 0x88, "\x0f\xa0", 2, true);
+        (void)aw__io_send(w.loop, w.fd, b->p, b->n);
+        free(b);
+    }
+    for (int i = 0; i < 5; i++) (void)aw_loop_step(w.loop, 0);
+    CHECK_STR(trail, "0|");
+    wire_settle(&w);
+    CHECK_STR(wire_frames(&w), "T#100000 C4000: ");
+    CHECK(w.ended);
+    wire_close(&w);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
 TEST(ws_parts_cut_off)
 {
     aw_config config;
@@ -1543,6 +1674,36 @@ TEST(ws_stalled_member)
     aw_test_advance(t, 200);
     CHECK_EQ(room.count, 0);
     CHECK_STR(trail, "-4 room 0|");
+    wire_close(&w);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* One who takes a little now and then is slow, not gone. */
+TEST(ws_slow_but_steady)
+{
+    aw_config config;
+    aw_test *t = senders_open(&config);
+    wire w;
+    char *some = (char *)malloc(40000);
+    memset(&room, 0, sizeof room);
+    wire_shake_deaf(&w, t, "/member");
+    for (int i = 0; i < 10; i++)
+        CHECK_EQ(aw_ws_broadcast(&room, letters[0], 50000), 1);
+    for (int i = 0; i < 9; i++) {
+        bytes *b = (bytes *)calloc(1, sizeof *b);
+        aw_test_advance(t, 19000);
+        add_frame(b, 0x8a, "", 0, true);
+        (void)aw__io_send(w.loop, w.fd, b->p, b->n);
+        CHECK(aw__io_recv(w.loop, w.fd, some, 40000) > 0);
+        (void)aw_loop_step(w.loop, 0);
+        (void)aw_loop_step(w.loop, 0);
+        free(b);
+    }
+    CHECK_EQ(room.count, 1);
+    CHECK_STR(trail, "");
+    aw_test_advance(t, 31000);
+    CHECK_EQ(room.count, 0);
+    free(some);
     wire_close(&w);
     CHECK_EQ(aw_test_close(t), 0);
 }
