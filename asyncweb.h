@@ -15061,16 +15061,11 @@ static void aw__ws_doom(aw_ws *ws)
     aw__ws_arm(ws);
 }
 
-/* Nothing is read behind a message that lies ready, until all is said. */
-static bool aw__ws_reads(const aw_ws *ws)
-{
-    return !ws->ready || ws->state > AW__WS_CLOSING;
-}
-
-/* All that could be done has been done: what comes next? */
+/* All that could be done has been done: what comes next? Nothing is read
+   behind a message that lies ready. */
 static void aw__ws_settle(aw_ws *ws)
 {
-    int want = aw__ws_reads(ws) ? AW_READ : 0;
+    int want = ws->ready ? 0 : AW_READ;
     if (!ws->stream) return;
     if (!aw__list_empty(&ws->out) && !ws->doomed) want |= AW_WRITE;
     if (aw__fd_want(ws->loop, ws->stream->fd, want ? want : (int)AW__RESET) < 0)
@@ -15389,7 +15384,7 @@ static void aw__on_ws(aw_loop *l, int fd, int events)
         return;
     }
     if (events & AW_WRITE) aw__ws_writable(ws);
-    if (events & AW_READ && ws->stream && aw__ws_reads(ws)) aw__ws_readable(ws);
+    if (events & AW_READ && ws->stream && !ws->ready) aw__ws_readable(ws);
     aw__ws_settle(ws);
 }
 
