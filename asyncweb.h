@@ -1881,7 +1881,7 @@ int aw_ws_broadcast_binary(aw_ws_room *room, const void *data, size_t size);
 #if !defined(ASYNCWEB_NO_TEST) && !defined(ASYNCWEB_NO_CLIENT)
 
 /* Drives an application without a network and with a virtual clock: an hour's
-   sleep passes at once. Debug checks are on. See "Testing" in README.md. */
+   sleep passes at once. Debug checks are on. See "Tests" in README.md. */
 typedef struct aw_test aw_test;
 
 typedef struct aw_test_config {
@@ -16364,6 +16364,7 @@ static void aw__access_log(aw__server *s, aw_req *req, int64_t n)
     int len, target = h->target_len < 300 ? h->target_len : 300;
     int method = h->method_len < 32 ? h->method_len : 32;
     if (s->config.access_log == AW_OFF) return;
+    if (s->date_second != s->loop->now / 1000) aw__date_update(s);
     aw__log_time(s->date, when);
     len = snprintf(line, sizeof line, "%s - - [%s] \"%.*s %.*s HTTP/1.%d\" %d "
                    "%lld %lldms\n", aw__req_peer(req, peer), when,
@@ -19574,7 +19575,10 @@ static bool aw__files_add(aw__server *s, const aw__table *table,
 #ifndef ASYNCWEB_NO_STATIC_FILES
     if (row->dir) {
         const int dir = aw__file_directory(row->dir);
-        if (dir < 0) return aw__row_wrong(s, row, row->path, aw_strerror(dir));
+        char why[200];
+        snprintf(why, sizeof why, "its directory \"%s\": %s", row->dir,
+                 aw_strerror(dir));
+        if (dir < 0) return aw__row_wrong(s, row, row->path, why);
         aw__sys_close(dir);
     }
 #endif

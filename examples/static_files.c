@@ -1,7 +1,9 @@
 /* static_files.c: serves a directory: types, ranges, conditions, compressed
    copies; nothing outside of it.
 
-   cc examples/static_files.c -o static_files && ./static_files 5000 public
+   cc examples/static_files.c -o static_files && ./static_files
+
+   Another directory: ./static_files 5000 /var/www
 
    $ printf 'hello, file\n' >hello.txt
    $ curl -s localhost:5000/hello.txt

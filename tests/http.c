@@ -494,6 +494,23 @@ static void advance_to(aw_test *t, wire *w, int64_t start, int64_t ms)
     wire_settle(w);
 }
 
+/* The first thing that is logged may be somebody who left. */
+TEST(log_of_who_left)
+{
+    aw_config c = quiet_config();
+    aw_test *t;
+    wire w;
+    c.access_log = 0;
+    t = app_with(app, &c);
+    w = wire_open(t);
+    wire_say(&w, GET_("/nap?ms=2000"));
+    aw_test_advance(t, 1500);
+    wire_close(&w);
+    CHECK(strstr(said, "- - [01/Jan/1970:00:00:01 +0000] \"GET /nap?ms=2000 "
+                 "HTTP/1.1\" 499 0 1500ms\n") != NULL);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
 TEST(time_outs)
 {
     aw_test *t = app_with(app, NULL);
