@@ -17,7 +17,7 @@ sanitize := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
 # It is the header that takes the time to compile: these share one copy. Each
 # can also be made by itself.
 groups := core_chaos+core json+formats http+ws+bodies app+edge \
-    app_structure+files forms+torture
+    app_structure+files forms+torture sse+entangled
 alone := $(filter-out $(subst +, ,$(groups)), \
     $(patsubst tests/%.c,%,$(wildcard tests/*.c)))
 programs := $(addprefix $(out)/,$(groups) $(alone))

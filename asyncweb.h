@@ -155,8 +155,8 @@ What nobody catches:
 ERRORS
 
 Functions return an int: >= 0 is success or a count, negative an AW_E... (see
-the section >>base), which aw_strerror explains. What leaves a view becomes its status:
-AW_HTTP(404) is 404 (so are `return 404;` and aw_error, which adds a message),
+the section >>base), which aw_strerror explains. What leaves a view becomes
+its status: AW_HTTP(404) is 404 (so are `return 404;` and aw_error, which adds a message),
 an upstream's failure 502, a time-out or deadline 504, no memory 503, all
 else 500 and a log line with the way it came, function by function.
 
@@ -167,7 +167,8 @@ Every limit has a default and a field in aw_config (>>route). Requests are read
 strictly by RFC 9112: what two readers could understand differently is
 refused with 400 and the connection closed. Header values that you set cannot
 smuggle CR, LF or NUL. The server speaks plain HTTP/1.1; for the Internet put
-a proxy in front of it, and name it in trusted_proxies. Out of memory is a result everywhere, never an abort.
+a proxy in front of it, and name it in trusted_proxies. Out of memory is a
+result everywhere, never an abort.
 */
 #ifndef ASYNCWEB_H
 #define ASYNCWEB_H
@@ -1195,8 +1196,8 @@ int aw_status(aw_req *req, int status);
 
 /* Sets a header field of the answer; add: beside others of that name. 0, or
    AW_EINVAL for what is no field name or value (CR, LF, NUL cannot get out),
-   when aw_send has sent the head, and for Content-Length, Transfer-Encoding, Connection and Date, which are
-   not yours; AW_ENOMEM. A Content-Type set here wins over the answer's own. */
+   when aw_send has sent the head, and for Content-Length, Transfer-Encoding,
+   Connection and Date, which are not yours; AW_ENOMEM. A Content-Type set here wins over the answer's own. */
 int aw_set_header(aw_req *req, const char *name, const char *value);
 int aw_add_header(aw_req *req, const char *name, const char *value);
 
@@ -14205,12 +14206,30 @@ int aw_status(aw_req *req, int status)
     return status;
 }
 
+static aw__task *aw__sender_drop(aw__sending *sending)
+{
+    aw__send_op *op = sending->writer;
+    aw__task *t = op->task;
+    sending->writer = NULL;
+    aw__task_put(t, op);
+    return t;
+}
+
+/* Another answer comes in place of one in pieces, of which nothing is out: who
+   waits to send the first waits no longer. */
+static void aw__sending_forget(aw_req *req)
+{
+    if (req->sending && req->sending->writer)
+        aw__complete(aw__sender_drop(req->sending), AW_ECLOSED);
+    req->sending = NULL;
+}
+
 /* What is given here must live on, and the type be a field value. */
 static int aw__answer(aw_req *req, int status, const char *type,
                       const char *p, size_t n)
 {
     if (req->sending && req->sending->fixed) return AW_EINVAL;
-    req->sending = NULL;
+    aw__sending_forget(req);
     aw__pieces_free(req->loop, &req->pieces);
     req->type = type;
     req->out = p;
@@ -14971,9 +14990,13 @@ static int64_t aw__ws_due(const aw_ws *ws)
     if (ws->doomed || (ws->ended && ws->state == AW__WS_OVER))
         return ws->loop->now;
     if (ws->told && ws->state == AW__WS_OVER) return AW_FOREVER;
-    if (ws->state != AW__WS_OPEN) return ws->since + x->close_ms;
-    if (!aw__list_empty(&ws->out) && x->write_ms != AW_FOREVER &&
-        ws->since + x->write_ms < due) due = ws->since + x->write_ms;
+    if (ws->state != AW__WS_OPEN)
+        return x->close_ms == AW_FOREVER ? AW_FOREVER
+            : ws->since + x->close_ms;
+    /* Its handshake may wait, too. */
+    if ((!ws->stream || !aw__list_empty(&ws->out)) &&
+        x->write_ms != AW_FOREVER && ws->since + x->write_ms < due)
+        due = ws->since + x->write_ms;
     return due;
 }
 
@@ -15525,7 +15548,7 @@ static void aw__undo_ws_send(aw__task *t)
         if (r) aw__list_add(o->link.next, &r->link);
         else aw__ws_doom(ws);
         aw__ws_shared_drop(ws->loop, shared);
-    } else if (o->part) {
+    } else if (o->part && !(o->head[0] & AW__WS_FIN)) {
         ws->streaming = 0;
     }
     aw__list_remove(&o->link);
@@ -16396,15 +16419,6 @@ static aw__task *aw__reader_drop(aw__receiving *r)
     return t;
 }
 
-static aw__task *aw__sender_drop(aw__sending *sending)
-{
-    aw__send_op *op = sending->writer;
-    aw__task *t = op->task;
-    sending->writer = NULL;
-    aw__task_put(t, op);
-    return t;
-}
-
 /* The request is over: tasks that are not its view's may wait there still. */
 static void aw__req_wake(aw_req *req)
 {
@@ -16666,6 +16680,7 @@ static bool aw__conn_flush(aw__server *s, aw__conn *c)
     }
     if (aw__held_done(out)) aw__held_free(s->loop, &c->out);
     if (c->state == AW__IN_WRITE) aw__conn_next(s, c);
+    else if (c->state == AW__IN_SEND) aw__conn_enter(s, c, AW__IN_SEND);
     return true;
 }
 
@@ -16911,7 +16926,7 @@ static void aw__conn_body_event(aw__server *s, aw__conn *c)
     req->receiving->drained = false;
     if (!op) {
         if (aw__fd_want(s->loop, c->fd, c->out || aw__conn_writer(c)
-                        ? AW_WRITE : 0) < 0) aw__conn_close(s, c);
+                        ? AW_WRITE : AW__RESET) < 0) aw__conn_close(s, c);
         return;
     }
     rc = aw__body_try(s, req, op->to, op->size);
@@ -17067,6 +17082,7 @@ static int aw__send_try(aw__server *s, aw_req *req, aw__send_op *op)
     if (c->out) return AW_EAGAIN;
     if (op->begun) return aw__send_parts(s, c, op);
     op->begun = true;
+    op->pace.since = s->loop->now;      /* before, others' bytes were on the way */
     was = aw__out_lend(s, c);
     fine = aw__send_line(s, req, op->size);
     if (!fine) {
@@ -17116,6 +17132,14 @@ static void aw__undo_send(aw__task *t)
     aw__send_op op = *req->sending->writer;
     (void)aw__sender_drop(req->sending);
     if (req->conn) aw__send_hold(req, &op);
+}
+
+/* The answer ends while another task sends: what has begun is finished. */
+static void aw__send_leave(aw_req *req)
+{
+    aw__send_op op = *req->sending->writer;
+    aw__complete(aw__sender_drop(req->sending), AW_ECLOSED);
+    aw__send_hold(req, &op);
 }
 
 static const aw__wait aw__wait_send = {"its client to take more",
@@ -17207,6 +17231,7 @@ static void aw__conn_finish(aw__server *s, aw_req *req)
     bool alive, drain = r && !r->whole;
     if (s->stopping || (drain && (c->expected || r->error)) ||
         (drain && r->left > AW__DRAIN_MOST)) c->last = 1;
+    if (req->sending && req->sending->writer) aw__send_leave(req);
     c->req = NULL;
     c->expected = false;
     aw__req_wake(req);
@@ -17880,6 +17905,11 @@ int aw_sse_begin(aw_req *req)
     head.pace.since = e->last;
     rc = aw__send_try(s, req, &head);
     if (rc < 0 && rc != AW_EAGAIN) return rc;
+    if (req->conn->out && aw__fd_want(s->loop, req->conn->fd,
+                                      aw__conn_wants(req->conn)) < 0) {
+        aw__conn_close(s, req->conn);
+        return AW_ECLOSED;
+    }
     if (s->config.sse_ping_ms != AW_FOREVER)
         aw__timer_start(req->loop, &e->ping.timer, s->config.sse_ping_ms,
                         AW__TIMER_CALL);
@@ -18228,7 +18258,8 @@ static void aw__conn_upgrade(aw__server *s, aw__conn *c)
         rc = aw__stream_unread(stream, aw__held_bytes(in) + in->at,
                                in->n - in->at);
     aw__held_free(s->loop, &c->in);
-    if (stream) aw__ws_attach(ws, stream);
+    if (stream && ws->state == AW__WS_OVER) aw_stream_abort(stream);
+    else if (stream) aw__ws_attach(ws, stream);
     if (!stream || rc < 0) aw__ws_gone(ws, AW_ENOMEM);
 }
 
@@ -18267,6 +18298,7 @@ static int aw__ws_accept(aw_ws *ws)
     said->head_out = true;
     aw__access_log(s, req, 0);
     aw__conn_enter(s, c, AW__IN_WS);
+    ws->heard = s->loop->now;
     aw__ws_enter(ws, AW__WS_OPEN);
     if (s->stopping) aw__ws_shut(ws, AW_WS_GOING_AWAY, NULL, 0);
     if (later) aw__conn_settle(s, c);
@@ -19094,7 +19126,7 @@ static int64_t aw__steps_left(const aw__steps *s, const aw_req *req)
 static void aw__answer_forget(aw_req *req)
 {
     req->flags &= (uint8_t)~AW__ANSWERED;
-    req->sending = NULL;
+    aw__sending_forget(req);
 }
 
 static bool aw__head_is_out(const aw_req *req)
@@ -19197,7 +19229,7 @@ static const aw_view *aw__steps_next(aw__steps *s, aw_req *req, int rc,
     }
     if (s->stage == AW__PAGE) {
         aw__steps_stage(s, req, AW__AFTER);
-        s->sent = aw__head_is_out(req);
+        s->sent = (req->flags & AW__SHOWN) != 0;
         /* A new answer keeps the status. */
         req->flags |= AW__SHOWN | AW__CHOSEN;
     }
