@@ -123,6 +123,7 @@ ROUTES(entangled,
 static aw_test *open_app(aw_config c)
 {
     memset(result, 0, sizeof result);
+    memset(big, 'm', sizeof big);
     ends = after = 0;
     return app_with(entangled, &c);
 }
