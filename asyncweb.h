@@ -6249,7 +6249,7 @@ static int aw__forwarded_next(aw_slice *in, aw__forwarded *f)
 {
     const char *p = in->p, *const end = p + in->n, *q;
     unsigned seen = 0;
-    aw_slice name, value;
+    aw_slice name, value = aw__slice(NULL, 0);
     memset(f, 0, sizeof *f);
     while (p < end && (*p == ',' || *p == ' ' || *p == '\t')) p++;
     if (p == end) return 0;
@@ -6360,6 +6360,7 @@ static int aw__proxy_v1_line(aw_slice line, aw__proxied *to)
     aw_slice w = aw__proxy_word(&line, &more), ip[2];
     aw__address a;
     int i, port[2];
+    memset(&a, 0, sizeof a);
     to->who = AW__PROXY_UNKNOWN;
     if (aw__slice_eq(w, "UNKNOWN")) return 0;
     six = aw__slice_eq(w, "TCP6");
@@ -16926,7 +16927,8 @@ static void aw__conn_body_event(aw__server *s, aw__conn *c)
     req->receiving->drained = false;
     if (!op) {
         if (aw__fd_want(s->loop, c->fd, c->out || aw__conn_writer(c)
-                        ? AW_WRITE : AW__RESET) < 0) aw__conn_close(s, c);
+                        ? (int)AW_WRITE : (int)AW__RESET) < 0)
+            aw__conn_close(s, c);
         return;
     }
     rc = aw__body_try(s, req, op->to, op->size);
