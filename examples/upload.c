@@ -58,10 +58,9 @@ ASYNC(store, (aw_req *req; const char *name; bool part;),
       char some[65536];)
 {
     BEGIN {
-        state *s = AW_STATE(state);
         if (*self->name == '.' || strchr(self->name, '/'))
             RETURN(aw_error(self->req, 400, "no such name"));
-        if (*find(s, self->name))
+        if (*find(AW_STATE(state), self->name))
             RETURN(aw_error(self->req, 409, "this file is being uploaded"));
         self->path = aw_format(self->req, "uploads/%s", self->name);
         self->temporary = aw_format(self->req, "uploads/.%s.part", self->name);
@@ -70,7 +69,7 @@ ASYNC(store, (aw_req *req; const char *name; bool part;),
         if (self->fd < 0) RETURN(AW_HTTP(507));
         self->open = true;
         self->me.name = self->name;
-        *find(s, self->name) = &self->me;
+        *find(AW_STATE(state), self->name) = &self->me;
         do {
             if (self->part)
                 AWAIT_TO(self->n, aw_part_read, self->req, self->some,
