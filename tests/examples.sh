@@ -132,7 +132,8 @@ try() {
         printf '%s\n%s\n' "$build" "$said"
         return 1
     fi
-    ${build/ -o / -std=c99 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -o } ||
+    [ -z "${TEST_FULL-}" ] ||       # make matrix does more of this
+        ${build/ -o / -std=c99 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -o } ||
         return 1
 
     if ! grep -q '^\$ ' script || grep -q '^\$ .*5000' script; then
