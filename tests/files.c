@@ -592,7 +592,7 @@ static void tree_open(void)
     put("www/.hidden", "SECRET");
     put("www/none", "");
     fill_big();
-    put_aged("www/big.bin", big_bytes, BIG, 1000);
+    put_aged("www/big.bin", big_bytes, BIG, 1100);
 }
 
 static void tree_close(void)
