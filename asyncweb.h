@@ -156,9 +156,9 @@ ERRORS
 
 Functions return an int: >= 0 is success or a count, negative an AW_E... (see
 the section >>base), which aw_strerror explains. What leaves a view becomes
-its status: AW_HTTP(404) is 404 (so are `return 404;` and aw_error, which adds a message),
-an upstream's failure 502, a time-out or deadline 504, no memory 503, all
-else 500 and a log line with the way it came, function by function.
+its status: AW_HTTP(404) is 404 (so are `return 404;` and aw_error, which adds
+a message), an upstream's failure 502, a time-out or deadline 504, no memory
+503, all else 500 and a log line with the way it came, function by function.
 
 
 LIMITS AND SECURITY
@@ -1197,7 +1197,8 @@ int aw_status(aw_req *req, int status);
 /* Sets a header field of the answer; add: beside others of that name. 0, or
    AW_EINVAL for what is no field name or value (CR, LF, NUL cannot get out),
    when aw_send has sent the head, and for Content-Length, Transfer-Encoding,
-   Connection and Date, which are not yours; AW_ENOMEM. A Content-Type set here wins over the answer's own. */
+   Connection and Date, which are not yours; AW_ENOMEM. A Content-Type set here
+   wins over the answer's own. */
 int aw_set_header(aw_req *req, const char *name, const char *value);
 int aw_add_header(aw_req *req, const char *name, const char *value);
 
@@ -8152,7 +8153,8 @@ static void aw__fd_forget(aw_loop *l, int fd)
      that wait clears it, stores t->ctx.rc and makes the task ready. From then
      on the result will be delivered, whatever else happens (rule 6).
    - f->cancel is set on the frames that were asked to end: a run of them up
-     to t->unwind, and perhaps another up to t->wider. A frame that stands in its FINALLY, or in a
+     to t->unwind, and perhaps another up to t->wider. A frame that stands in
+     its FINALLY, or in a
      SHIELD, holds its await: frames it awaits are not marked (rule 4).
    - AW__CUT: the top frame is marked, holds nothing, and its await was not
      done or was taken back: it goes to its FINALLY instead of its body. */
