@@ -175,8 +175,9 @@ static size_t server_body(const aw__head *h, const char *p, size_t n)
 }
 
 /* Takes the next answer off *p and adds it to `out`, without its date, which
-   the clock decides, nor an interim answer, which the pieces may decide.
-   Returns its status. */
+   the clock decides, nor what the pieces may decide: an interim answer, and
+   "close", which an answer ahead of a broken body does not know of yet. Whether
+   the connection lasts, the next answer shows. Returns its status. */
 static int server_answer(const char **p, const char *end, aw__buf *out)
 {
     aw__field fields[50];
@@ -198,6 +199,7 @@ static int server_answer(const char **p, const char *end, aw__buf *out)
         const aw__field *f = &fields[i];
         aw_slice name = aw__slice(copy + f->name, f->name_len);
         if (aw__slice_ieq(name, "Date")) continue;
+        if (aw__slice_ieq(name, "Connection")) continue;
         aw__buf_add(out, name.p, f->name_len);
         aw__buf_add(out, copy + f->value, f->value_len + 2u);
     }
