@@ -12,7 +12,8 @@
 #   */
 #
 #   cc ...   builds it, from the top of the repository, without a word from the
-#            compiler (what follows && is for the reader)
+#            compiler (what follows && is for the reader). With TEST_FULL=1 to the
+#            letter, else all share one copy of the implementation
 #   $ ...    a command; a trailing \ continues it. The lines up to the next
 #            blank line or command are what it prints; `...` stands for any
 #            text. Without such lines it only has to succeed.
@@ -126,6 +127,7 @@ try() {
     cd "$dir" || return 1
 
     build=$(grep '^cc ' script) || { echo "no cc line"; return 1; }
+    build=${build/ -o / $linked -o }
     said=$($build 2>&1)
     rc=$?
     if [ -n "$said" ] || [ $rc -ne 0 ]; then
@@ -152,6 +154,7 @@ try() {
     return $rc
 }
 
+linked=$(implementation cc) || exit
 [ $# -gt 0 ] || set -- examples/*.c examples/*/
 each try < <(for f; do [ -e "$f" ] && printf '%s\n' "${f%/}"; done)
 count

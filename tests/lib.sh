@@ -14,6 +14,19 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 ok() { passed=$((passed + 1)); }
 
+# implementation COMPILER: compiles asyncweb.h and prints the flags that make a
+# program link with that instead of compiling it, too: with TEST_FULL=1 none. The
+# system's headers, which it would have included, are among them.
+implementation() {
+    local object=$tmp/asyncweb-${1//[^a-z0-9]/-}.o language=c
+    if [ -n "${TEST_FULL-}" ]; then return; fi
+    case $1 in *++*) language=c++ ;; esac
+    $1 -w -DASYNCWEB_IMPLEMENTATION -x $language -c asyncweb.h -o "$object" ||
+        return
+    echo -D_GNU_SOURCE -DASYNCWEB_IMPLEMENTED "$object" $(sed -n \
+        '/>>floor0/,/^#if/s/^#include <\(.*\)>/-include \1/p' asyncweb.h)
+}
+
 # bad WHAT [OUTPUT]
 bad() {
     failed=$((failed + 1))

@@ -1,17 +1,36 @@
 #!/bin/bash
-# misuse.sh [PATTERN]: compiles each case of tests/misuse with every compiler
-# that is installed, and checks that what its first comment says happens. See
-# misuse/misuse.h. Prints `ok NAME` for each case.
+# misuse.sh [PATTERN]: compiles each case of tests/misuse and checks that what
+# its first comment says happens. See misuse/misuse.h. With TEST_FULL=1 every
+# compiler that is installed takes each case, else one of C and one of C++.
+# Prints `ok NAME` for each case.
 
 pattern=${1-}
 . "$(dirname "$0")/lib.sh"
 
 warnings="-Wall -Wextra -Wpedantic -Wno-unused-function"
 
+# Both makers come first once.
+compilers="gcc clang++ clang g++"
+
+# chosen COMPILER...: those of them that take a case.
+chosen() {
+    local compiler c='' cxx=''
+    for compiler in $compilers; do
+        case " $* " in *" $compiler "*) have "$compiler" ;; *) false ;; esac ||
+            continue
+        if [ -n "${TEST_FULL-}" ]; then echo "$compiler"; continue; fi
+        case $compiler in
+            *++) cxx=${cxx:-$compiler} ;;
+            *) c=${c:-$compiler} ;;
+        esac
+    done
+    echo $c $cxx
+}
+
 # The words that follow `KEY:` in the comments on top, up to the next key.
 told() {
-    sed -n '/^\/\*/!q; s/^\/\* *\(.*[^ ]\) *\*\/$/\1/p' "$2" |
-        sed -n "s/.*$1: *//p" | sed 's/ *\(by\|flags\): .*//' | head -n 1
+    sed -n "/^\/\*/!q; / $1: /"'!d;'" s/.* $1: *//; s/ *\*\/\$//; p" "$2" |
+        sed 's/ *\(by\|flags\): .*//; q'
 }
 
 # The command line of a compiler for a case, or nothing.
@@ -27,18 +46,15 @@ command_of() {
     echo "$1 $standard"
 }
 
-# case_with COMPILER FILE: says what is wrong, nothing when all is well.
+# case_with COMPILER FILE, whose comment is in by, flags, refused and aborts:
+# says what is wrong, nothing when all is well.
 case_with() {
-    local file=$2 out=$tmp/$1-$(basename "$2") other=${2%.c}.b.c by flags
-    local command want rc
-    by=$(told by "$file")
-    case " ${by:-$1} " in *" $1 "*) ;; *) return ;; esac
+    local file=$2 out=$tmp/$1-${2##*/} other=${2%.c}.b.c flags=$flags
+    local command want=$refused rc
     command=$(command_of "$1" "$file")
     [ -n "$command" ] || return
-    flags=$(told flags "$file")
     case $1 in clang* | g++) flags=${flags/-Wjump-misses-init/} ;; esac
     [ -f "$other" ] || other=
-    want=$(told 'refused' "$file")
     if [ -n "$want" ]; then
         # The implementation has nothing to do with it, as a rule.
         case $flags in *-DFULL*) ;; *) flags+=" -DDECLARATIONS" ;; esac
@@ -51,7 +67,7 @@ case_with() {
         fi
         return
     fi
-    want=$(told 'aborts' "$file")
+    want=$aborts
     # What aborts may have been warned of: that is not looked at.
     if [ -n "$want" ]; then flags+=" -w"; else flags+=" $warnings -Werror"; fi
     if ! $command $flags -DLINKED "$file" $other -x none "$tmp/header-$1.o" \
@@ -72,18 +88,21 @@ case_with() {
 }
 
 check() {
-    local compiler wrong=0
-    for compiler in gcc clang g++ clang++; do
-        have "$compiler" || continue
+    local compiler wrong by flags refused aborts
+    by=$(told by "$1")
+    flags=$(told flags "$1")
+    refused=$(told refused "$1")
+    aborts=$(told aborts "$1")
+    wrong=$(for compiler in $(chosen ${by:-$compilers}); do
         case_with "$compiler" "$1" 2>&1
-    done >"$tmp/wrong-$(basename "$1")"
-    [ -s "$tmp/wrong-$(basename "$1")" ] && wrong=1
-    cat "$tmp/wrong-$(basename "$1")"
-    return $wrong
+    done)
+    [ -z "$wrong" ] || { echo "$wrong"; return 1; }
 }
 
-for compiler in gcc clang g++ clang++; do
-    have "$compiler" || { skip "misuse: no $compiler"; continue; }
+for compiler in $compilers; do
+    have "$compiler" || skip "misuse: no $compiler"
+done
+for compiler in $(chosen $compilers); do
     language=c
     case $compiler in *++) language=c++ ;; esac
     "$compiler" -w -DASYNCWEB_IMPLEMENTATION -x $language -c asyncweb.h \

@@ -58,11 +58,12 @@ AWK
 
 compile() {
     local block=$tmp/block${1##*:} flags='-c -Wno-unused'
-    if grep -q 'int main' "$block.c"; then flags=; fi
-    ${CC:-cc} -std=c99 -Wall -Wextra -Wpedantic -Werror -I. $flags \
-        "$block.c" -o "$block.out"
+    if grep -q 'int main' "$block.c"; then flags=$linked; fi
+    ${CC:-cc} -std=c99 -Wall -Wextra -Wpedantic -Werror -I. "$block.c" $flags \
+        -o "$block.out"
 }
 
+linked=$(implementation "${CC:-cc}") || exit
 name=$(basename "$readme")
 awk -v dir="$tmp" -v name="$name" -f "$tmp/blocks.awk" "$readme" \
     >"$tmp/list" || bad "awk"

@@ -1,5 +1,5 @@
 /* refused: define ASYNCWEB_REALLOC, ASYNCWEB_FREE and ASYNCWEB_ALLOC_CTX */
-/* flags: -DFULL */
+/* flags: -DFULL -Wfatal-errors */
 #define ASYNCWEB_FREE(ctx, p) free(p)
 #include "misuse.h"
 

@@ -1,5 +1,5 @@
 /* refused: include it before every system header of this file */
-/* by: gcc clang flags: -DFULL */
+/* by: gcc clang flags: -DFULL -Wfatal-errors */
 #include <stdio.h>
 #include "misuse.h"
 
