@@ -2122,10 +2122,14 @@ extern "C" {
 #define AW__NOINLINE
 #endif
 
-/* Tests define it: true makes this system call or allocation fail, with the
-   errno it has set. The only place where faults come in. */
+/* Tests define them, and only through them faults come in. FAULT: true makes
+   this system call or allocation fail, with the errno it has set. SHORT, asked
+   before: true makes it move one byte only. */
 #ifndef ASYNCWEB_FAULT
 #define ASYNCWEB_FAULT(call) 0
+#endif
+#ifndef ASYNCWEB_SHORT
+#define ASYNCWEB_SHORT(call) 0
 #endif
 
 /* What errno says, as an error of ours. */
@@ -2211,6 +2215,11 @@ static int aw__sys_poll(struct pollfd *set, nfds_t n, int ms)
     return ASYNCWEB_FAULT("poll") ? -1 : poll(set, n, ms);
 }
 #elif defined(__linux__)
+static int aw__sys_epoll_open(void)
+{
+    return ASYNCWEB_FAULT("epoll_create") ? -1 : epoll_create1(EPOLL_CLOEXEC);
+}
+
 static int aw__sys_epoll_ctl(int poller, int op, int fd, struct epoll_event *e)
 {
     return ASYNCWEB_FAULT("epoll_ctl") ? -1 : epoll_ctl(poller, op, fd, e);
@@ -2233,7 +2242,8 @@ static int aw__sys_nonblocking(int fd)
 static int aw__sys_wake_open(int *read_end, int *write_end)
 {
 #if defined(__linux__)
-    *read_end = *write_end = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    *read_end = *write_end = ASYNCWEB_FAULT("eventfd") ? -1
+        : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return *read_end < 0 ? aw__errno() : 0;
 #else
     int ends[2];
@@ -2302,8 +2312,11 @@ static int aw__sys_open_beneath(int dir, const char *path)
     /* struct open_how: flags, mode, and to resolve BENEATH, NO_SYMLINKS,
        NO_MAGICLINKS. Older systems have no header for it. */
     static const uint64_t how[3] = {AW__SYS_OPEN, 0, 8 | 4 | 2};
-    if (ASYNCWEB_FAULT("openat2")) return -1;
-    return (int)syscall(SYS_openat2, dir, path, how, sizeof how);
+    int fd;
+    do fd = ASYNCWEB_FAULT("openat2") ? -1
+        : (int)syscall(SYS_openat2, dir, path, how, sizeof how);
+    while (fd < 0 && errno == EINTR);
+    return fd;
 #else
     (void)dir, (void)path;
     errno = ENOSYS;
@@ -2319,6 +2332,7 @@ static int aw__sys_stat(int fd, struct stat *st)
 static ptrdiff_t aw__sys_pread(int fd, void *p, size_t n, int64_t at)
 {
     ssize_t got;
+    if (ASYNCWEB_SHORT("pread") && n) n = 1;
     do got = ASYNCWEB_FAULT("pread") ? -1 : pread(fd, p, n, (off_t)at);
     while (got < 0 && errno == EINTR);
     return got;
@@ -2328,7 +2342,9 @@ static ptrdiff_t aw__sys_pread(int fd, void *p, size_t n, int64_t at)
    ENOSYS: the system cannot do that. */
 static ptrdiff_t aw__sys_sendfile(int to, int file, int64_t at, size_t n)
 {
-    off_t from = (off_t)at, sent = (off_t)n;
+    off_t from = (off_t)at, sent;
+    if (ASYNCWEB_SHORT("sendfile") && n) n = 1;
+    sent = (off_t)n;
     (void)to, (void)file, (void)from, (void)sent;
     if (ASYNCWEB_FAULT("sendfile")) return -1;
 #if defined(ASYNCWEB_NO_SENDFILE)
@@ -2424,6 +2440,7 @@ enum { AW__SYS_SEND = 0 };
 static ptrdiff_t aw__sys_recv(int fd, void *p, size_t n)
 {
     ssize_t got;
+    if (ASYNCWEB_SHORT("recv") && n) n = 1;
     do got = ASYNCWEB_FAULT("recv") ? -1 : recv(fd, p, n, 0);
     while (got < 0 && errno == EINTR);
     return got;
@@ -2432,6 +2449,7 @@ static ptrdiff_t aw__sys_recv(int fd, void *p, size_t n)
 static ptrdiff_t aw__sys_send(int fd, const void *p, size_t n)
 {
     ssize_t sent;
+    if (ASYNCWEB_SHORT("send") && n) n = 1;
     do sent = ASYNCWEB_FAULT("send") ? -1 : send(fd, p, n, AW__SYS_SEND);
     while (sent < 0 && errno == EINTR);
     return sent;
@@ -2442,6 +2460,11 @@ static ptrdiff_t aw__sys_sendmsg(int fd, struct iovec *parts, int count)
     struct msghdr m;
     ssize_t sent;
     memset(&m, 0, sizeof m);
+    if (ASYNCWEB_SHORT("send")) {
+        while (count > 1 && !parts->iov_len) parts++, count--;
+        if (parts->iov_len) parts->iov_len = 1;
+        count = 1;
+    }
     m.msg_iov = parts;
     /* The type of the count differs from system to system. */
     while (count-- > 0) m.msg_iovlen++;
@@ -2502,7 +2525,9 @@ static int aw__sys_accept(int listener, aw__sys_address *from)
 
 static int aw__sys_connect(int fd, const aw__sys_address *to, socklen_t n)
 {
-    return ASYNCWEB_FAULT("connect") ? -1 : connect(fd, &to->any, n);
+    /* An interrupted one is on its way all the same. */
+    const int rc = connect(fd, &to->any, n);
+    return ASYNCWEB_FAULT("connect") ? -1 : rc;
 }
 
 static int aw__sys_bind(int fd, const aw__sys_address *at, socklen_t n)
@@ -7975,7 +8000,7 @@ static int aw__poll_wait(aw_loop *l, int ms)
 
 static int aw__poll_open(aw_loop *l)
 {
-    l->poller = epoll_create1(EPOLL_CLOEXEC);
+    l->poller = aw__sys_epoll_open();
     return l->poller < 0 ? aw__errno() : 0;
 }
 
@@ -10528,6 +10553,7 @@ static ptrdiff_t aw__sim_recv(aw_loop *l, int fd, void *p, size_t n)
     uint32_t part;
     if (!e) return AW_EBADF;
     if (e->listens) return AW_EINVAL;
+    if (ASYNCWEB_SHORT("recv") && n) n = 1;
     if (ASYNCWEB_FAULT("recv")) return aw__errno();
     if (e->count == 0 && e->error) return aw__sim_take_error(e);
     if (e->count == 0) return e->ended ? 0 : AW_EAGAIN;
@@ -10569,6 +10595,7 @@ static ptrdiff_t aw__sim_send(aw_loop *l, int fd, const void *p, size_t n)
     uint32_t part;
     if (!e) return AW_EBADF;
     if (e->listens) return AW_EINVAL;
+    if (ASYNCWEB_SHORT("send") && n) n = 1;
     if (ASYNCWEB_FAULT("send")) return aw__errno();
     if (e->error) return aw__sim_take_error(e);
     if (e->shut) return AW_ECLOSED;
@@ -13825,8 +13852,10 @@ static int aw__disk_name(char *to, size_t cap, const char *base, int i)
 /* Only where there is nothing of that name. */
 static int aw__disk_make(const char *path, int mode)
 {
-    int fd = ASYNCWEB_FAULT("file_open") ? -1
+    int fd;
+    do fd = ASYNCWEB_FAULT("file_open") ? -1
         : open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    while (fd < 0 && errno == EINTR);
     return fd < 0 ? aw__errno() : fd;
 }
 
@@ -13859,7 +13888,8 @@ static int aw__disk_open(const char *dir)
 static int aw__disk_write(int fd, const char *p, size_t n)
 {
     while (n > 0) {
-        ssize_t done = ASYNCWEB_FAULT("file_write") ? -1 : write(fd, p, n);
+        const size_t most = ASYNCWEB_SHORT("file_write") ? 1 : n;
+        ssize_t done = ASYNCWEB_FAULT("file_write") ? -1 : write(fd, p, most);
         if (done < 0 && errno == EINTR) continue;
         if (done < 0) return aw__errno();
         p += done;
@@ -13886,6 +13916,7 @@ int aw_file_read(const aw_file *file, int64_t at, void *buffer, size_t size)
         memcpy(buffer, file->bytes + at, size);
         return (int)size;
     }
+    if (ASYNCWEB_SHORT("file_read") && size) size = 1;
     do n = ASYNCWEB_FAULT("file_read") ? -1
         : pread(file->disk->fd, buffer, size, (off_t)(file->at + at));
     while (n < 0 && errno == EINTR);

@@ -3,28 +3,45 @@
 #ifndef HTTP_H
 #define HTTP_H
 
-static int fault_here(const char *call);
+static int fault_here(const char *call), fault_shortens(const char *call);
 #define ASYNCWEB_FAULT(call) fault_here(call)
+#define ASYNCWEB_SHORT(call) fault_shortens(call)
 #include "test.h"
 
 /* The fault_at-th call from now fails; 0: none. With fault_only, only calls of
-   that name count, and from then on each fails. */
+   that name count, and from then on each fails, or with fault_once that one. */
 static long fault_at, fault_count;
 static const char *fault_only, *fault_hit = "";    /* hit: what failed last */
 static int fault_errno;
+static bool fault_once;
+
+enum { FAULT_SHORT = -1 };      /* it succeeds, with one byte */
+
+static bool fault_is(const char *call, long count)
+{
+    if (!fault_at) return false;
+    if (!fault_only) return count == fault_at;
+    if (strcmp(call, fault_only) != 0) return false;
+    return fault_once ? count == fault_at : count >= fault_at;
+}
 
 static int fault_here(const char *call)
 {
-    if (!fault_at) return 0;
-    if (fault_only && strcmp(call, fault_only) != 0) return 0;
-    fault_count++;
-    if (fault_only ? fault_count < fault_at : fault_count != fault_at) return 0;
+    if (fault_at && (!fault_only || strcmp(call, fault_only) == 0))
+        fault_count++;
+    if (!fault_is(call, fault_count)) return 0;
     fault_hit = call;
+    if (fault_errno == FAULT_SHORT) return 0;
     errno = fault_errno ? fault_errno
         : strcmp(call, "alloc") == 0 ? ENOMEM
         : strcmp(call, "accept") == 0 || strcmp(call, "socket") == 0 ? EMFILE
         : ECONNRESET;
     return 1;
+}
+
+static int fault_shortens(const char *call)
+{
+    return fault_errno == FAULT_SHORT && fault_is(call, fault_count + 1);
 }
 
 AW__UNUSED
@@ -34,6 +51,7 @@ static void fault_set(const char *only, long at, int error)
     fault_at = at;
     fault_errno = error;
     fault_count = 0;
+    fault_once = false;
 }
 
 static char said[65536];        /* what was logged */
