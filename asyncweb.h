@@ -1711,7 +1711,8 @@ typedef struct aw_config {
     int64_t view_ms AW__OPT;        /* for an async view, none: 503 */
     size_t ws_max_message AW__OPT;  /* that a WebSocket takes, 1 MiB: 1009 */
     size_t ws_max_queue AW__OPT;    /* posted, not taken, 1 MiB: dropped */
-    int64_t ws_ping_ms AW__OPT;     /* of silence until a ping, 30,000 */
+    int64_t ws_ping_ms AW__OPT;     /* of silence, or of a frame slower than
+                                       min_rate, until a ping, 30,000 */
     int64_t ws_pong_ms AW__OPT;     /* for its answer, 20,000: gone */
     int64_t ws_close_ms AW__OPT;    /* for the peer's Close, 5,000 */
     int64_t drain_ms AW__OPT;       /* to finish at SIGTERM, 10,000 */
@@ -1780,7 +1781,12 @@ typedef struct aw_ws aw_ws;
    after AW_HTTP(400) to (499), 1011 after other errors. A client that goes
    without a Close, that answers no ping, or that does not read what is sent,
    cancels the view; so does one that closed, when the view has not asked for
-   ws_close_ms. At the stop of the server clients are closed with 1001. */
+   ws_close_ms. That holds for a view that only sends, too: what it never asks
+   for lies unread, 16 KiB behind the first message, and does not hide the end.
+   With more unread the client has to wait, and its pongs cannot be seen: if it
+   vanishes then, TCP has to find out by the pings that nobody acknowledges (in
+   Linux after 15 minutes). At the stop of the server clients are closed with
+   1001. */
 #define AW__WS_1(linkage, name) AW__WS_VIEW(linkage, name, )
 #define AW__WS_M(linkage, name, ...) AW__WS_VIEW(linkage, name, __VA_ARGS__)
 #define AW__WS_VIEW(linkage, name_, ...) \
@@ -1815,7 +1821,8 @@ typedef struct aw_ws_message {
 } aw_ws_message;
 
 /* The next message, whole: 1. 0: there will be none, for one side has closed
-   (aw_ws_close_code). Pings are answered by themselves.
+   (aw_ws_close_code); those that came before a Close are still given, while
+   the view asks at least each ws_close_ms. Pings are answered by themselves.
    AW_EBADMSG: the peer broke the protocol, or its text is not UTF-8; AW_ETOOBIG:
    a message over .max_message; AW_ENOMEM: the socket has been closed then, with
    1002, 1007, 1009 or 1011. AW_EBUSY: another task waits here. Of other tasks
@@ -7011,6 +7018,7 @@ typedef struct aw__ws_reader {
     bool masked;                /* a setting: the peer is a client */
     bool whole;                 /* the head is; its payload comes */
     bool closed;                /* nothing counts after a Close (5.5.1) */
+    bool frame;                 /* one became whole; who asks resets it */
 } aw__ws_reader;
 
 /* XORs n bytes with the key, whose byte `turn` comes first (5.3), a word at a
@@ -7167,6 +7175,7 @@ static int aw__ws_frame(aw__ws_reader *r, aw_slice *data)
     const size_t n = (size_t)(r->head[1] & 127);
     r->whole = false;
     r->head_n = 0;
+    r->frame = true;
     if (opcode >= AW__WS_CLOSE) {
         r->got.n -= n;
         *data = aw__slice(r->got.p + r->got.n, n);
@@ -14837,10 +14846,13 @@ static void aw__crowd_free(aw__crowd *c)
    LINGER    all is said; reads until the stream ends  its end, time -> OVER
    OVER      there is no stream any more
 
-   A socket works by itself, whether a task waits for it or not: it reads until
-   one message lies ready, answers pings, sends what is queued. While a message
-   lies ready it reads no further: the peer has to wait, and is not blamed for
-   its silence. So bytes lie in the stream's read-ahead only while one does.
+   A socket works by itself, whether a task waits for it or not: it reads,
+   answers pings, sends what is queued. Messages that nobody takes lie unread,
+   and behind the first of them AW__WS_BEHIND bytes at most: so a Close, the
+   stream's end or a Pong is seen behind some. With more it is full and reads
+   no further: the peer has to wait, and is not blamed for its silence. Pings
+   go on, for one that is gone altogether does not acknowledge them, which TCP
+   makes an error. Only while it is full bytes lie in the stream's read-ahead.
 
    Frames go out in the order they were sent or posted, each as one piece. While
    somebody sends a message in parts, other messages are held behind its last
@@ -14851,10 +14863,21 @@ typedef enum aw__ws_state {
     AW__WS_OVER
 } aw__ws_state;
 
+enum { AW__WS_READ = 16384, AW__WS_BEHIND = 16384 };
+
 typedef struct aw__ws_limits {
     size_t max_message, max_queue;
-    int64_t ping_ms, pong_ms, close_ms, write_ms;
+    int64_t ping_ms, pong_ms, close_ms, write_ms, min_rate;
 } aw__ws_limits;
+
+/* A message that nobody has taken yet. It lies in the buffer that it describes,
+   behind the message's bytes. */
+typedef struct aw__ws_unread {
+    struct aw__ws_unread *next;
+    char *p;
+    size_t cap, n;
+    bool binary;
+} aw__ws_unread;
 
 /* A whole frame, made once for all it goes to; its bytes follow. */
 typedef struct aw__ws_shared {
@@ -14888,7 +14911,9 @@ struct aw_ws {
     const aw__ws_limits *limits;
     aw__ws_reader in;
     char *given;                /* the message that the reader has */
-    size_t given_cap, ready_n;
+    size_t given_cap;
+    aw__ws_unread *unread, **unread_end;
+    size_t behind;              /* bytes of those but the first */
     aw__task *reader;           /* waits for a message */
     void *closers;              /* wait for the closing handshake */
     aw__link out, held;
@@ -14896,14 +14921,14 @@ struct aw_ws {
     size_t queued;              /* bytes of posted frames */
     aw__ws_member *rooms;
     aw_task streamer;           /* sends a message in parts */
-    int64_t heard, since;       /* when: a byte came; state or output moved */
+    int64_t heard, since;       /* when: input, see aw__ws_hear; state or output
+                                   moved */
     aw__call_timer timer;
     const char *protocol;
     char *reason;               /* of the peer's Close; NULL: none */
     int error;                  /* why we failed the peer */
     uint16_t code;              /* of the peer's Close */
     uint8_t state;
-    bool ready, binary;         /* a whole message lies in in.got */
     bool pinged;
     bool doomed;                /* a frame was cut short: nothing goes out */
     bool told, ended;           /* the view knows that it is over; has ended */
@@ -15118,11 +15143,16 @@ static void aw__ws_doom(aw_ws *ws)
     aw__ws_arm(ws);
 }
 
-/* All that could be done has been done: what comes next? Nothing is read
-   behind a message that lies ready. */
+/* Whether so much lies unread that nothing is read any more. */
+static bool aw__ws_full(const aw_ws *ws)
+{
+    return ws->unread && ws->behind + ws->in.got.n >= AW__WS_BEHIND;
+}
+
+/* All that could be done has been done: what comes next? */
 static void aw__ws_settle(aw_ws *ws)
 {
-    int want = ws->ready ? 0 : AW_READ;
+    int want = aw__ws_full(ws) ? 0 : AW_READ;
     if (!ws->stream) return;
     if (!aw__list_empty(&ws->out) && !ws->doomed) want |= AW_WRITE;
     if (aw__fd_want(ws->loop, ws->stream->fd, want ? want : (int)AW__RESET) < 0)
@@ -15340,29 +15370,79 @@ static void aw__ws_fail(aw_ws *ws, int code)
     if (ws->state != AW__WS_OVER) aw__ws_wake(ws, ws->error, 0);
 }
 
-/* The message that lies ready becomes the reader's, until its next call. */
+/* A message becomes the reader's, until its next call. */
+static void aw__ws_hand(aw_ws *ws, aw_ws_message *out, const aw__ws_unread *m)
+{
+    out->data = ws->given = m->p;
+    ws->given_cap = m->cap;
+    out->size = m->n;
+    out->binary = m->binary;
+}
+
+/* The first that lies unread becomes the reader's. What waited in the kernel
+   behind a full socket comes only now: its silence was ours. */
 static void aw__ws_take(aw_ws *ws, aw_ws_message *out)
 {
-    ws->given = ws->in.got.p;
-    ws->given_cap = ws->in.got.cap;
-    ws->in.got.p = NULL;
-    ws->in.got.cap = 0;
-    ws->ready = false;
-    out->data = ws->given;
-    out->size = ws->ready_n;
-    out->binary = ws->binary;
+    const aw__ws_unread *m = ws->unread;
+    if (aw__ws_full(ws)) {
+        ws->heard = ws->loop->now;
+        ws->pinged = false;
+    }
+    ws->unread = m->next;
+    if (m->next) ws->behind -= m->next->cap;
+    else ws->unread_end = &ws->unread;
+    aw__ws_hand(ws, out, m);
+}
+
+static void aw__ws_forget_unread(aw_ws *ws)
+{
+    aw__ws_unread *m, *next;
+    for (m = ws->unread; m; m = next) {
+        next = m->next;
+        aw__mem_put(&ws->loop->mem, m->p, m->cap);
+    }
+    ws->unread = NULL;
+    ws->unread_end = &ws->unread;
+    ws->behind = 0;
+}
+
+/* What is in in.got, of n bytes and a NUL, waits for somebody to ask. */
+static void aw__ws_keep(aw_ws *ws, aw__ws_unread m)
+{
+    aw__buf *got = &ws->in.got;
+    aw__ws_unread *at;
+    got->n = (m.n + 8) & ~(size_t)7;            /* aligned, and past the NUL */
+    at = (aw__ws_unread *)(void *)aw__buf_room(got, sizeof *at);
+    if (!at) {
+        aw__ws_fail(ws, AW_WS_INTERNAL_ERROR);
+        return;
+    }
+    m.p = got->p;
+    m.cap = got->cap;
+    *at = m;
+    if (ws->unread) ws->behind += m.cap;
+    *ws->unread_end = at;
+    ws->unread_end = &at->next;
 }
 
 static void aw__ws_on_message(aw_ws *ws, bool binary, size_t n)
 {
+    aw__buf *got = &ws->in.got;
     aw__task *t = ws->reader;
+    aw__ws_unread m;
     if (ws->state != AW__WS_OPEN) return;
-    ws->ready = true;
-    ws->binary = binary;
-    ws->ready_n = n;
+    m.next = NULL;
+    m.p = got->p;
+    m.cap = got->cap;
+    m.n = n;
+    m.binary = binary;
+    if (!t) aw__ws_keep(ws, m);
+    else aw__ws_hand(ws, (aw_ws_message *)t->w.waiter.arg, &m);
+    if (got->failed) return;
+    got->p = NULL;
+    got->cap = got->n = 0;
     if (!t) return;
     ws->reader = NULL;
-    aw__ws_take(ws, (aw_ws_message *)t->w.waiter.arg);
     aw__complete(t, 1);
 }
 
@@ -15379,16 +15459,16 @@ static void aw__ws_on_frame(aw_ws *ws, int what, aw_slice data)
     }
 }
 
-/* Reads p[0..n) until a message lies ready. Returns how much is used. */
+/* Reads p[0..n) until the socket is full. Returns how much is used. */
 static size_t aw__ws_parse(aw_ws *ws, const char *p, size_t n)
 {
     aw_slice in = aw__slice(p, n), data;
     int rc = 1;
-    while (rc > 0 && !ws->ready && ws->state <= AW__WS_CLOSING) {
+    while (rc > 0 && !aw__ws_full(ws) && ws->state <= AW__WS_CLOSING) {
         rc = aw__ws_next(&ws->in, &in, &data);
         if (rc) aw__ws_on_frame(ws, rc, data);
     }
-    if (!ws->ready && ws->in.got.n == 0) aw__buf_free(&ws->in.got);
+    if (ws->in.got.n == 0) aw__buf_free(&ws->in.got);
     return ws->state <= AW__WS_CLOSING ? n - in.n : n;
 }
 
@@ -15404,7 +15484,17 @@ static void aw__ws_read_ahead(aw_ws *ws)
     aw__ws_settle(ws);
 }
 
-enum { AW__WS_READ = 16384 };
+/* n bytes came. A whole frame is a sign of life; what only makes one longer
+   counts for no more time than it takes at min_rate, for no pong can come
+   within it (5.4): who trickles is pinged in the end, and given up. */
+static void aw__ws_hear(aw_ws *ws, int64_t n)
+{
+    const int64_t now = ws->loop->now, rate = ws->limits->min_rate;
+    if (ws->in.frame || rate < 0) ws->pinged = false;
+    if (ws->in.frame || rate < 0 || n * 1000 / rate > now - ws->heard)
+        ws->heard = now;
+    else ws->heard += n * 1000 / rate;
+}
 
 static void aw__ws_readable(aw_ws *ws)
 {
@@ -15417,9 +15507,9 @@ static void aw__ws_readable(aw_ws *ws)
         aw__ws_gone(ws, n < 0 ? (int)n : AW_EEOF);
         return;
     }
-    ws->heard = ws->loop->now;
-    ws->pinged = false;
+    ws->in.frame = false;
     used = aw__ws_parse(ws, bytes, (size_t)n);
+    aw__ws_hear(ws, n);
     if (ws->stream && aw__stream_unread(s, bytes + used, (size_t)n - used) < 0)
         aw__ws_gone(ws, AW_ENOMEM);
 }
@@ -15441,7 +15531,8 @@ static void aw__on_ws(aw_loop *l, int fd, int events)
         return;
     }
     if (events & AW_WRITE) aw__ws_writable(ws);
-    if (events & AW_READ && ws->stream && !ws->ready) aw__ws_readable(ws);
+    if (events & AW_READ && ws->stream && !aw__ws_full(ws))
+        aw__ws_readable(ws);
     aw__ws_settle(ws);
 }
 
@@ -15449,7 +15540,10 @@ static void aw__on_ws(aw_loop *l, int fd, int events)
 static void aw__on_ws_timer(aw_loop *l, aw__call_timer *timer)
 {
     aw_ws *ws = (aw_ws *)(void *)((char *)timer - offsetof(aw_ws, timer));
-    if (ws->ready) ws->heard = l->now;
+    if (aw__ws_full(ws)) {              /* an answer could not be seen, */
+        ws->pinged = false;
+        if (!aw__list_empty(&ws->out)) ws->heard = l->now;  /* or left out */
+    }
     if (ws->streaming && aw_ended(ws->streamer))
         aw__ws_shut(ws, AW_WS_INTERNAL_ERROR, NULL, 0);
     if (aw__ws_due(ws) > l->now) {
@@ -15480,6 +15574,7 @@ static void aw__ws_init(aw_ws *ws, aw_loop *l, const aw__ws_limits *limits)
     ws->limits = limits;
     ws->in.got.mem = &l->mem;
     ws->in.max_message = limits->max_message;
+    ws->unread_end = &ws->unread;
     ws->code = AW_WS_ABNORMAL;
     ws->timer.fn = aw__on_ws_timer;
     aw__list_init(&ws->out);
@@ -15506,6 +15601,7 @@ static void aw__ws_attach(aw_ws *ws, aw_stream *s)
 static void aw__ws_free(aw_ws *ws)
 {
     aw__timer_stop(ws->loop, &ws->timer.timer);
+    aw__ws_forget_unread(ws);
     aw__buf_free(&ws->in.got);
     aw__mem_put(&ws->loop->mem, ws->given, ws->given_cap);
     if (ws->reason)
@@ -15513,17 +15609,20 @@ static void aw__ws_free(aw_ws *ws)
     ws->given = ws->reason = NULL;
 }
 
-/* Who closes asks for no message any more: one that lies ready must not keep
+/* Who closes asks for no message any more: those that lie unread must not keep
    the peer's Close from being read. */
 static void aw__ws_leave_off(aw_ws *ws, int code, const char *reason, size_t n)
 {
-    ws->ready = false;
+    aw__ws_forget_unread(ws);
     ws->told = true;
     aw__ws_shut(ws, code, reason, n);
     aw__ws_read_ahead(ws);
 }
 
-/* ---- what tasks ask for ---- */
+#endif
+
+#ifndef ASYNCWEB_NO_WS
+/* >>floor5 ws verbs  What tasks ask of a WebSocket ------------------------- */
 
 static const aw__wait aw__wait_ws_close = {"the end of a WebSocket",
                                            aw__undo_waiter};
@@ -15551,10 +15650,11 @@ static aw_use_RETURN_not_return aw__aw_ws_recv(aw__ctx *ctx, const void *args)
     if (rc < 0) return aw__at_once(t, rc);
     aw__mem_put(&ws->loop->mem, ws->given, ws->given_cap);
     ws->given = NULL;
-    if (ws->ready) {
+    if (ws->unread) {
         aw__ws_take(ws, a->out);
         aw__ws_read_ahead(ws);
         aw__ws_settle(ws);
+        if (ws->state == AW__WS_OVER) aw__ws_enter(ws, AW__WS_OVER);
         return aw__at_once(t, 1);
     }
     memset(a->out, 0, sizeof *a->out);
@@ -20002,6 +20102,7 @@ static bool aw__server_open(aw__server *s)
     s->ws.pong_ms = c->ws_pong_ms;
     s->ws.close_ms = c->ws_close_ms;
     s->ws.write_ms = c->write_ms;
+    s->ws.min_rate = c->min_rate;
     s->upgrade = aw__conn_upgrade;
     s->stop_sockets = aw__ws_stop_all;
 #endif

@@ -892,9 +892,9 @@ TEST(ws_peer_breaks_the_protocol)
     }
 }
 
-/* A message is its reader's until the next call; meanwhile one lies ready, and
-   what is behind that waits in the kernel. */
-TEST(ws_reads_one_ahead)
+/* A message is its reader's until the next call; meanwhile others come, and
+   control frames behind them are seen. */
+TEST(ws_reads_ahead)
 {
     aw_test *t = sockets();
     wire w;
@@ -904,12 +904,11 @@ TEST(ws_reads_one_ahead)
     CHECK_STR(wire_frames(&w), "oa ");
     wire_frame(&w, 0x81, "second", 6);
     wire_frame(&w, 0x89, "b", 1);
+    CHECK_STR(wire_frames(&w), "oa ob ");
     wire_frame(&w, 0x88, "\x03\xe8", 2);
-    CHECK_STR(wire_frames(&w), "oa ");
+    CHECK_STR(wire_frames(&w), "oa ob C1000: ");
     CHECK_STR(trail, "1=first|");
     aw_test_advance(t, 1000);
-    wire_settle(&w);
-    CHECK_STR(wire_frames(&w), "oa ob C1000: ");
     CHECK_STR(trail, "1=first|first|1=second|0|0|");
     CHECK(w.ended);
     wire_close(&w);
@@ -1093,22 +1092,43 @@ TEST(ws_peer_goes)
         }
 }
 
-/* One whose messages nobody takes is not read, and not blamed for its silence;
-   but its reset is heard. */
-TEST(ws_peer_resets_unread)
+/* A view that asks for no message hears of the end of its peer all the same,
+   however it goes: a FIN, a reset, silence, a Close. */
+TEST(ws_peer_goes_unread)
 {
-    aw_test *t = sockets();
-    wire w;
-    wire_shake(&w, t, "/sleeps");
-    wire_frame(&w, 0x81, "one", 3);
-    wire_frame(&w, 0x81, "two", 3);
-    aw_test_advance(t, 600000);
-    CHECK_STR(trail, "");
-    aw__io_reset(w.loop, w.fd);
-    for (int i = 0; i < 3; i++) (void)aw_loop_step(t->loop, 0);
-    CHECK_STR(trail, "-4 1006|");
-    free(w.got);
-    CHECK_EQ(aw_test_close(t), 0);
+    static const struct {
+        const char *how, *seen;
+        int soonest, latest;
+    } ends[] = {{"FIN", "-4 1006|", 0, 0}, {"reset", "-4 1006|", 0, 0},
+                {"silence", "-4 1006|", 49900, 50200},
+                {"within a frame", "-4 1006|", 49900, 50200},
+                {"Close", "-4 1000|", 4900, 5200}};
+    for (int i = 0; i < 5; i++) {
+        aw_test *t = sockets();
+        wire w;
+        NOTE("%s", ends[i].how);
+        wire_shake(&w, t, "/sleeps");
+        wire_frame(&w, 0x81, "one", 3);
+        wire_frame(&w, 0x81, "two", 3);
+        wire_frame(&w, 0x01, "thr", 3);
+        if (i == 0) wire_finish(&w);
+        if (i == 1) aw__io_reset(w.loop, w.fd);
+        if (i == 3) wire_send(&w, "\x80\x84", 2);
+        if (i == 4) {
+            wire_frame(&w, 0x88, "\x03\xe8", 2);
+            CHECK_STR(wire_frames(&w), "Tin C1000: ");
+            wire_finish(&w);
+        }
+        aw_test_advance(t, ends[i].soonest);
+        if (ends[i].soonest) CHECK_STR(trail, "");
+        for (int turn = 0; turn < 3; turn++) (void)aw_loop_step(t->loop, 0);
+        aw_test_advance(t, ends[i].latest - ends[i].soonest);
+        CHECK_STR(trail, ends[i].seen);
+        CHECK_EQ(t->loop->server->connections, 0);
+        if (i == 1) free(w.got);
+        else wire_close(&w);
+        CHECK_EQ(aw_test_close(t), 0);
+    }
 }
 
 /* Who closes in order is told to a view that asks, and only after a while to
@@ -1222,6 +1242,260 @@ TEST(ws_silent_peer)
     CHECK_EQ(aw_test_close(t), 0);
 }
 
+static char letters[3][100001];
+
+/* A peer as they are: it answers pings, but in order with what it sends. */
+typedef struct slow_peer {
+    wire w;
+    bytes todo;
+    size_t at;
+    int pings;
+} slow_peer;
+
+static void peer_pushes(slow_peer *p)
+{
+    ptrdiff_t n = 1;
+    while (n > 0 && p->at < p->todo.n) {
+        n = aw__io_send(p->w.loop, p->w.fd, p->todo.p + p->at,
+                        p->todo.n - p->at);
+        if (n > 0) p->at += (size_t)n;
+        (void)aw_loop_step(p->w.loop, 0);
+    }
+}
+
+/* Time passes; for each ping that came it has a pong to send. */
+static void peer_lives(slow_peer *p, aw_test *t, int seconds)
+{
+    for (int i = 0; i < seconds; i += 5) {
+        int pings = 0;
+        aw_test_advance(t, 5000);
+        peer_pushes(p);
+        wire_settle(&p->w);
+        for (const char *s = wire_frames(&p->w); *s; s++) pings += *s == 'i';
+        for (pings -= (int)p->pings; pings > 0; pings--, p->pings++)
+            add_frame(&p->todo, 0x8a, "", 0, true);
+        peer_pushes(p);
+        wire_settle(&p->w);
+    }
+}
+
+/* Counts what comes, with a long time for each. */
+WS_VIEW(slow_reader, aw_ws_message msg; int rc; int n;)
+{
+    BEGIN {
+        for (;;) {
+            AWAIT_TO(self->rc, aw_ws_recv, ws, &self->msg);
+            if (self->rc <= 0) break;
+            CHECK_EQ(atoi(self->msg.data), self->n);
+            self->n++;
+            AWAIT(aw_sleep_ms, aw_query_int(req, "ms", 0));
+        }
+    } FINALLY {
+        note("%d %d %d|", OUTCOME(), self->n, aw_ws_close_code(ws));
+    }
+}
+WS_VIEW(posts_much, int i;)
+{
+    BEGIN {
+        for (; self->i < 5; self->i++)
+            CHECK_EQ(aw_ws_post(ws, letters[0], 40000), 0);
+        AWAIT(aw_sleep_ms, AW_FOREVER);
+    }
+}
+ROUTES(slow_app, WS("/slow", slow_reader), WS("/sleeps", sleeps),
+       WS("/posts", posts_much),
+       WS("/echo", echo))
+
+static void add_numbers(bytes *b, int from, int to)
+{
+    char text[200];
+    for (; from < to; from++) {
+        memset(text, ' ', sizeof text);
+        (void)snprintf(text, sizeof text, "%d", from);
+        add_frame(b, 0x81, text, sizeof text, true);
+    }
+}
+
+/* One whose messages wait is no dead one: with few of them its pongs are seen,
+   and its pings answered; with many it has to wait. */
+TEST(ws_unread_peer_lives)
+{
+    for (int many = 0; many < 3; many++) {
+        aw_test *t = aw_test_open(slow_app);
+        slow_peer *p = (slow_peer *)calloc(1, sizeof *p);
+        size_t before, live;
+        NOTE("many %d", many);
+        trail[0] = 0;
+        wire_shake(&p->w, t, "/sleeps");
+        before = t->loop->mem.live;
+        add_numbers(&p->todo, 0, many == 1 ? 900 : 5);
+        if (many == 2) add_frame(&p->todo, 0x82, letters[0], 100000, true);
+        add_frame(&p->todo, 0x89, "p", 1, true);
+        peer_lives(p, t, 3500);
+        CHECK_STR(trail, "");
+        live = t->loop->mem.live - before;
+        CHECK(many ? p->at < p->todo.n : p->at == p->todo.n);
+        if (many) CHECK(live > 65536 && live < 65536 + 32768 + 2000);
+        CHECK(p->pings >= 110 && p->pings <= 120);
+        CHECK(many || strstr(wire_frames(&p->w), "op "));
+        aw__io_close(t->loop, p->w.fd);         /* and this is heard */
+        aw_test_advance(t, many ? 30100 : 0);
+        CHECK_STR(trail, "-4 1006|");
+        free(p->w.got);
+        free(p);
+        CHECK_EQ(aw_test_close(t), 0);
+    }
+}
+
+/* Neither side reads, for ever if so configured: pings do not pile up. */
+TEST(ws_nobody_reads)
+{
+    aw_config config = quiet_config();
+    aw_test *t;
+    slow_peer *p = (slow_peer *)calloc(1, sizeof *p);
+    size_t before;
+    memset(letters[0], 'a', sizeof letters[0]);
+    config.write_ms = AW_OFF;
+    t = app_with(slow_app, &config);
+    wire_shake_deaf(&p->w, t, "/posts");
+    add_numbers(&p->todo, 0, 900);
+    peer_pushes(p);
+    aw_test_advance(t, 100000);
+    before = t->loop->mem.live;
+    aw_test_advance(t, 3600000);
+    CHECK_EQ(t->loop->mem.live, before);
+    CHECK_EQ(t->loop->server->connections, 1);
+    wire_close(&p->w);
+    free(p);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* A view that is far slower than its peer gets all, in order, and then the
+   end: for each message that came before it, it has ws_close_ms. */
+TEST(ws_slow_reader)
+{
+    static const int pause[] = {0, 1000, 50000}, count[] = {600, 600, 300};
+    for (int i = 0; i < 3; i++) {
+        aw_config config = quiet_config();
+        aw_test *t;
+        slow_peer *p = (slow_peer *)calloc(1, sizeof *p);
+        char path[40], want[40];
+        NOTE("%d ms", pause[i]);
+        config.ws_close_ms = pause[i] > 5000 ? pause[i] + 5000 : 0;
+        t = app_with(slow_app, &config);
+        trail[0] = 0;
+        snprintf(path, sizeof path, "/slow?ms=%d", pause[i]);
+        wire_shake(&p->w, t, path);
+        add_numbers(&p->todo, 0, count[i]);
+        peer_lives(p, t, pause[i] / 1000 * count[i] / 4);
+        peer_lives(p, t, pause[i] / 1000 * count[i]);
+        add_numbers(&p->todo, count[i], count[i] + 5);
+        add_frame(&p->todo, 0x89, "p", 1, true);
+        peer_lives(p, t, 5);
+        CHECK(strstr(wire_frames(&p->w), "op ") != NULL);
+        add_frame(&p->todo, 0x88, "\x0f\xa0", 2, true);
+        peer_lives(p, t, pause[i] / 1000 * 6);
+        peer_pushes(p);
+        wire_settle(&p->w);
+        snprintf(want, sizeof want, "0 %d 4000|", count[i] + 5);
+        CHECK_STR(trail, want);
+        CHECK(p->w.ended && strstr(wire_frames(&p->w), "C4000: "));
+        wire_close(&p->w);
+        free(p);
+        CHECK_EQ(aw_test_close(t), 0);
+    }
+}
+
+/* A pong that waited in the kernel, too, has its time from when it can come. */
+TEST(ws_reads_on)
+{
+    aw_test *t = aw_test_open(slow_app);
+    wire w;
+    char text[20000];
+    memset(text, ' ', sizeof text);
+    trail[0] = 0;
+    wire_shake(&w, t, "/slow?ms=49900");
+    wire_frame(&w, 0x81, "0", 1);
+    wire_frame(&w, 0x81, "1", 1);
+    text[0] = '2';
+    wire_frame(&w, 0x81, text, sizeof text);
+    aw_test_advance(t, 49800);
+    wire_settle(&w);
+    CHECK_STR(wire_frames(&w), "i ");
+    aw_test_advance(t, 5000);
+    wire_frame(&w, 0x89, "p", 1);
+    CHECK_STR(wire_frames(&w), "i op ");
+    CHECK_STR(trail, "");
+    wire_close(&w);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* A view that takes none of them after the Close is not waited for. */
+TEST(ws_unread_behind_close)
+{
+    aw_test *t = aw_test_open(slow_app);
+    bytes *b = (bytes *)calloc(1, sizeof *b);
+    wire w;
+    trail[0] = 0;
+    wire_shake(&w, t, "/slow?ms=6000");
+    add_numbers(b, 0, 5);
+    add_frame(b, 0x88, "\x0f\xa0", 2, true);
+    wire_send(&w, b->p, b->n);
+    wire_finish(&w);
+    aw_test_advance(t, 4900);
+    CHECK_STR(trail, "");
+    aw_test_advance(t, 200);
+    CHECK_STR(trail, "-4 1 4000|");
+    CHECK_EQ(t->loop->server->connections, 0);
+    wire_close(&w);
+    free(b);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* How many seconds a peer is borne that sends n bytes of one message each
+   `every` seconds: in one frame, or a byte in each. */
+static int borne(int64_t min_rate, int every, int n, bool fragments)
+{
+    static const char zeros[1000];
+    aw_config config = quiet_config();
+    slow_peer *p = (slow_peer *)calloc(1, sizeof *p);
+    aw_test *t;
+    int second = 0;
+    config.min_rate = min_rate;
+    config.ws_max_message = 10000000;
+    t = app_with(slow_app, &config);
+    wire_shake(&p->w, t, "/echo");
+    if (!fragments)
+        wire_send(&p->w, "\x82\xff\0\0\0\0\0\x0f\xff\xff\0\0\0\0", 14);
+    for (; second < 1200 && t->loop->server->connections; second++) {
+        aw_test_advance(t, 1000);
+        if (second % every == 0 && !fragments) wire_send(&p->w, zeros, (size_t)n);
+        p->todo.n = p->at = 0;
+        if (second % every == 0 && fragments)
+            for (int i = 0; i < n; i++)
+                add_frame(&p->todo, second || i ? 0 : 2, "x", 1, true);
+        peer_pushes(p);
+        wire_settle(&p->w);
+    }
+    wire_close(&p->w);
+    free(p);
+    CHECK_EQ(aw_test_close(t), 0);
+    return second;
+}
+
+/* A pong can come between the frames of a message (5.4), not within one: whose
+   frame comes too slowly is pinged, cannot answer, and is gone. */
+TEST(ws_trickle)
+{
+    CHECK_EQ(borne(0, 1, 500, false), 1200);
+    CHECK_EQ(borne(0, 20, 1000, false), 55);
+    CHECK_EQ(borne(0, 1, 1, false), 51);
+    CHECK_EQ(borne(0, 29, 1, false), 51);
+    CHECK_EQ(borne(2000, 1, 1000, false), 98);
+    CHECK_EQ(borne(AW_OFF, 29, 1, false), 1200);
+    CHECK_EQ(borne(0, 29, 1, true), 1200);
+}
+
 TEST(ws_pings_configured)
 {
     aw_config config = quiet_config();
@@ -1250,8 +1524,6 @@ TEST(ws_pings_configured)
 }
 
 /* ---- what goes out ---- */
-
-static char letters[3][100001];
 
 ASYNC(sends, (aw_ws *ws; int who; int times;), int i; int rc;)
 {
