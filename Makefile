@@ -16,8 +16,10 @@ sanitize := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
     $(if $(TEST_FULL),,$(fewer)))
 # It is the header that takes the time to compile: these share one copy. Each
 # can also be made by itself.
-groups := core_chaos+core json+formats http+ws+bodies app+edge \
-    app_structure+files forms+torture sse+entangled
+groups := http+ws+bodies+edge \
+    app+app_structure+files+forms+torture+sse+entangled \
+    json+formats+streams+client+fuzz_seeds \
+    core_tasks+core_chaos+core
 alone := $(filter-out $(subst +, ,$(groups)), \
     $(patsubst tests/%.c,%,$(wildcard tests/*.c)))
 programs := $(addprefix $(out)/,$(groups) $(alone))
@@ -105,7 +107,8 @@ build/fuzz/targets.h: always
 	@echo '#define FUZZ_TARGETS(X) $(foreach t,$(fuzz_names),X($t))' >>$@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
-$(out)/fuzz_seeds: build/fuzz/targets.h $(fuzz_files)
+$(sort $(out)/fuzz_seeds $(filter %+fuzz_seeds,$(programs))): \
+    build/fuzz/targets.h $(fuzz_files)
 
 build/fuzz/all: tests/fuzz_seeds.c build/fuzz/targets.h $(fuzz_files) \
     asyncweb.h

@@ -266,28 +266,6 @@ ROUTES(app,
     GET("/quit", quit),
     GET("/quit-later", quit_later))
 
-static const char *get(aw_test *t, const char *at)
-{
-    static char text[1000];
-    const aw_response *r = aw_test_get(t, at);
-    const char *type = aw_response_header(r, "Content-Type");
-    snprintf(text, sizeof text, "%d %s", r->status,
-             type && strncmp(type, "text/plain", 10) == 0 ? r->body : "");
-    return text;
-}
-
-static const aw_response *ask(aw_test *t, const char *method, const char *at,
-                              const char *body, const aw_header_field *headers)
-{
-    aw_test_request q;
-    memset(&q, 0, sizeof q);
-    q.target = at;
-    q.method = method;
-    q.body = body;
-    q.headers = headers;
-    return aw_test_send(t, q);
-}
-
 static const char *whole(aw_test *t, const char *bytes)
 {
     return aw_test_raw(t, bytes, strlen(bytes), 0);

@@ -52,7 +52,7 @@ PLAIN_HOOK(a3)
 ASYNC_HOOK(s1)
 ASYNC_HOOK(t1)
 
-VIEW(hello)
+VIEW(hi)
 {
     step("view");
     if (aw_query(req, "rc")) return told(req, "rc");
@@ -71,34 +71,28 @@ ASYNC_VIEW(hello_later)
     }
 }
 
-static const char *get(aw_test *t, const char *at)
+/* The answer; `trail` has what ran for it. */
+static const char *walk(aw_test *t, const char *at)
 {
-    static char text[1500];
-    const aw_response *r;
-    const char *type;
     trail[0] = 0;
-    r = aw_test_get(t, at);
-    type = aw_response_header(r, "Content-Type");
-    snprintf(text, sizeof text, "%d %s", r->status,
-             type && strncmp(type, "text/plain", 10) == 0 ? r->body : "");
-    return text;
+    return get(t, at);
 }
 
 /* ---- hooks ---- */
 
 /* Rows of no route may stand anywhere. */
 ROUTES(inner,
-    GET("/plain", hello),
+    GET("/plain", hi),
     BEFORE(b3),
     AFTER(a3),
     GET("/later", hello_later))
 
-ROUTES(unadorned, GET("/plain", hello))
+ROUTES(unadorned, GET("/plain", hi))
 
 ROUTES(outer,
     BEFORE(b1),
     AFTER(a1),
-    GET("/plain", hello),
+    GET("/plain", hi),
     GET("/later", hello_later),
     MOUNT("/in", inner),
     MOUNT("/bare", unadorned),
@@ -122,7 +116,7 @@ static void rows_are(const aw_route *routes, const aw_config *config,
     if (!t) CHECK_STR("", said);
     for (; t && n-- > 0; r++) {
         NOTE("%s", r->target);
-        CHECK_STR(r->want, get(t, r->target));
+        CHECK_STR(r->want, walk(t, r->target));
         CHECK_STR(r->trail, trail);
     }
     if (t) CHECK_EQ(0, aw_test_close(t));
@@ -173,7 +167,7 @@ ROUTES(async_hooks,
     BEFORE(b1),
     AFTER(a1),
     AFTER(t1),
-    GET("/plain", hello),
+    GET("/plain", hi),
     GET("/later", hello_later))
 
 TEST(async_hooks_run_in_order)
@@ -215,9 +209,9 @@ TEST(hooks_that_take_back)
 {
     aw_config c = quiet_config();
     aw_test *t = app_with(talkative, &c);
-    CHECK_STR("201 made", get(t, "/"));
-    CHECK_STR("404 ", get(t, "/?rc=404"));
-    CHECK_STR("201 new", get(t, "/?a1_text=new"));
+    CHECK_STR("201 made", walk(t, "/"));
+    CHECK_STR("404 ", walk(t, "/?rc=404"));
+    CHECK_STR("201 new", walk(t, "/?a1_text=new"));
     CHECK_STR("was here", aw_response_header(aw_test_get(t, "/"), "X-Hook"));
     CHECK_EQ(0, aw_test_close(t));
 }
@@ -230,7 +224,7 @@ VIEW(preflight)
     return 204;
 }
 
-ROUTES(shared, BEFORE(preflight), AFTER(a1), GET("/x", hello), GET("/y/", hello))
+ROUTES(shared, BEFORE(preflight), AFTER(a1), GET("/x", hi), GET("/y/", hi))
 
 TEST(hooks_of_other_methods)
 {
@@ -244,7 +238,7 @@ TEST(hooks_of_other_methods)
     CHECK_STR("view a1", trail);
     CHECK_EQ(405, aw_test_fetch(t, "/x", .method = "PUT")->status);
     CHECK_STR("view a1 a1", trail);
-    CHECK_STR("308 ", get(t, "/y"));
+    CHECK_STR("308 ", walk(t, "/y"));
     CHECK_STR("204+", raw(t, "OPTIONS * HTTP/1.1\r\nHost: x\r\n"
                           "Connection: close\r\n\r\n"));
     CHECK_STR("501+", raw(t, "CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n"));
@@ -285,7 +279,7 @@ ASYNC_VIEW(fails_later)
     }
 }
 
-ROUTES(failing_hook, BEFORE(fails_later), GET("/<x>", hello))
+ROUTES(failing_hook, BEFORE(fails_later), GET("/<x>", hi))
 ROUTES(failing_view, BEFORE(b1), MOUNT("/<y>", failing_hook))
 
 TEST(backtrace_through_hooks)
@@ -294,7 +288,7 @@ TEST(backtrace_through_hooks)
     aw_test *t = app_with(failing_view, &c);
     const aw_response *r = aw_test_get(t, "/1/2");
     CHECK_EQ(500, r->status);
-    CHECK(strstr(r->body, "view hello of /&lt;y&gt;/&lt;x&gt;") != NULL);
+    CHECK(strstr(r->body, "view hi of /&lt;y&gt;/&lt;x&gt;") != NULL);
     CHECK(strstr(r->body, "in fails_later at tests/app_structure.c:") != NULL);
     CHECK(strstr(said, "view fails_later (tests/app_structure.c): input/output "
                  "error") != NULL);
@@ -346,7 +340,7 @@ TEST(hooks_share_locals)
     c.routes = locals;
     c.data = (void *)(uintptr_t)"state";
     t = aw_test_open_config(c);
-    CHECK_STR("200 ann 2 state", get(t, "/?name=ann"));
+    CHECK_STR("200 ann 2 state", walk(t, "/?name=ann"));
     r = aw_test_get(t, "/?name=ann");
     CHECK_STR("200", aw_response_header(r, "X-Status"));
     r = aw_test_get(t, "/none?name=ann");
@@ -360,12 +354,12 @@ TEST(plain_hooks_make_no_task)
     aw_config c = quiet_config();
     aw_test *t = app_with(outer, &c);
     aw_loop *l = aw_test_loop(t);
-    CHECK_STR("200 hello", get(t, "/plain"));
+    CHECK_STR("200 hello", walk(t, "/plain"));
     CHECK_EQ(0, l->slot_count);
-    CHECK_STR("401 ", get(t, "/later?b1=401"));
-    CHECK_STR("404 ", get(t, "/in/none"));
+    CHECK_STR("401 ", walk(t, "/later?b1=401"));
+    CHECK_STR("404 ", walk(t, "/in/none"));
     CHECK_EQ(0, l->slot_count);
-    CHECK_STR("200 hello", get(t, "/later"));
+    CHECK_STR("200 hello", walk(t, "/later"));
     CHECK_EQ(1, l->slot_count);
     CHECK_EQ(0, aw_test_close(t));
 }
@@ -514,7 +508,7 @@ TEST(login_and_logout)
     const aw_response *r = aw_test_get(t, "/");
     CHECK_EQ(302, r->status);
     CHECK_STR("/login", aw_response_header(r, "Location"));
-    CHECK_STR("200 name?", get(t, "/login"));
+    CHECK_STR("200 name?", walk(t, "/login"));
     r = with(t, "POST", "/login", "Content-Type", form, "name=ann");
     CHECK_EQ(400, r->status);
     r = with(t, "POST", "/login", "Content-Type", form, "name=ann&password=y");
@@ -558,7 +552,7 @@ ASYNC_VIEW(any_error)
 
 VIEW(teapot) { return aw_status(req, 418) < 0 ? 500 : aw_text(req, "teapot"); }
 VIEW(bare) { step("bare"); return told(req, "bare"); }
-VIEW(no_todo) { return aw_error(req, 404, "no such todo"); }
+VIEW(todo_missing) { return aw_error(req, 404, "no such todo"); }
 VIEW(own_page)
 {
     (void)aw_status(req, 404);
@@ -577,18 +571,18 @@ ROUTES(errors_inner,
     ON_ERROR(411, bare),
     GET("/half", half_done),
     ON_ERROR(404, bare),
-    GET("/view", hello),
-    POST("/post", hello))
+    GET("/view", hi),
+    POST("/post", hi))
 
 ROUTES(errors,
     ON_ERROR(404, not_found),
     ON_ERROR(AW_ANY_ERROR, any_error),
     AFTER(a1),
-    GET("/view", hello),
-    GET("/todo", no_todo),
+    GET("/view", hi),
+    GET("/todo", todo_missing),
     GET("/own", own_page),
     GET("/half", half_done),
-    GET("/slash/", hello),
+    GET("/slash/", hi),
     MOUNT("/in", errors_inner))
 
 TEST(error_pages)
@@ -626,7 +620,7 @@ TEST(error_pages)
     ROWS_ARE(errors, &c, rows);
     CHECK(strstr(said, "view any_error") != NULL);
     CHECK(strstr(said, "view bare (tests/app_structure.c) returned 0"));
-    CHECK(strstr(said, "view hello (tests/app_structure.c) returned 0"));
+    CHECK(strstr(said, "view hi (tests/app_structure.c) returned 0"));
 }
 
 TEST(error_page_headers)
@@ -658,13 +652,13 @@ VIEW(check_id)
 VIEW(size) { return aw_printf(req, "%d", (int)aw_body(req).n); }
 
 ROUTES_DECLARE(elsewhere);
-ROUTES(user_pages, BEFORE(check_id), GET("/<what>", show), GET("/", hello))
+ROUTES(user_pages, BEFORE(check_id), GET("/<what>", show), GET("/", hi))
 ROUTES(deep, MOUNT("/users/<int:id>", user_pages), MOUNT("/else", elsewhere))
 ROUTES(mounts,
     MOUNT("/api", deep, .max_body = 10, .timeout_ms = 50),
     MOUNT("/", elsewhere),
-    GET("/<a>/<b>/<c>/x/<d>/e", hello),
-    GET("/api/users/me", hello))
+    GET("/<a>/<b>/<c>/x/<d>/e", hi),
+    GET("/api/users/me", hi))
 ROUTES_DEFINE(elsewhere,
     POST("/size", size),
     POST("/more", size, .max_body = 20),
@@ -700,9 +694,9 @@ TEST(mounts_hand_on_options)
     CHECK_STR("15", aw_test_fetch(t, "/api/else/more", .body = body)->body);
     CHECK_EQ(404, aw_test_fetch(t, "/api/none", .body = body)->status);
     CHECK_EQ(404, aw_test_fetch(t, "/none", .body = body)->status);
-    CHECK_STR("200 hello", get(t, "/later?ms=100"));
-    CHECK_STR("503 ", get(t, "/api/else/later?ms=100"));
-    CHECK_STR("200 hello", get(t, "/api/else/long?ms=100"));
+    CHECK_STR("200 hello", walk(t, "/later?ms=100"));
+    CHECK_STR("503 ", walk(t, "/api/else/later?ms=100"));
+    CHECK_STR("200 hello", walk(t, "/api/else/long?ms=100"));
     CHECK_EQ(0, aw_test_close(t));
 }
 
@@ -711,12 +705,12 @@ TEST(wrong_tables)
 {
     static const aw_route fine[] = {{.method = NULL}};
     static aw_route loop[2];
-    static const aw_route id[] = {GET("/<id>", hello), {.method = NULL}};
+    static const aw_route id[] = {GET("/<id>", hi), {.method = NULL}};
     static const aw_route status[] = {
-        {.method = "ERROR", .view = &aw_view_hello, .kind = AW_ROW_ERROR,
+        {.method = "ERROR", .view = &aw_view_hi, .kind = AW_ROW_ERROR,
          .status = 200}, {.method = NULL}};
     static const aw_route twice[] = {
-        ON_ERROR(404, hello), ON_ERROR(404, bare), {.method = NULL}};
+        ON_ERROR(404, hi), ON_ERROR(404, bare), {.method = NULL}};
     static const aw_route blind[] = {
         {.method = "BEFORE", .kind = AW_ROW_BEFORE}, {.method = NULL}};
     const struct {
@@ -734,7 +728,7 @@ TEST(wrong_tables)
         {MOUNT("/x", status), "from 400 to 599"},
         {MOUNT("/x", twice), "another one for the same status"},
         {MOUNT("/x", blind), "it has no view"},
-        {GET("x", hello), "begins with /"},
+        {GET("x", hi), "begins with /"},
     };
     loop[0] = (aw_route)MOUNT("/x", loop);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -751,19 +745,19 @@ TEST(wrong_tables)
 /* Two routes for the same, though one stands in a mounted table. */
 TEST(duplicates_across_tables)
 {
-    static const aw_route one[] = {GET("/b", hello), {.method = NULL}};
-    static const aw_route two[] = {
-        MOUNT("/a", one), GET("/a/b", hello), {.method = NULL}};
+    static const aw_route one[] = {GET("/b", hi), {.method = NULL}};
+    static const aw_route second[] = {
+        MOUNT("/a", one), GET("/a/b", hi), {.method = NULL}};
     aw_config c = quiet_config();
-    CHECK(app_with(two, &c) == NULL);
+    CHECK(app_with(second, &c) == NULL);
     CHECK(strstr(said, "GET /a/b: there is another route") != NULL);
 }
 
 /* ---- URLs for views ---- */
 
 VIEW(one) { (void)req; return 200; }
-VIEW(two) { (void)req; return 200; }
-VIEW(rest) { return aw_text(req, aw_param(req, "rest")); }
+VIEW(second) { (void)req; return 200; }
+VIEW(rest_of_path) { return aw_text(req, aw_param(req, "rest")); }
 VIEW(named) { return aw_text(req, aw_param(req, "name")); }
 VIEW(nowhere) { (void)req; return 200; }
 
@@ -779,23 +773,23 @@ VIEW(urls)
         {aw_url_for(req, show, "id", "7", "what", "a/b?c", "q", "\xe2\x82\xac"),
          "/api/users/7/a%2Fb%3Fc?q=%E2%82%AC"},
         {aw_url_for(req, show, "what", "%", "id", "0"), "/api/users/0/%25"},
-        {aw_url_for(req, rest, "rest", "a/b c/d"), "/files/a/b%20c/d"},
+        {aw_url_for(req, rest_of_path, "rest", "a/b c/d"), "/files/a/b%20c/d"},
         {aw_url_for(req, named, "name", "~-._"), "/caf%C3%A9%20100%25/~-._"},
         /* The first route whose parameters are named. */
         {aw_url_for(req, one), "/one"},
         {aw_url_for(req, one, "n", "5"), "/one/5"},
         {aw_url_for(req, one, "n", "5", "m", "x"), "/one/5?m=x"},
         {aw_url_for(req, one, "n", NULL), "/one"},
-        {aw_url_for(req, two, "x", "1.5"), "/two/1.5"},
+        {aw_url_for(req, second, "x", "1.5"), "/two/1.5"},
         /* What would not lead there. */
         {aw_url_for(req, show, "id", "x", "what", "y"), NULL},
         {aw_url_for(req, show, "id", "-1", "what", "y"), NULL},
         {aw_url_for(req, show, "id", "", "what", "y"), NULL},
         {aw_url_for(req, show, "id", "1", "what", ".."), NULL},
         {aw_url_for(req, show, "id", "1", "what", "a/../b"), NULL},
-        {aw_url_for(req, two, "x", "1"), NULL},
-        {aw_url_for(req, rest, "rest", "a/./b"), NULL},
-        {aw_url_for(req, rest, "rest", ""), NULL},
+        {aw_url_for(req, second, "x", "1"), NULL},
+        {aw_url_for(req, rest_of_path, "rest", "a/./b"), NULL},
+        {aw_url_for(req, rest_of_path, "rest", ""), NULL},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         NOTE("row %d", (int)i);
@@ -813,8 +807,8 @@ ROUTES(linked,
     GET("/urls", urls),
     GET("/one/<int:n>", one),
     POST("/one", one),
-    GET("/two/<float:x>", two),
-    GET("/files/<path:rest>", rest),
+    GET("/two/<float:x>", second),
+    GET("/files/<path:rest>", rest_of_path),
     GET("/caf\xc3\xa9 100%/<name>", named),
     GET("/unknown", url_unknown),
     GET("/lacks", url_lacks),
@@ -824,18 +818,18 @@ TEST(urls_for_views)
 {
     aw_config c = quiet_config();
     aw_test *t = app_with(linked, &c);
-    CHECK_STR("204 ", get(t, "/urls"));
+    CHECK_STR("204 ", walk(t, "/urls"));
     /* They lead back to where they came from. */
-    CHECK_STR("200 a/b c/d", get(t, "/files/a/b%20c/d"));
-    CHECK_STR("200 ~-._", get(t, "/caf%C3%A9%20100%25/~-._"));
-    CHECK_STR("200 user 7 a/b?c", get(t, "/api/users/7/a%2Fb%3Fc?q=%E2%82%AC"));
-    CHECK_ABORTS(get(t, "/unknown"),
+    CHECK_STR("200 a/b c/d", walk(t, "/files/a/b%20c/d"));
+    CHECK_STR("200 ~-._", walk(t, "/caf%C3%A9%20100%25/~-._"));
+    CHECK_STR("200 user 7 a/b?c", walk(t, "/api/users/7/a%2Fb%3Fc?q=%E2%82%AC"));
+    CHECK_ABORTS(walk(t, "/unknown"),
                  "aw_url_for(req, nowhere): no route has that view");
-    CHECK_ABORTS(get(t, "/lacks"), "aw_url_for(req, show): "
+    CHECK_ABORTS(walk(t, "/lacks"), "aw_url_for(req, show): "
                  "\"/api/users/<int:id>/<what>\" wants a value for <what>");
     aw_test_loop(t)->debug = false;
-    CHECK_STR("500 ", get(t, "/unknown"));
-    CHECK_STR("500 ", get(t, "/lacks"));
+    CHECK_STR("500 ", walk(t, "/unknown"));
+    CHECK_STR("500 ", walk(t, "/lacks"));
     CHECK_EQ(0, aw_test_close(t));
 }
 
@@ -852,7 +846,7 @@ ROUTES(timed,
     BEFORE(s1), AFTER(t1), ON_ERROR(503, not_found), ON_ERROR(409, any_error),
     GET("/late", hello_later, .timeout_ms = 50),
     GET("/inner", inner_deadline, .timeout_ms = 50),
-    GET("/plain", hello, .timeout_ms = 50),
+    GET("/plain", hi, .timeout_ms = 50),
     GET("/none", hello_later, .timeout_ms = AW_OFF),
     GET("/default", hello_later))
 
@@ -958,7 +952,7 @@ ROUTES(streams,
     POST("/up", upload, .stream = true, .max_body = 500),
     POST("/size", size, .max_body = 10),
     GET("/down", pieces),
-    GET("/plain", hello),
+    GET("/plain", hi),
     GET("/timed", pieces, .timeout_ms = 50))
 
 static const char *marks(wire *w)
@@ -1105,7 +1099,7 @@ static void fail_each(const aw_route *routes, const char *target)
 {
     aw_config c = quiet_config();
     aw_test *t = app_with(routes, &c);
-    const size_t before = (get(t, target), live_bytes(t));
+    const size_t before = (walk(t, target), live_bytes(t));
     for (long k = 1;; k++) {
         wire w = wire_open(t);
         char text[300];
@@ -1123,12 +1117,12 @@ static void fail_each(const aw_route *routes, const char *target)
         if (fault_count < k) break;
     }
     aw_test_advance(t, 20000);
-    CHECK_STR("200", (get(t, target), "200"));
+    CHECK_STR("200", (walk(t, target), "200"));
     CHECK(live_bytes(t) <= before + 4096);
     CHECK_EQ(0, aw_test_close(t));
 }
 
-TEST(each_call_fails)
+TEST(structure_each_call_fails)
 {
     fail_each(async_hooks, "/later");
     fail_each(outer, "/in/plain");
@@ -1203,7 +1197,7 @@ TEST(state_from_start_to_stop)
     c.on_start = begin;
     c.on_stop = end;
     t = app_with(counting, &c);
-    CHECK_STR("200 counted", get(t, "/"));
+    CHECK_STR("200 counted", walk(t, "/"));
     CHECK_EQ(0, aw_test_close(t));
     CHECK_EQ(1, state.hooks);
     CHECK_EQ(1, state.views);
@@ -1244,7 +1238,7 @@ TEST(spawn_that_failed)
     memset(&state, 0, sizeof state);
     c.data = &state;
     t = app_with(spawning, &c);
-    CHECK_STR("204 ", get(t, "/"));
+    CHECK_STR("204 ", walk(t, "/"));
     CHECK_EQ(0, aw_test_close(t));
 }
 
@@ -1255,7 +1249,7 @@ VIEW(fields)
     const char *a = aw_form(req, "a"), *b = aw_form(req, "b");
     return aw_printf(req, "%s %s", a ? a : "-", b ? b : "-");
 }
-ROUTES(texts, POST("/", fields), GET("/", hello))
+ROUTES(texts, POST("/", fields), GET("/", hi))
 
 TEST(nothing_is_cut_at_a_nul)
 {
@@ -1270,9 +1264,9 @@ TEST(nothing_is_cut_at_a_nul)
     aw_test *t = app_with(texts, &c);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         NOTE("%s", bad[i]);
-        CHECK_STR("400 ", get(t, bad[i]));
+        CHECK_STR("400 ", walk(t, bad[i]));
     }
-    CHECK_STR("200 hello", get(t, "/?a=%0&b=%2500&c=%"));
+    CHECK_STR("200 hello", walk(t, "/?a=%0&b=%2500&c=%"));
     CHECK_STR("- 1", aw_test_fetch(t, "/", .body = "a=%00x&b=1",
                                    .headers = type)->body);
     CHECK(strstr(aw_test_raw(t, raw_body, sizeof raw_body - 1, 0), "- 1"));

@@ -1,7 +1,5 @@
 /* client.c: the HTTP client, against an upstream that lives in the same loop.
    Sockets are in memory and time is virtual. */
-static int fault(const char *call);
-#define ASYNCWEB_FAULT(call) fault(call)
 #include "test.h"
 
 /* ---- faults ---- */
@@ -11,7 +9,7 @@ static struct {
     bool allocs, calls;         /* what is counted */
 } faults;
 
-static int fault(const char *call)
+static int client_fault(const char *call)
 {
     bool alloc = call[0] == 'a' && call[1] == 'l';
     if (alloc ? !faults.allocs : !faults.calls) return 0;
@@ -133,7 +131,7 @@ ASYNC(upstream, (), aw_listener *listener; aw_stream *stream;)
     }
 }
 
-static aw_loop *open_loop(void)
+static aw_loop *client_loop(void)
 {
     aw_loop_config config;
     aw_loop *l;
@@ -237,7 +235,7 @@ static int get_on(aw_loop *l)
 
 static int fetch_once(wish w)
 {
-    aw_loop *l = open_loop();
+    aw_loop *l = client_loop();
     int rc = fetch_on(l, w);
     aw_loop_free(l);
     return rc;
@@ -274,7 +272,7 @@ TEST(get_gives_status_headers_and_body)
     aw_loop *l;
     answer_with("HTTP/1.1 404 Not here\r\nContent-Length: 5\r\nX-Empty:\r\n"
                 "X-Both: one  two \t\r\n\r\nhello");
-    l = open_loop();
+    l = client_loop();
     run_until_ended(SPAWN_ON(l, look));
     CHECK_STR(up.got, "GET /a?b=c HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n"
               "User-Agent: asyncweb/0.1\r\nAccept: */*\r\n\r\n");
@@ -329,7 +327,7 @@ TEST(wrong_arguments)
     aw_loop *l;
     size_t i;
     answer_with(HELLO);
-    l = open_loop();
+    l = client_loop();
     for (i = 0; i < sizeof bad / sizeof *bad; i++) {
         wish w = wish_of(NULL, URL);
         w.headers = bad[i];
@@ -465,7 +463,7 @@ static const struct answer {
 
 static void check_answer(const struct answer *a)
 {
-    aw_loop *l = open_loop();
+    aw_loop *l = client_loop();
     CHECK_EQ(fetch_on(l, wish_of(a->method, URL)), a->rc);
     CHECK_STR(came.body, a->body);
     pass(l, 1000);
@@ -521,7 +519,7 @@ TEST(mutated_answers_do_no_harm)
         answer_with(text);
         up.sizes[0] = n;
         up.close = true;
-        l = open_loop();
+        l = client_loop();
         pass(l, 1);
         aw__chaos_on(l, (uint64_t)i + 1);
         fetch_on(l, wish_of(a->method, URL));
@@ -592,7 +590,7 @@ TEST(bodies_have_limits)
 
 /* ---- big ones ---- */
 
-enum { BIG = 1 << 20 };
+enum { BIG_BODY = 1 << 20 };
 
 ASYNC(fetch_big, (const char *body; size_t n; int want;), aw_response *reply;
       int rc; size_t i;)
@@ -601,20 +599,20 @@ ASYNC(fetch_big, (const char *body; size_t n; int want;), aw_response *reply;
         AWAIT_TO(self->rc, aw_fetch, .out = &self->reply, .url = URL,
                  .body = self->body, .body_len = self->n);
         CHECK_EQ(self->rc, self->want);
-        if (!self->reply || self->reply->body_len < BIG) RETURN(0);
-        CHECK_EQ(self->reply->body_len, BIG);
-        for (self->i = 0; self->i < BIG; self->i++)
+        if (!self->reply || self->reply->body_len < BIG_BODY) RETURN(0);
+        CHECK_EQ(self->reply->body_len, BIG_BODY);
+        for (self->i = 0; self->i < BIG_BODY; self->i++)
             if (self->reply->body[self->i] != (char)('a' + self->i % 26)) break;
-        CHECK_EQ(self->i, BIG);
+        CHECK_EQ(self->i, BIG_BODY);
     }
 }
 
 /* True: the connection was kept. */
 static bool big_once(const char *body, int want)
 {
-    aw_loop *l = open_loop();
+    aw_loop *l = client_loop();
     bool kept;
-    run_until_ended(SPAWN_ON(l, fetch_big, body, body ? (size_t)BIG : 0, want));
+    run_until_ended(SPAWN_ON(l, fetch_big, body, body ? (size_t)BIG_BODY : 0, want));
     kept = l->client->idle_count == 1;
     aw_loop_free(l);
     return kept;
@@ -622,18 +620,18 @@ static bool big_once(const char *body, int want)
 
 TEST(big_bodies_both_ways)
 {
-    char *text = (char *)malloc(2 * BIG), *body = (char *)malloc(BIG);
+    char *text = (char *)malloc(2 * BIG_BODY), *body = (char *)malloc(BIG_BODY);
     size_t n, i, part;
-    for (i = 0; i < BIG; i++) body[i] = (char)('a' + i % 26);
-    n = (size_t)sprintf(text, OK "Content-Length: %d\r\n\r\n", BIG);
-    memcpy(text + n, body, BIG);
+    for (i = 0; i < BIG_BODY; i++) body[i] = (char)('a' + i % 26);
+    n = (size_t)sprintf(text, OK "Content-Length: %d\r\n\r\n", BIG_BODY);
+    memcpy(text + n, body, BIG_BODY);
     answer_with(text);
-    up.sizes[0] = n + BIG;
+    up.sizes[0] = n + BIG_BODY;
     big_once(NULL, 200);
     CHECK_EQ(up.body, 0);
     up.requests = 0;
     big_once(body, 200);
-    CHECK_EQ(up.body, BIG);
+    CHECK_EQ(up.body, BIG_BODY);
     /* Both sides write at the same time: neither may wait for the other. */
     up.requests = 0;
     up.early = true;
@@ -650,8 +648,8 @@ TEST(big_bodies_both_ways)
     up.lazy_ms = 100;
     CHECK(!big_once(body, 200));
     n = (size_t)sprintf(text, OK "Transfer-Encoding: chunked\r\n\r\n");
-    for (i = 0, part = 1; i < BIG; i += part, part = part * 3 % 9973 + 1) {
-        if (part > BIG - i) part = BIG - i;
+    for (i = 0, part = 1; i < BIG_BODY; i += part, part = part * 3 % 9973 + 1) {
+        if (part > BIG_BODY - i) part = BIG_BODY - i;
         n += (size_t)sprintf(text + n, "%lx\r\n", (unsigned long)part);
         memcpy(text + n, body + i, part);
         n += part + 2;
@@ -672,7 +670,7 @@ TEST(connections_are_used_again)
     aw_loop *l;
     int i;
     answer_with(HELLO);
-    l = open_loop();
+    l = client_loop();
     for (i = 0; i < 5; i++) CHECK_EQ(get_on(l), 200);
     CHECK_EQ(fetch_on(l, wish_of("POST", URL)), 200);
     CHECK_EQ(up.accepts, 1);
@@ -701,7 +699,7 @@ TEST(connection_close_is_respected)
     wish w = wish_of(NULL, URL);
     aw_loop *l;
     answer_with(HELLO);
-    l = open_loop();
+    l = client_loop();
     w.headers = close_it;
     CHECK_EQ(fetch_on(l, w), 200);
     CHECK_EQ(fetch_on(l, w), 200);
@@ -710,7 +708,7 @@ TEST(connection_close_is_respected)
     aw_loop_free(l);
 }
 
-ASYNC(many, (int n;), int rc[100]; aw_response *reply[100]; int i;)
+ASYNC(hundred, (int n;), int rc[100]; aw_response *reply[100]; int i;)
 {
     BEGIN {
         for (self->i = 0; self->i < self->n; self->i++)
@@ -729,8 +727,8 @@ TEST(pool_has_limits)
     aw_loop *l;
     answer_with(HELLO);
     up.delay_ms = 50;
-    l = open_loop();
-    run_until_ended(SPAWN_ON(l, many, 100));
+    l = client_loop();
+    run_until_ended(SPAWN_ON(l, hundred, 100));
     CHECK_EQ(up.most, 100);
     CHECK_EQ(l->client->idle_count, 8);
     pass(l, 100);
@@ -760,7 +758,7 @@ TEST(pool_closes_the_oldest_of_all)
 {
     aw_loop *l;
     answer_with(HELLO);
-    l = open_loop();
+    l = client_loop();
     run_until_ended(SPAWN_ON(l, everywhere));
     CHECK_EQ(l->client->idle_count, 64);
     pass(l, 1);
@@ -774,7 +772,7 @@ TEST(closed_idle_connection_is_noticed)
     aw_loop *l;
     answer_with(HELLO);
     up.idle_ms = 100;
-    l = open_loop();
+    l = client_loop();
     CHECK_EQ(get_on(l), 200);
     pass(l, 200);
     CHECK_EQ(up.open, 0);
@@ -802,7 +800,7 @@ TEST(stale_connection_is_retried_once)
         NOTE("%s", rows[i].method);
         answer_with(OK "Content-Length: 0\r\n\r\n");
         up.hang_up_at = 2;
-        l = open_loop();
+        l = client_loop();
         CHECK_EQ(get_on(l), 200);
         w = wish_of(rows[i].method, URL);
         memset(big_upload, 'u', sizeof big_upload);
@@ -822,7 +820,7 @@ TEST(stale_connection_is_retried_once)
     answer_with(HELLO);
     up.answers[1] = "H";
     {
-        aw_loop *l = open_loop();
+        aw_loop *l = client_loop();
         CHECK_EQ(get_on(l), 200);
         up.close = true;
         CHECK_EQ(get_on(l), AW_EEOF);
@@ -836,7 +834,7 @@ TEST(pool_does_not_keep_the_loop)
 {
     aw_loop *l;
     answer_with(HELLO);
-    l = open_loop();
+    l = client_loop();
     CHECK_EQ(get_on(l), 200);
     aw__cancel_all(l);
     CHECK_EQ(aw_loop_run(l), 0);
@@ -877,7 +875,7 @@ TEST(deadlines)
         /* Silent, or so slow that each byte comes in good time. */
         answer_with(OK "Content-Length: 1000\r\n\r\nnever to end");
         up.delay_ms = i % 2 ? 0 : AW_FOREVER;
-        l = open_loop();
+        l = client_loop();
         pass(l, 1);
         start = aw_now_ms(l);
         CHECK_EQ(run_until_ended(SPAWN_ON(l, within, rows[row].ms,
@@ -928,7 +926,7 @@ TEST(fetches_side_by_side)
     aw_loop *l;
     int64_t start;
     answer_with(HELLO);
-    l = open_loop();
+    l = client_loop();
     pass(l, 1);
     start = aw_now_ms(l);
     run_until_ended(SPAWN_ON(l, three));
@@ -963,7 +961,7 @@ TEST(one_variable_holds_one_reply)
 {
     aw_loop *l;
     answer_with(HELLO);
-    l = open_loop();
+    l = client_loop();
     run_until_ended(SPAWN_ON(l, again_and_again, 20));
     aw_loop_free(l);
 }
@@ -998,7 +996,7 @@ TEST(replies_outlive_helpers)
     size_t live;
     aw_loop *l;
     answer_with(HELLO);
-    l = open_loop();
+    l = client_loop();
     run_until_ended(SPAWN_ON(l, helped));
     pass(l, 1);
     live = l->mem.live;
@@ -1022,7 +1020,7 @@ TEST(hoarding_is_told)
 {
     aw_loop *l;
     answer_with(HELLO);
-    l = open_loop();
+    l = client_loop();
     run_until_ended(SPAWN_ON(l, hoarder));
     CHECK(strstr(log_text, "holds 1000 replies"));
     aw_loop_free(l);
@@ -1043,7 +1041,7 @@ TEST(replies_of_a_request_stay_with_it)
     static int stands_for_a_request;
     aw_loop *l;
     answer_with(HELLO);
-    l = open_loop();
+    l = client_loop();
     l->req_keep = req_keep;
     l->req_drop = req_drop;
     l->req_replies = req_replies;
@@ -1097,7 +1095,7 @@ TEST(arguments_may_die_at_once)
 {
     aw_loop *l;
     answer_with(HELLO);
-    l = open_loop();
+    l = client_loop();
     aw__chaos_on(l, 7);
     run_until_ended(SPAWN_ON(l, short_lived));
     CHECK_STR(log_text, "");
@@ -1122,7 +1120,7 @@ TEST(replies_as_json)
     aw_loop *l;
     answer_with(OK "Content-Length: 11\r\n\r\n{\"a\":[1,7]}");
     up.answers[1] = OK "Content-Length: 7\r\n\r\n{\"a\":[,";
-    l = open_loop();
+    l = client_loop();
     run_until_ended(SPAWN_ON(l, json_user, true));
     CHECK_STR(log_text, "");
     run_until_ended(SPAWN_ON(l, json_user, false));
@@ -1148,7 +1146,7 @@ TEST(mocks_stand_for_upstreams)
     aw_loop *l;
     wish w = wish_of(NULL, "http://up/user");
     answer_with(HELLO);
-    l = open_loop();
+    l = client_loop();
     aw_loop_mock(l, mocks);
     CHECK_EQ(fetch_on(l, w), 200);
     CHECK_STR(came.body, "{\"id\":1}");
@@ -1246,7 +1244,7 @@ TEST(cancel_at_every_await)
         aw_loop *l;
         aw_task task;
         prepare_scenario();
-        l = open_loop();
+        l = client_loop();
         if (seed) aw__chaos_on(l, (uint64_t)seed);
         pass(l, 1);
         task = SPAWN_ON(l, scenario);
@@ -1270,9 +1268,10 @@ static bool run_scenario(const char *what, int at, int error)
     aw_loop *l;
     aw_task task;
     prepare_scenario();
-    l = open_loop();
+    l = client_loop();
     pass(l, 1);
     task = SPAWN_ON(l, scenario);
+    test_fault = client_fault;
     faults.count = 0;
     faults.at = at;
     faults.error = error;
@@ -1320,7 +1319,7 @@ TEST(chaos)
         aw_loop *l;
         aw_task task;
         prepare_scenario();
-        l = open_loop();
+        l = client_loop();
         aw__chaos_on(l, (uint64_t)seed);
         pass(l, 1);
         task = SPAWN_ON(l, scenario);

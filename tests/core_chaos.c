@@ -2,9 +2,6 @@
    cancelled at each of its awaits, and with each allocation and system call
    failing once. Afterwards everything has to balance. And the timer wheel
    against a model that is too simple to be wrong. */
-
-static int fail_now(const char *call);
-#define ASYNCWEB_FAULT(call) fail_now(call)
 #include "core.h"
 #include <limits.h>
 
@@ -292,6 +289,7 @@ static outcome run_scenario(uint64_t chaos, int64_t cancel_at, long fail_at)
     outcome out = {0, 0};
     memset(&world, 0, sizeof world);
     aw_queue_init(&q, items, 2);
+    test_fault = fail_now;
     fault_count = 0;
     fault_at = fail_at;
     l = open_loop();
@@ -397,6 +395,7 @@ ASYNC(runs_out, (int verb;), int rc; int got; aw_task task; aw_bound bound;)
         if (self->verb == 9) START_TO(self->got, leaf_like);
         self->got = 99;
         self->task = AW_SELF();
+        test_fault = fail_now;
         fault_count = 0;
         fault_at = 1;
         if (self->verb == 0) AWAIT_TO(self->rc, leaf_like);

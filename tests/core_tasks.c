@@ -297,7 +297,7 @@ TEST(queue_item_cancelled)
     CHECK(!q.getters && !q.putters && !q.count);
 }
 
-ASYNC(produces, (aw_queue *q; int from; int n;), int i; int rc;)
+ASYNC(puts_in, (aw_queue *q; int from; int n;), int i; int rc;)
 {
     BEGIN {
         for (self->i = 0; self->i < self->n; self->i++) {
@@ -307,7 +307,7 @@ ASYNC(produces, (aw_queue *q; int from; int n;), int i; int rc;)
     }
 }
 
-ASYNC(consumes, (aw_queue *q; int *sum; int *last;), void *item; int rc;)
+ASYNC(takes_out, (aw_queue *q; int *sum; int *last;), void *item; int rc;)
 {
     BEGIN {
         for (;;) {
@@ -338,8 +338,8 @@ TEST(queue_order)
         int sum = 0, last = 0;
         aw_loop *l = open_loop();
         aw_queue_init(&q, items, capacity);
-        SPAWN_ON(l, closes_after, &q, SPAWN_ON(l, produces, &q, 1, 200));
-        SPAWN_ON(l, consumes, &q, &sum, &last);
+        SPAWN_ON(l, closes_after, &q, SPAWN_ON(l, puts_in, &q, 1, 200));
+        SPAWN_ON(l, takes_out, &q, &sum, &last);
         run_and_close(l);
         CHECK_EQ(sum, 201 * 100);
         CHECK_EQ(q.count, 0);
@@ -441,7 +441,7 @@ TEST(always_ready_budget)
     CHECK_STR(trail, "w");
 }
 
-ASYNC(spins, (bool *stop;))
+ASYNC(turns, (bool *stop;))
 {
     BEGIN {
         while (!*self->stop) AWAIT(aw_yield);
@@ -466,7 +466,7 @@ TEST(ready_tasks_do_not_starve_the_poller)
     l->is_virtual = false;
     CHECK_EQ(pipe(p), 0);
     CHECK_EQ(write(p[1], "x", 1), 1);
-    for (i = 0; i < 10; i++) SPAWN_ON(l, spins, &stop);
+    for (i = 0; i < 10; i++) SPAWN_ON(l, turns, &stop);
     SPAWN_ON(l, stops, &stop, p[0]);
     run_and_close(l);
     close(p[0]);

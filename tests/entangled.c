@@ -129,7 +129,7 @@ static aw_test *open_app(aw_config c)
 }
 
 /* Sends, and takes nothing of the answer. */
-static void ask(wire *w, const char *text)
+static void push(wire *w, const char *text)
 {
     (void)aw__io_send(w->loop, w->fd, text, strlen(text));
     for (int i = 0; i < 6; i++) (void)aw_loop_step(w->loop, 0);
@@ -155,7 +155,7 @@ TEST(answer_ends_within_a_piece)
         wire w = wire_open(t);
         const char *p, *next;
         size_t n = 0;
-        ask(&w, sized ? GET_("/leaves?sized=1") : GET_("/leaves"));
+        push(&w, sized ? GET_("/leaves?sized=1") : GET_("/leaves"));
         aw_test_advance(t, 20);
         take_all(&w);
         wire_say(&w, GET_("/last"));
@@ -177,7 +177,7 @@ TEST(answer_replaced_before_its_first_piece)
 {
     aw_test *t = open_app(quiet_config());
     wire w = narrow(t);
-    ask(&w, GET_("/many") GET_("/leaves?else=1"));
+    push(&w, GET_("/many") GET_("/leaves?else=1"));
     aw_test_advance(t, 20);
     take_all(&w);
     CHECK_EQ(AW_ECLOSED, result[0]);
@@ -192,9 +192,9 @@ TEST(reset_while_the_view_rests)
 {
     aw_test *t = open_app(quiet_config());
     wire w = wire_open(t);
-    ask(&w, "POST /rests HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n");
-    ask(&w, "abc");
-    ask(&w, "def");
+    push(&w, "POST /rests HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n");
+    push(&w, "abc");
+    push(&w, "def");
     aw__io_reset(w.loop, w.fd);
     for (int i = 0; i < 6; i++) (void)aw_loop_step(w.loop, 0);
     CHECK_EQ(1, ends);
@@ -209,7 +209,7 @@ TEST(rest_of_a_piece_makes_progress)
     aw_test *t = open_app(quiet_config());
     wire w = wire_open(t);
     size_t n = 0;
-    ask(&w, GET_("/cut"));
+    push(&w, GET_("/cut"));
     aw_test_advance(t, 20);
     CHECK_EQ(AW_EDEADLINE, result[0]);
     for (int i = 0; i < 100 && result[1] == 0; i++) {
@@ -229,7 +229,7 @@ TEST(events_behind_other_answers)
 {
     aw_test *t = open_app(quiet_config());
     wire w = narrow(t);
-    ask(&w, GET_("/fill") GET_("/events?ms=10&rest=90000"));
+    push(&w, GET_("/fill") GET_("/events?ms=10&rest=90000"));
     aw_test_advance(t, 20);
     take_all(&w);
     CHECK(w.n > 4000 && strstr(w.got + 3950, "\r\n\r\n") != NULL);
@@ -239,7 +239,7 @@ TEST(events_behind_other_answers)
     wire_close(&w);
     w = narrow(t);
     after = 0;
-    ask(&w, GET_("/many") GET_("/events"));
+    push(&w, GET_("/many") GET_("/events"));
     take_all(&w);
     CHECK_EQ(1, after);
     CHECK(w.n > 12000 && strstr(w.got + 12000, "X-After: yes") != NULL);
@@ -252,7 +252,7 @@ TEST(ws_over_before_its_handshake)
 {
     aw_test *t = open_app(quiet_config());
     wire w = narrow(t);
-    ask(&w, GET_("/many") SHAKE_("/closes"));
+    push(&w, GET_("/many") SHAKE_("/closes"));
     aw_test_advance(t, 6000);
     take_all(&w);
     aw_test_advance(t, 30000);
@@ -274,7 +274,7 @@ TEST(ws_handshake_not_taken)
         t = open_app(c);
         aw_test_advance(t, 100000);
         w = narrow(t);
-        ask(&w, GET_("/many") SHAKE_("/listens"));
+        push(&w, GET_("/many") SHAKE_("/listens"));
         aw_test_advance(t, 21000);
         CHECK_EQ(1, w.loop->server->connections);
         aw_test_advance(t, 40000);
@@ -294,7 +294,7 @@ TEST(ws_close_without_time_limit)
     t = open_app(c);
     aw_test_advance(t, 1000);
     w = wire_open(t);
-    ask(&w, SHAKE_("/closes"));
+    push(&w, SHAKE_("/closes"));
     wire_settle(&w);
     aw_test_advance(t, 1000);
     CHECK(!w.ended);
@@ -310,7 +310,7 @@ TEST(ws_single_part_cut)
 {
     aw_test *t = open_app(quiet_config());
     wire w = wire_open(t);
-    ask(&w, SHAKE_("/parts"));
+    push(&w, SHAKE_("/parts"));
     aw_test_advance(t, 200);
     wire_settle(&w);
     aw_test_advance(t, 200);

@@ -12,8 +12,8 @@
 #   */
 #
 #   cc ...   builds it, from the top of the repository, without a word from the
-#            compiler (what follows && is for the reader). With TEST_FULL=1 to the
-#            letter, else all share one copy of the implementation
+#            compiler (what follows && is for the reader). With TEST_FULL=1 to
+#            the letter, else all share one copy of the implementation
 #   $ ...    a command; a trailing \ continues it. The lines up to the next
 #            blank line or command are what it prints; `...` stands for any
 #            text. Without such lines it only has to succeed.

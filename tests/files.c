@@ -18,15 +18,15 @@ static void exact_free(aw_slice s)
 }
 
 /* The head of a request with these field lines. */
-typedef struct asked {
+typedef struct asked_head {
     char base[2048 + AW__HEAD_SLACK];
     aw__field fields[40];
     aw__head head;
-} asked;
+} asked_head;
 
-static const asked *ask(const char *method, const char *lines)
+static const asked_head *asked_with(const char *method, const char *lines)
 {
-    static asked a;
+    static asked_head a;
     static const aw__head_limits limits = {8192, 32768};
     memset(&a, 0, sizeof a);
     snprintf(a.base, 2048, "%s / HTTP/1.1\r\nHost: h\r\n%s\r\n", method, lines);
@@ -156,7 +156,7 @@ TEST(preconditions_in_order)
             NOON "\r\n", 304},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const asked *a = ask(rows[i].method, rows[i].lines);
+        const asked_head *a = asked_with(rows[i].method, rows[i].lines);
         NOTE("row %d: %s %s", (int)i, rows[i].method, rows[i].lines);
         CHECK_EQ(rows[i].status,
                  aw__preconditions(a->base, &a->head, rows[i].v));
@@ -262,14 +262,6 @@ TEST(range_count_is_limited)
     }
 }
 
-static uint32_t rnd_state = 7;
-
-static int rnd(int below)
-{
-    rnd_state = rnd_state * 1664525u + 1013904223u;
-    return (int)((uint64_t)(rnd_state >> 4) * (uint64_t)below >> 28);
-}
-
 /* Against a bitmap: what was asked for is sent, and of the rest only gaps
    that are no longer than the head of a part. */
 TEST(range_random)
@@ -278,12 +270,13 @@ TEST(range_random)
     for (long round = 0; round < test_rounds(20000); round++) {
         char field[600] = "bytes=", asked_for[SIZE], sent[SIZE];
         aw__range r[AW__RANGES_MAX];
-        int n, count = 1 + rnd(8);
+        int n, count = 1 + (int)rnd(8);
         memset(asked_for, 0, sizeof asked_for);
         memset(sent, 0, sizeof sent);
         for (int i = 0; i < count; i++) {
             size_t at = strlen(field);
-            int first = rnd(SIZE), last = first + rnd(i % 2 ? 20 : 200);
+            int first = (int)rnd(SIZE);
+            int last = first + (int)rnd(i % 2 ? 20 : 200);
             snprintf(field + at, sizeof field - at, "%s%d-%d", i ? "," : "",
                      first, last);
             for (int k = first; k <= last && k < SIZE; k++) asked_for[k] = 1;
@@ -337,7 +330,7 @@ TEST(range_of_a_request)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         aw__range r[AW__RANGES_MAX];
-        const asked *a = ask(rows[i].method, rows[i].lines);
+        const asked_head *a = asked_with(rows[i].method, rows[i].lines);
         NOTE("row %d: %s %s", (int)i, rows[i].method, rows[i].lines);
         CHECK_EQ(rows[i].want,
                  aw__ranges(a->base, &a->head, rows[i].v, 10, r));
@@ -388,7 +381,7 @@ TEST(accepted_codings)
         {"Accept-Encoding: gzip;q=0.2, gzip\r\n", 200, 0, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const asked *a = ask("GET", rows[i].lines);
+        const asked_head *a = asked_with("GET", rows[i].lines);
         NOTE("row %d: %s", (int)i, rows[i].lines);
         CHECK_EQ(rows[i].gzip, aw__coding_weight(a->base, &a->head, "gzip"));
         CHECK_EQ(rows[i].br, aw__coding_weight(a->base, &a->head, "br"));
@@ -851,10 +844,11 @@ TEST(files_in_many_ranges)
     CHECK_STR("0-0 200-200", take_apart(r, "x/y", big_bytes, BIG));
     for (long round = 0; round < test_rounds(200); round++) {
         char field[300] = "bytes=";
-        int count = 1 + rnd(6);
+        int count = 1 + (int)rnd(6);
         for (int i = 0; i < count; i++) {
             size_t n = strlen(field);
-            int first = rnd(BIG), last = first + rnd(i % 2 ? 50 : 100000);
+            int first = (int)rnd(BIG);
+            int last = first + (int)rnd(i % 2 ? 50 : 100000);
             snprintf(field + n, sizeof field - n, "%s%d-%d", i ? "," : "",
                      first, last);
         }

@@ -2,14 +2,6 @@
 #include "http.h"
 #include <dirent.h>
 
-static uint32_t rnd_state = 1;
-
-static uint32_t rnd(uint32_t below)
-{
-    rnd_state = rnd_state * 1664525u + 1013904223u;
-    return (uint32_t)((uint64_t)(rnd_state >> 4) * below >> 28);
-}
-
 /* An exactly sized block, so that a sanitizer sees who reads past its end. */
 static char *block(const char *p, size_t n)
 {
@@ -68,19 +60,6 @@ TEST(parameter_lists)       /* RFC 9110 5.6.4, 5.6.6 */
     CHECK_STR("a=b!", parameters(";a=b c"));
     CHECK_STR("a=b!", parameters(";a=\"b\"c=d"));
     CHECK_STR("a=b!", parameters(";a=b,c=d"));
-}
-
-AW__UNUSED
-static const aw_response *ask(aw_test *t, const char *method,
-                              const char *target,
-                              const aw_header_field *headers)
-{
-    aw_test_request r;
-    memset(&r, 0, sizeof r);
-    r.method = method;
-    r.target = target;
-    r.headers = headers;
-    return aw_test_send(t, r);
 }
 
 #ifndef ASYNCWEB_NO_FORMS
@@ -445,7 +424,7 @@ static unsigned sum_of(const aw_file *f)
 
 /* "a=1 b=2 | photo f.txt f.txt text/plain 5 <hello>": fields, then files; what
    lies on disk is marked by a sum of its bytes. */
-VIEW(show)
+VIEW(show_form)
 {
     char text[4000] = "";
     const char *name, *value;
@@ -587,7 +566,7 @@ VIEW(save)
 }
 
 ROUTES(forms,
-    POST("/", show), GET("/", query), POST("/save", save), POST("/slow", slow),
+    POST("/", show_form), GET("/", query), POST("/save", save), POST("/slow", slow),
     POST("/parts", parts, .stream = true), POST("/misplaced", misplaced),
     POST("/swallow", swallow, .stream = true, .max_body = 1 << 24))
 
@@ -720,7 +699,7 @@ TEST(parts_that_the_view_reads)
         CHECK_STR("400", post_form(t, "/parts", all, sizeof all - 12, 0));
         CHECK_STR("400", post_form(t, "/parts", "--Bx", 4, 0));
         CHECK_STR("200 1", post_form(t, "/misplaced", all, sizeof all - 1, 0));
-        CHECK_EQ(400, ask(t, "POST", "/parts", NULL)->status);
+        CHECK_EQ(400, ask(t, "POST", "/parts", NULL, NULL)->status);
         CHECK_EQ(0, aw_test_close(t));
     }
 }
@@ -1238,7 +1217,7 @@ VIEW(shown)
     return aw_text(req, sid ? sid : "none");
 }
 
-VIEW(login)
+VIEW(cookies_set)
 {
     CHECK_EQ(0, aw_set_cookie(req, "sid", "s1", .max_age = 60,
                               .http_only = true, .same_site = "Lax"));
@@ -1249,7 +1228,7 @@ VIEW(login)
     return aw_redirect(req, "/");
 }
 
-VIEW(logout)
+VIEW(cookies_drop)
 {
     CHECK_EQ(0, aw_delete_cookie(req, "sid"));
     CHECK_EQ(0, aw_delete_cookie(req, "__Host-x"));
@@ -1284,8 +1263,8 @@ VIEW(shared)
     return rc ? rc : aw_text(req, "data");
 }
 
-ROUTES(site,
-    GET("/", shown), GET("/login", login), GET("/logout", logout),
+ROUTES(shop,
+    GET("/", shown), GET("/login", cookies_set), GET("/logout", cookies_drop),
     GET("/basic", basic), GET("/bearer", bearer), ANY("/shared", shared))
 
 TEST(cookies_of_requests_and_answers)
@@ -1295,17 +1274,17 @@ TEST(cookies_of_requests_and_answers)
     static const aw_header_field two[] = {{"Cookie", "a=b"}, {"Cookie", "x=1"},
                                           {"cookie", "sid=8"}, {NULL, NULL}};
     aw_config config = quiet_config();
-    aw_test *t = app_with(site, &config);
-    CHECK_STR("none", ask(t, NULL, "/", NULL)->body);
-    CHECK_STR("7", ask(t, NULL, "/", one)->body);
-    CHECK_STR("8", ask(t, NULL, "/", two)->body);
+    aw_test *t = app_with(shop, &config);
+    CHECK_STR("none", ask(t, NULL, "/", NULL, NULL)->body);
+    CHECK_STR("7", ask(t, NULL, "/", NULL, one)->body);
+    CHECK_STR("8", ask(t, NULL, "/", NULL, two)->body);
     CHECK_STR("sid=s1; Path=/; Max-Age=60; HttpOnly; SameSite=Lax|"
               "theme=dark; Path=/",
-              fields_of(ask(t, NULL, "/login", NULL), "Set-Cookie"));
+              fields_of(ask(t, NULL, "/login", NULL, NULL), "Set-Cookie"));
 #define GONE "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
     CHECK_STR("sid=; Path=/; " GONE "|__Host-x=; Path=/; " GONE "; Secure|"
               "theme=; Path=/x; Domain=d; " GONE,
-              fields_of(ask(t, NULL, "/logout", NULL), "Set-Cookie"));
+              fields_of(ask(t, NULL, "/logout", NULL, NULL), "Set-Cookie"));
     CHECK_EQ(0, aw_test_close(t));
 }
 
@@ -1315,7 +1294,7 @@ static const char *auth(aw_test *t, const char *target, const char *value)
     aw_header_field h[2] = {{"Authorization", NULL}, {NULL, NULL}};
     const aw_response *r;
     h[0].value = value;
-    r = ask(t, NULL, target, h);
+    r = ask(t, NULL, target, NULL, h);
     snprintf(out, sizeof out, "%.100s", r->status == 200 ? r->body
              : r->status == 401 ? "401" : "?");
     return out;
@@ -1328,8 +1307,8 @@ TEST(basic_credentials)     /* RFC 7617 2 */
         {NULL, NULL}
     };
     aw_config config = quiet_config();
-    aw_test *t = app_with(site, &config);
-    const aw_response *r = ask(t, NULL, "/basic", NULL);
+    aw_test *t = app_with(shop, &config);
+    const aw_response *r = ask(t, NULL, "/basic", NULL, NULL);
     CHECK_EQ(401, r->status);
     CHECK_STR("Basic realm=\"the \\\"vault\\\" \\\\\", charset=\"UTF-8\"",
               fields_of(r, "WWW-Authenticate"));
@@ -1349,14 +1328,14 @@ TEST(basic_credentials)     /* RFC 7617 2 */
     CHECK_STR("401", auth(t, "/basic", "Basic YToA"));      /* NUL */
     CHECK_STR("401", auth(t, "/basic", "Basic YQo6Yg=="));  /* LF */
     CHECK_STR("401", auth(t, "/basic", "Bearer YTpi"));
-    CHECK_EQ(401, ask(t, NULL, "/basic", twice)->status);
+    CHECK_EQ(401, ask(t, NULL, "/basic", NULL, twice)->status);
     CHECK_EQ(0, aw_test_close(t));
 }
 
 TEST(bearer_tokens)         /* RFC 6750 2.1 */
 {
     aw_config config = quiet_config();
-    aw_test *t = app_with(site, &config);
+    aw_test *t = app_with(shop, &config);
     CHECK_STR("mF_9.B5f-4.1JqM", auth(t, "/bearer", "Bearer mF_9.B5f-4.1JqM"));
     CHECK_STR("a~+/==", auth(t, "/bearer", "bearer a~+/=="));
     CHECK_STR("401", auth(t, "/bearer", "Bearer"));
@@ -1401,7 +1380,7 @@ static const char *cors_of(aw_test *t, const char *method, const char *origin,
     if (origin) h[n].name = "Origin", h[n++].value = origin;
     if (wanted) h[n].name = "Access-Control-Request-Method",
         h[n].value = wanted;
-    r = ask(t, method, "/shared", h);
+    r = ask(t, method, "/shared", NULL, h);
     at = (size_t)snprintf(out, sizeof out, "%d ", r->status);
     for (size_t i = 0; i < 5; i++) {
         char name[60];
@@ -1419,7 +1398,7 @@ static const char *cors_of(aw_test *t, const char *method, const char *origin,
 TEST(cors_of_some_origins)
 {
     aw_config config = quiet_config();
-    aw_test *t = app_with(site, &config);
+    aw_test *t = app_with(shop, &config);
     memset(&cors, 0, sizeof cors);
     cors.origins = "https://a.example, http://b.example:8080";
     cors.methods = "GET, PUT";
@@ -1454,7 +1433,7 @@ TEST(cors_of_some_origins)
 TEST(cors_of_any_origin)
 {
     aw_config config = quiet_config();
-    aw_test *t = app_with(site, &config);
+    aw_test *t = app_with(shop, &config);
     memset(&cors, 0, sizeof cors);
     cors.origins = "*";
     CHECK_STR("200 ///// ", cors_of(t, "GET", NULL, NULL));
@@ -1471,7 +1450,7 @@ TEST(cors_of_any_origin)
     CHECK_STR("200 ///// Origin", cors_of(t, "GET", "https://a", NULL));
     cors.origins = "*";
     cors.exposed = "a\nb";
-    CHECK_EQ(500, ask(t, NULL, "/shared", (const aw_header_field[])
+    CHECK_EQ(500, ask(t, NULL, "/shared", NULL, (const aw_header_field[])
              {{"Origin", "https://a"}, {NULL, NULL}})->status);
     CHECK_EQ(0, aw_test_close(t));
 }
@@ -1498,7 +1477,7 @@ TEST(cors_before_all_routes)
     cors.origins = "https://a";
     cors.methods = "GET, DELETE";
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const aw_response *r = ask(t, rows[i].method, rows[i].target,
+        const aw_response *r = ask(t, rows[i].method, rows[i].target, NULL,
                                    preflight);
         NOTE("%s %s", rows[i].method, rows[i].target);
         CHECK_EQ(rows[i].status, r->status);
@@ -1523,10 +1502,10 @@ TEST(cookies_without_memory)
     for (size_t i = 0; i < 3; i++) {
         bool reached = true;
         for (long k = 1; reached; k++) {
-            aw_test *t = app_with(site, &config);
+            aw_test *t = app_with(shop, &config);
             NOTE("%s, allocation %ld", targets[i], k);
             fault_set("alloc", k, 0);
-            (void)ask(t, NULL, targets[i], h);
+            (void)ask(t, NULL, targets[i], NULL, h);
             reached = fault_count >= k;
             fault_set(NULL, 0, 0);
             CHECK_EQ(0, aw_test_close(t));

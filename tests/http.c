@@ -878,7 +878,7 @@ static int hear(aw_loop *l, int fd, char *to, size_t cap, const char *until)
     return -1;
 }
 
-static void ask(int fd, const char *text)
+static void say_to(int fd, const char *text)
 {
     CHECK_EQ(strlen(text), send(fd, text, strlen(text), 0));
 }
@@ -897,18 +897,18 @@ TEST(real_sockets)
     CHECK(port > 0);
     CHECK_EQ(AW_EBUSY, aw_serve(l, &c));
     fd = dial(port);
-    ask(fd, GET_("/"));
+    say_to(fd, GET_("/"));
     CHECK_EQ(1, hear(l, fd, got, sizeof got, "hello"));
-    ask(fd, GET_("/nap?ms=5"));
+    say_to(fd, GET_("/nap?ms=5"));
     CHECK_EQ(1, hear(l, fd, got, sizeof got, "nap 5"));
-    ask(fd, "bad\n");
+    say_to(fd, "bad\n");
     CHECK_EQ(0, hear(l, fd, got, sizeof got, NULL));
     CHECK(strstr(got, "400 Bad Request") != NULL);
     close(fd);
     /* The client vanishes with a reset while a view runs. */
     naps = finals = 0;
     fd = dial(port);
-    ask(fd, GET_("/nap?ms=100000"));
+    say_to(fd, GET_("/nap?ms=100000"));
     for (int i = 0; i < 100 && !naps; i++) (void)aw_loop_step(l, 10);
     CHECK_EQ(1, l->tasks);
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
@@ -938,10 +938,10 @@ TEST(real_emfile)
     c.port = AW_ANY_PORT;
     CHECK_EQ(0, aw_serve(l, &c));
     a = dial(aw_serve_port(l));
-    ask(a, GET_("/nap?ms=100000"));
+    say_to(a, GET_("/nap?ms=100000"));
     for (int i = 0; i < 10; i++) (void)aw_loop_step(l, 1);
     b = dial(aw_serve_port(l));
-    ask(b, GET_("/"));
+    say_to(b, GET_("/"));
     getrlimit(RLIMIT_NOFILE, &old);
     low = old;
     low.rlim_cur = (rlim_t)b + 1;

@@ -3,9 +3,6 @@
 #ifndef HTTP_H
 #define HTTP_H
 
-static int fault_here(const char *call), fault_shortens(const char *call);
-#define ASYNCWEB_FAULT(call) fault_here(call)
-#define ASYNCWEB_SHORT(call) fault_shortens(call)
 #include "test.h"
 
 /* The fault_at-th call from now fails; 0: none. With fault_only, only calls of
@@ -52,6 +49,8 @@ static void fault_set(const char *only, long at, int error)
     fault_errno = error;
     fault_count = 0;
     fault_once = false;
+    test_fault = fault_here;
+    test_short = fault_shortens;
 }
 
 static char said[65536];        /* what was logged */
@@ -83,6 +82,33 @@ static aw_config quiet_config(void)
     c.access_log = AW_OFF;
     c.log = keep_log;
     return c;
+}
+
+/* One request of the test client. */
+AW__UNUSED
+static const aw_response *ask(aw_test *t, const char *method,
+                              const char *target, const char *body,
+                              const aw_header_field *headers)
+{
+    aw_test_request q;
+    memset(&q, 0, sizeof q);
+    q.method = method;
+    q.target = target;
+    q.body = body;
+    q.headers = headers;
+    return aw_test_send(t, q);
+}
+
+/* Status and text of an answer: "200 hello", "404 ". */
+AW__UNUSED
+static const char *get(aw_test *t, const char *target)
+{
+    static char text[1500];
+    const aw_response *r = aw_test_get(t, target);
+    const char *type = aw_response_header(r, "Content-Type");
+    snprintf(text, sizeof text, "%d %s", r->status,
+             type && strncmp(type, "text/plain", 10) == 0 ? r->body : "");
+    return text;
 }
 
 /* ---- a client that speaks bytes ---- */

@@ -1,14 +1,12 @@
 /* JSON: UTF-8, the exact decimal conversions, reader, lookup, writer. */
-static int fault(const char *call);
-#define ASYNCWEB_FAULT(call) fault(call)
 #include "test.h"
 
-static long fault_in;           /* the call that fails: 1 is the next */
+static long json_fault_in;           /* the call that fails: 1 is the next */
 
-static int fault(const char *call)
+static int json_fault(const char *call)
 {
     (void)call;
-    return fault_in > 0 && --fault_in == 0;
+    return json_fault_in > 0 && --json_fault_in == 0;
 }
 
 /* A document parsed from an exactly sized block, so that ASan sees a read
@@ -865,7 +863,7 @@ TEST(writer_fields)
 
 /* Parses a text and writes it again, an allocation failing: all of them in
    turn. */
-TEST(each_allocation_fails)
+TEST(json_each_allocation_fails)
 {
     char text[4000] = "[", *p = text + 1;
     bool all = false;
@@ -873,23 +871,23 @@ TEST(each_allocation_fails)
     for (k = 0; k < 99; k++)
         p += sprintf(p, "{\"k\":%ld.5,\"s\":\"\\n%ld\"},", k, k);
     strcpy(p - 1, "]");
+    test_fault = json_fault;
     for (k = 1; !all; k++) {
         aw_json_writer w;
         aw__buf b;
         doc d;
-        fault_in = k;
+        json_fault_in = k;
         doc_read(&d, text, strlen(text));
         memset(&b, 0, sizeof b);
         b.mem = &d.mem;
         aw__json_writer_init(&w, &b, NULL);
         aw_put_value(&w, NULL, d.v);
         NOTE("allocation %ld", k);
-        all = fault_in > 0;
+        all = json_fault_in > 0;
         CHECK_EQ(d.error, d.v ? 0 : AW_ENOMEM);
         CHECK_EQ(aw__json_finish(&w), all || d.error ? 0 : AW_ENOMEM);
         aw__buf_free(&b);
         doc_free(&d);
     }
     CHECK(k > 10);
-    fault_in = 0;
 }

@@ -14,9 +14,9 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 ok() { passed=$((passed + 1)); }
 
-# implementation COMPILER: compiles asyncweb.h and prints the flags that make a
-# program link with that instead of compiling it, too: with TEST_FULL=1 none. The
-# system's headers, which it would have included, are among them.
+# implementation COMPILER: compiles asyncweb.h and prints the flags with which a
+# program is linked with that and need not compile it again: with TEST_FULL=1,
+# none. The system's headers, which it would have included, are among them.
 implementation() {
     local object=$tmp/asyncweb-${1//[^a-z0-9]/-}.o language=c
     if [ -n "${TEST_FULL-}" ]; then return; fi

@@ -90,7 +90,7 @@ static int count(const char *text, const char *what)
 static const char *event, *data, *id;
 static int sent, finals;
 
-ASYNC_VIEW(one)
+ASYNC_VIEW(one_event)
 {
     BEGIN {
         if (aw_sse_begin(req) < 0) RETURN(500);
@@ -224,9 +224,9 @@ VIEW(add_mark) { return aw_set_header(req, "X-Mark", "yes"); }
 VIEW(add_mark_before) { return aw_set_header(req, "X-Before", "yes"); }
 
 ROUTES(marked, BEFORE(add_mark_before), AFTER(add_mark), GET("/ticks", ticks))
-ROUTES(app,
+ROUTES(channels,
     MOUNT("/marked", marked),
-    GET("/one", one),
+    GET("/one", one_event),
     GET("/ticks", ticks),
     GET("/flood", flood),
     GET("/last", last),
@@ -273,7 +273,7 @@ TEST(events_as_a_page_sees_them)
         {NULL, "1", " 7", "message|1| 7;"},
     };
     aw_config c = quiet_config();
-    aw_test *t = app_with(app, &c);
+    aw_test *t = app_with(channels, &c);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         wire w;
         event = rows[i].event;
@@ -291,7 +291,7 @@ TEST(events_as_a_page_sees_them)
 TEST(heads)
 {
     aw_config c = quiet_config();
-    aw_test *t = app_with(app, &c);
+    aw_test *t = app_with(channels, &c);
     wire w = open_to(t, "/ticks", "");
     const char *end = strstr(w.got, "\r\n\r\n");
     CHECK(end != NULL);
@@ -321,7 +321,7 @@ TEST(heads)
 TEST(head_at_once)
 {
     aw_config c = quiet_config();
-    aw_test *t = app_with(app, &c);
+    aw_test *t = app_with(channels, &c);
     wire w = open_to(t, "/marked/ticks?to=0", "");
     CHECK(strstr(w.got, "X-Mark: yes") != NULL);
     CHECK(strstr(w.got, "X-Before: yes") != NULL);
@@ -336,7 +336,7 @@ TEST(head_at_once)
 TEST(other_versions_and_methods)
 {
     aw_config c = quiet_config();
-    aw_test *t = app_with(app, &c);
+    aw_test *t = app_with(channels, &c);
     wire w = wire_open(t);
     wire_say(&w, "GET /ticks HTTP/1.0\r\n\r\n");
     aw_test_advance(t, 5000);
@@ -358,7 +358,7 @@ TEST(other_versions_and_methods)
 TEST(misuse_and_other_verbs)
 {
     aw_config c = quiet_config();
-    aw_test *t = app_with(app, &c);
+    aw_test *t = app_with(channels, &c);
     wire w = open_to(t, "/misused", "");
     CHECK_STR("message|fine|;", events(unchunked(&w)));
     wire_close(&w);
@@ -397,7 +397,7 @@ TEST(comments_into_silence)
         aw_test *t;
         wire w;
         c.sse_ping_ms = rows[i].ping_ms;
-        t = app_with(app, &c);
+        t = app_with(channels, &c);
         snprintf(target, sizeof target, "/ticks?to=99&ms=%d",
                  (int)rows[i].every);
         NOTE("row %d", (int)i);
@@ -417,7 +417,7 @@ TEST(comments_into_silence)
 TEST(comments_are_framed)
 {
     aw_config c = quiet_config();
-    aw_test *t = app_with(app, &c);
+    aw_test *t = app_with(channels, &c);
     wire w = open_to(t, "/ticks?ms=20000&to=1", "");
     aw_test_advance(t, 25000);
     wire_settle(&w);
@@ -437,7 +437,7 @@ TEST(comments_are_framed)
 TEST(client_that_leaves)
 {
     aw_config c = quiet_config();
-    aw_test *t = app_with(app, &c);
+    aw_test *t = app_with(channels, &c);
     wire w = open_to(t, "/ticks?ms=100000", "");
     finals = 0;
     wire_close(&w);
@@ -459,7 +459,7 @@ TEST(client_that_reads_nothing)
     aw_test *t;
     wire w;
     memset(large, 'x', sizeof large - 1);
-    t = app_with(app, &c);
+    t = app_with(channels, &c);
     w = wire_open(t);
     finals = 0;
     (void)aw__io_send(w.loop, w.fd, "GET /flood HTTP/1.1\r\nHost: x\r\n\r\n", 33);
@@ -632,7 +632,7 @@ TEST(late_reader_sees_whole_events)
 TEST(time_is_over)
 {
     aw_config c = quiet_config();
-    aw_test *t = app_with(app, &c);
+    aw_test *t = app_with(channels, &c);
     wire w = open_to(t, "/timed?to=99", "");
     finals = 0;
     aw_test_advance(t, 5000);
@@ -651,18 +651,18 @@ TEST(cancelled_at_every_await)
     aw_config c = quiet_config();
     aw_test *t;
     c.sse_ping_ms = 300;
-    t = app_with(app, &c);
+    t = app_with(channels, &c);
     CHECK(aw_test_cancel_everywhere(t, "/ticks"));
     CHECK(aw_test_cancel_everywhere(t, "/started"));
     CHECK_EQ(0, aw_test_close(t));
 }
 
-TEST(each_call_fails)
+TEST(sse_each_call_fails)
 {
     aw_config c = quiet_config();
     aw_test *t;
     c.sse_ping_ms = 300;
-    t = app_with(app, &c);
+    t = app_with(channels, &c);
     for (int all = 0; all < 2; all++)
         for (long k = 1;; k++) {
             wire w = wire_open(t);
@@ -687,7 +687,7 @@ TEST(random_order)
         wire w;
         memset(&tc, 0, sizeof tc);
         c.sse_ping_ms = 250;
-        tc.routes = app;
+        tc.routes = channels;
         tc.config = &c;
         tc.chaos = seed;
         t = aw_test_open_config(tc);

@@ -1,12 +1,8 @@
 /* streams.c: sockets, names and streams, in memory and over loopback. */
+#include "test.h"
 #include <stddef.h>
 
 /* Every system call and allocation can be made to fail, once. */
-static int test_fault(const char *call);
-#define ASYNCWEB_FAULT(call) test_fault(call)
-
-#include "test.h"
-
 static struct {
     const char *call;           /* NULL: none; "": any system call */
     int error;
@@ -14,7 +10,7 @@ static struct {
     bool off;
 } fault;
 
-static int test_fault(const char *call)
+static int stream_fault(const char *call)
 {
     if (!fault.call || fault.off) return 0;
     /* A poller that cannot wait ends the run: the core's tests see to it. */
@@ -387,6 +383,7 @@ ASYNC(no_room, (ends *e;), char text[16]; int n;)
     BEGIN {
         AWAIT(aw_write, self->e->a, "abc\nd", 5);
         AWAIT(aw_sleep_ms, 1);
+        test_fault = stream_fault;
         fault.call = "alloc";
         fault.at = 1;
         fault.seen = 0;
@@ -783,6 +780,7 @@ static bool torture(int kind, const char *call, int error, long k, bool by_name)
     int rc;
     NOTE("%s, %s number %ld fails with %d", kind_names[kind],
          call[0] ? call : "system call", k, error);
+    test_fault = stream_fault;
     fault.call = call;
     fault.error = error;
     fault.seen = 0;

@@ -28,6 +28,11 @@ because none may depend on another, and each must close what it opened.
 #ifndef ASYNCWEB_IMPLEMENTATION
 #define ASYNCWEB_IMPLEMENTATION
 #endif
+/* Until it ends, a test may decide here which system call or allocation fails,
+   with the errno that it sets, or does less than it was asked for. */
+static int (*test_fault)(const char *call), (*test_short)(const char *call);
+#define ASYNCWEB_FAULT(call) (test_fault ? test_fault(call) : 0)
+#define ASYNCWEB_SHORT(call) (test_short ? test_short(call) : 0)
 #include "../asyncweb.h"
 
 #include <errno.h>
@@ -68,6 +73,16 @@ __attribute__((unused))
 static long test_rounds(long all)
 {
     return getenv("TEST_FULL") ? all : all / 10;
+}
+
+/* Random, 0 ... below - 1, and the same in each run of a test. */
+static uint32_t test_seed;
+
+__attribute__((unused))
+static uint32_t rnd(uint32_t below)
+{
+    test_seed = test_seed * 1664525u + 1013904223u;
+    return (uint32_t)((uint64_t)(test_seed >> 4) * below >> 28);
 }
 
 enum { TEST_MAX = 1000, TEST_SECONDS = 120, TEST_DESCRIPTORS = 256 };
@@ -274,11 +289,13 @@ static bool test_run(const test_case *c)
     test_.running = c->name;
     test_.failures = 0;
     test_.note[0] = 0;
+    test_seed = 1;
     if (test_.verbose) printf("%s\n", c->name);
     fflush(stdout);
     alarm(TEST_SECONDS);
     c->run();
     alarm(0);
+    test_fault = test_short = NULL;
     after = test_open_descriptors();
     if (after != before)
         test_fail(c->file, c->line,

@@ -12,10 +12,10 @@
 static int begun, ended;        /* views; their FINALLY */
 
 enum { PAGE = 30000, PAGES = 4 };
-static char page[PAGE];
+static char filler[PAGE];
 
 /* The parts of a form as they come: how many bytes they are. */
-ASYNC_VIEW(upload, aw_part part; char some[512]; int n; int all;)
+ASYNC_VIEW(take_parts, aw_part part; char some[512]; int n; int all;)
 {
     BEGIN {
         begun++;
@@ -67,13 +67,13 @@ VIEW(file)
 }
 
 /* More than any socket keeps. */
-ASYNC_VIEW(download, int i;)
+ASYNC_VIEW(send_pages, int i;)
 {
     BEGIN {
         begun++;
         if (aw_stream_begin(req, "text/plain") < 0) RETURN(AW_ENOMEM);
         for (self->i = 0; self->i < PAGES; self->i++)
-            AWAIT(aw_send, req, page, PAGE);
+            AWAIT(aw_send, req, filler, PAGE);
         RETURN(0);
     } FINALLY {
         ended++;
@@ -126,7 +126,7 @@ ASYNC(afterwards, (const char *text;), size_t n;)
     }
 }
 
-VIEW(hello)
+VIEW(relay_end)
 {
     aw_task task = SPAWN(afterwards, aw_format(req, "%s", aw_path(req)));
     return aw_ended(task) ? 503 : aw_text(req, "hello");
@@ -153,15 +153,15 @@ WS_VIEW(chat, aw_ws_message msg; int rc;)
     }
 }
 
-ROUTES(app,
+ROUTES(everything,
     WS("/chat", chat),
-    GET("/hello", hello),
-    GET("/download", download),
+    GET("/hello", relay_end),
+    GET("/download", send_pages),
     GET("/relayed", relayed),
     GET("/file", file),
     STATIC("/files", directory),
     POST("/keep", keep),
-    POST("/upload", upload, .stream = true))
+    POST("/upload", take_parts, .stream = true))
 
 /* ---- its clients ---- */
 
@@ -219,7 +219,7 @@ static aw_config world_make(void)
 {
     aw_config c = quiet_config();
     FILE *f;
-    memset(page, 'p', sizeof page);
+    memset(filler, 'p', sizeof filler);
     form_make(form, "/upload", "Expect: 100-continue\r\n");
     form_make(kept, "/keep", "");
     (void)mkdir("build", 0700);
@@ -498,7 +498,7 @@ static aw_test *open_memory(uint64_t chaos)
     aw_test_config c;
     config = world_make();
     memset(&c, 0, sizeof c);
-    c.routes = app;
+    c.routes = everything;
     c.config = &config;
     c.chaos = chaos;
     return aw_test_open_config(c);
@@ -649,7 +649,7 @@ TEST(each_call_fails_for_real)
 {
     aw_config c = world_make();
     void (*old)(int) = signal(SIGPIPE, SIG_IGN);    /* else no sendfile() */
-    c.routes = app;
+    c.routes = everything;
     c.port = AW_ANY_PORT;
     each_error(false, 11, &c, run_for_real);
     signal(SIGPIPE, old);

@@ -3,14 +3,6 @@
 
 #ifndef ASYNCWEB_NO_WS
 
-static uint32_t rnd_state = 1;
-
-static uint32_t rnd(uint32_t below)
-{
-    rnd_state = rnd_state * 1664525u + 1013904223u;
-    return (uint32_t)((uint64_t)(rnd_state >> 4) * below >> 28);
-}
-
 /* ---- SHA-1, UTF-8 in pieces -------------------------------------------- */
 
 static const char *sha1_hex(const char *p, size_t n)
@@ -309,6 +301,7 @@ static const frame_row frames[] = {
         "C1000: "),
     ROW("5.4 close within a message", "\x01\x01x\x88\x00", "C1005: "),
 };
+#undef ROW
 
 TEST(ws_frames_table)
 {
