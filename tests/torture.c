@@ -36,26 +36,26 @@ ASYNC_VIEW(take_parts, aw_part part; char some[512]; int n; int all;)
     }
 }
 
-static char directory[40];      /* with the file "served" */
+static char scratch[40];      /* with the file "served" */
 
-static const char *in_directory(const char *name)
+static const char *in_scratch(const char *name)
 {
     static char path[80];
-    snprintf(path, sizeof path, "%s/%s", directory, name);
+    snprintf(path, sizeof path, "%s/%s", scratch, name);
     return path;
 }
 
 /* A form as a whole; its files go to disk, one has a copy there for a moment,
    and is read again. */
-VIEW(keep)
+VIEW(keep_form)
 {
     const aw_file *f = aw_file_of(req, "f");
     char some[512];
     int64_t at = 0;
     int n;
     if (!f) return 400;
-    n = aw_file_save(f, in_directory("kept"));
-    if (n == 0) CHECK_EQ(0, unlink(in_directory("kept")));
+    n = aw_file_save(f, in_scratch("kept"));
+    if (n == 0) CHECK_EQ(0, unlink(in_scratch("kept")));
     else if (n < 0) return n;
     while ((n = aw_file_read(f, at, some, sizeof some)) > 0) at += n;
     return n < 0 ? n : aw_printf(req, "kept %d", (int)at);
@@ -63,7 +63,7 @@ VIEW(keep)
 
 VIEW(file)
 {
-    return aw_send_file(req, in_directory("served"));
+    return aw_send_file(req, in_scratch("served"));
 }
 
 /* More than any socket keeps. */
@@ -159,8 +159,8 @@ ROUTES(everything,
     GET("/download", send_pages),
     GET("/relayed", relayed),
     GET("/file", file),
-    STATIC("/files", directory),
-    POST("/keep", keep),
+    STATIC("/files", scratch),
+    POST("/keep", keep_form),
     POST("/upload", take_parts, .stream = true))
 
 /* ---- its clients ---- */
@@ -178,11 +178,11 @@ typedef struct peer {
 } peer;
 
 #define WAIT "\x06"
-static char form[11000], kept[11000];
+static char form[11000], kept_form[11000];
 
 static peer peers[] = {
     { form, "uploaded 9007", "", 0, 0, 0, 0, "" },
-    { kept, "kept 7000", "", 0, 0, 0, 0, "" },
+    { kept_form, "kept 7000", "", 0, 0, 0, 0, "" },
     { HEAD_("GET /files/served") "\r\n", "the end", "", SERVED, 0, 0, 0, "" },
     { HEAD_("GET /file") "Range: bytes=1-20000, 30000-\r\n\r\n", "--\r\n", "",
       SERVED - 10000, 0, 0, 0, "" },
@@ -221,31 +221,31 @@ static aw_config world_make(void)
     FILE *f;
     memset(filler, 'p', sizeof filler);
     form_make(form, "/upload", "Expect: 100-continue\r\n");
-    form_make(kept, "/keep", "");
+    form_make(kept_form, "/keep", "");
     (void)mkdir("build", 0700);
-    strcpy(directory, "build/torture.XXXXXX");
-    if (!mkdtemp(directory)) abort();
-    f = fopen(in_directory("served"), "w");
+    strcpy(scratch, "build/torture.XXXXXX");
+    if (!mkdtemp(scratch)) abort();
+    f = fopen(in_scratch("served"), "w");
     CHECK(f != NULL);
     if (f) CHECK(fprintf(f, "%0*d%s", SERVED - 7, 0, "the end") == SERVED);
     if (f) CHECK_EQ(0, fclose(f));
     begun = ended = 0;
     said[0] = 0;
     c.file_memory = 1000;
-    c.upload_dir = directory;
+    c.upload_dir = scratch;
     return c;
 }
 
 static void world_end(void)
 {
-    CHECK_EQ(0, unlink(in_directory("served")));
-    CHECK_EQ(0, rmdir(directory));
+    CHECK_EQ(0, unlink(in_scratch("served")));
+    CHECK_EQ(0, rmdir(scratch));
 }
 
 /* Views have ended as they began, and left no file, named or open. */
 static void world_balanced(int descriptors)
 {
-    DIR *d = opendir(directory);
+    DIR *d = opendir(scratch);
     int names = 0;
     while (d && readdir(d)) names++;
     if (d) closedir(d);
