@@ -16273,6 +16273,8 @@ typedef struct aw__server {
     bool paused, stopping;      /* not accepting for a while; for good */
     aw__head head;              /* of the request being parsed */
     aw_req *handling;           /* whose view runs for the first time */
+    int64_t sent_at;            /* bytes of large answers at this loop->now */
+    size_t sent;
     int64_t date_second;
     char date[40];              /* "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" */
     struct aw__router *router;  /* floor 6's, in `memory` */
@@ -16720,8 +16722,20 @@ static bool aw__conn_send(aw__server *s, aw__conn *c)
 
 enum {
     AW__PIECE_READ = 65536,     /* of a file, where the kernel does not send */
-    AW__PIECE_MOST = 1 << 20    /* at a time: others wait */
+    AW__PIECE_MOST = 1 << 20,   /* at a time: others wait */
+    AW__PIECE_MANY = 65536,     /* the same, behind... */
+    AW__TURN_MOST = 4 << 20     /* ...so much in one turn */
 };
+
+/* How much of a large answer may go now. The kernel takes what it can hold,
+   and a thousand clients who are slow to read, but ready in the same turn,
+   would have everybody else wait for gigabytes to be copied. */
+static size_t aw__piece_most(aw__server *s)
+{
+    if (s->sent_at != s->loop->now) s->sent = 0;
+    s->sent_at = s->loop->now;
+    return s->sent < AW__TURN_MOST ? AW__PIECE_MOST : AW__PIECE_MANY;
+}
 
 #ifndef ASYNCWEB_NO_STATIC_FILES
 /* 0: the file ends before these bytes. */
@@ -16750,13 +16764,13 @@ static ptrdiff_t aw__pieces_send_file(aw__server *s, int fd,
 }
 #endif
 
-/* Sends some of what is left: bytes, AW_EAGAIN or an error. */
-static ptrdiff_t aw__pieces_send(aw__server *s, int fd, aw__pieces *pieces)
+/* Sends some of what is left: at most n bytes, AW_EAGAIN or an error. */
+static ptrdiff_t aw__pieces_send(aw__server *s, int fd, aw__pieces *pieces,
+                                 size_t n)
 {
     aw__piece *piece = &pieces->piece[pieces->at];
-    size_t n = AW__PIECE_MOST;
     ptrdiff_t sent = 0;
-    if (piece->n < AW__PIECE_MOST) n = (size_t)piece->n;
+    if ((uint64_t)piece->n < n) n = (size_t)piece->n;
     if (piece->p) sent = aw__io_send(s->loop, fd, piece->p, n);
 #ifndef ASYNCWEB_NO_STATIC_FILES
     else sent = aw__pieces_send_file(s, fd, pieces, piece->at, n);
@@ -16780,17 +16794,19 @@ static bool aw__held_done(const aw__held *h)
    none, or an error. */
 static ptrdiff_t aw__held_send(aw__server *s, int fd, aw__held *h)
 {
+    const size_t most = aw__piece_most(s);
     ptrdiff_t sent, all = 0;
     do {
         if (h->at == h->n) {
-            sent = aw__pieces_send(s, fd, h->pieces);
+            sent = aw__pieces_send(s, fd, h->pieces, most);
         } else {
             sent = aw__io_send(s->loop, fd, aw__held_bytes(h) + h->at,
                                h->n - h->at);
             if (sent > 0) h->at += (size_t)sent;
         }
         if (sent > 0) all += sent;
-    } while (sent > 0 && all < AW__PIECE_MOST && !aw__held_done(h));
+    } while (sent > 0 && (size_t)all < most && !aw__held_done(h));
+    s->sent += (size_t)all;
     if (sent < 0 && sent != AW_EAGAIN) return sent;
     return all ? all : (ptrdiff_t)AW_EAGAIN;
 }
@@ -16840,14 +16856,16 @@ static bool aw__conn_send_large(aw__server *s, aw__conn *c, aw_req *req)
 {
     aw_loop *l = s->loop;
     aw_slice parts[2];
-    size_t head = s->out.n, gone;
+    const size_t head = s->out.n, most = aw__piece_most(s);
+    size_t gone;
     ptrdiff_t sent = 0;
     aw__pieces *rest = NULL;
     parts[0] = aw__slice(s->out.p, head);
-    parts[1] = aw__slice(req->out, req->out_len);
+    parts[1] = aw__slice(req->out, req->out_len < most ? req->out_len : most);
     s->out.n = 0;
     if (!c->out) sent = aw__io_send2(l, c->fd, parts, 2);
     if (sent == AW_EAGAIN) sent = 0;
+    if (sent > 0) s->sent += (size_t)sent;
     if (sent >= 0 && (size_t)sent == head + req->out_len) return true;
     if (sent >= 0) rest = aw__pieces_new(l, 1, 0);
     gone = (size_t)sent < head ? (size_t)sent : head;

@@ -764,6 +764,37 @@ TEST(large_answers_intact)
     }
 }
 
+/* Many who would take a lot in one turn get it little by little: nobody else
+   waits for all of it to be copied. */
+TEST(large_answers_in_turns)
+{
+    enum { N = 40, SIZE = 2000000, MOST = (4 << 20) + N * (65536 + 400) };
+    aw_test *t = app_with(app, NULL);
+    aw_loop *l = aw_test_loop(t);
+    wire w[N];
+    size_t all = 0, first = 0;
+    int i;
+    l->sim->pipe_bytes = 3 << 20;
+    for (i = 0; i < N; i++) w[i] = wire_open(t);
+    for (i = 0; i < N; i++)
+        (void)aw__io_send(l, w[i].fd, GET_("/big?n=2000000"),
+                          strlen(GET_("/big?n=2000000")));
+    (void)aw_loop_step(l, 0);
+    for (i = 0; i < N; i++) {
+        wire_take(&w[i]);
+        all += w[i].n;
+        if (w[i].n > first) first = w[i].n;
+    }
+    CHECK(first > 1 << 20);             /* not while it is only a few */
+    CHECK(all > 4 << 20 && all < MOST);
+    for (i = 0; i < N; i++) {
+        wire_settle(&w[i]);
+        CHECK(w[i].n > SIZE && w[i].n < SIZE + 400);
+        wire_close(&w[i]);
+    }
+    CHECK_EQ(0, aw_test_close(t));
+}
+
 /* Large and small answers in one pipeline leave in order. */
 TEST(large_answers_pipelined)
 {

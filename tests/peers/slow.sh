@@ -65,7 +65,7 @@ bodies() {
 }
 
 readers() {
-    path="big?n=200000"
+    path="big?n=1000000"
     check "slow readers, room for $1" attack "$1" "$2" -X -w 512 -y 1024 -n 5 \
         -z 32 -k 1
     cat "$tmp/said"
