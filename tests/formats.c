@@ -1473,15 +1473,18 @@ TEST(date_every_day)
     int64_t t = -INT64_C(62135596800), back;
     int y, m, d, week = 1, second = 0;          /* 1 January 0001: a Monday */
     char want[64], got[30];
+    const int years = test_full() ? 1 : 5;
     for (y = 1; y <= 9999; y++) {
         for (m = 0; m < 12; m++) {
             for (d = 1; d <= len[m] + (m == 1 && leap(y)); d++) {
-                bool look = d == 1 || d >= 28 || y % 100 == 0;
+                bool look = y % 100 == 0 ||
+                    (y % years == 0 && (d == 1 || d >= 28));
                 if (look) {
                     aw__date_format(got, t + second);
                     sprintf(want, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT",
-                            aw__date_days + 3 * week, d, aw__date_months + 3 * m,
-                            y, second / 3600, second / 60 % 60, second % 60);
+                            aw__date_days + 3 * week, d,
+                            aw__date_months + 3 * m, y, second / 3600,
+                            second / 60 % 60, second % 60);
                     if (strcmp(got, want)) CHECK_STR(got, want);
                     if (aw__date_parse(got, 29, &back) || back != t + second)
                         CHECK_EQ(back, t + second);

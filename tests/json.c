@@ -384,7 +384,7 @@ TEST(reader_ties)
 {
     static char digits[1300], text[4000];
     int i;
-    for (i = 0; i < 400; i++) {
+    for (i = 0; i < 40 + test_rounds(360); i++) {
         int k = i < 40 ? 1075 : (int)(random_bits() % 1075) + 1, n;
         uint64_t m = random_bits() >> 11;
         if (i < 8) m = (uint64_t)i;

@@ -68,11 +68,16 @@ static void test_exit(int status)
 #define TEST_REACHED() ((void)0)
 #endif
 
+static bool test_full(void)
+{
+    return getenv("TEST_FULL") != NULL;
+}
+
 /* A tenth of the rounds will do while you work; TEST_FULL=1 runs them all. */
 __attribute__((unused))
 static long test_rounds(long all)
 {
-    return getenv("TEST_FULL") ? all : all / 10;
+    return test_full() ? all : all / 10;
 }
 
 /* Random, 0 ... below - 1, and the same in each run of a test. */
