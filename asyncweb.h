@@ -15076,6 +15076,15 @@ static void aw__ws_enter(aw_ws *ws, int state)
     aw__ws_arm(ws);
 }
 
+/* A sign of life. The timer may stand at pong_ms, the next ping be due before. */
+static void aw__ws_alive(aw_ws *ws)
+{
+    const bool arm = ws->pinged;
+    ws->heard = ws->loop->now;
+    ws->pinged = false;
+    if (arm) aw__ws_arm(ws);
+}
+
 /* ---- rooms ---- */
 
 static void aw__ws_member_end(aw__ws_member *m)
@@ -15384,10 +15393,7 @@ static void aw__ws_hand(aw_ws *ws, aw_ws_message *out, const aw__ws_unread *m)
 static void aw__ws_take(aw_ws *ws, aw_ws_message *out)
 {
     const aw__ws_unread *m = ws->unread;
-    if (aw__ws_full(ws)) {
-        ws->heard = ws->loop->now;
-        ws->pinged = false;
-    }
+    if (aw__ws_full(ws)) aw__ws_alive(ws);
     ws->unread = m->next;
     if (m->next) ws->behind -= m->next->cap;
     else ws->unread_end = &ws->unread;
@@ -15490,9 +15496,8 @@ static void aw__ws_read_ahead(aw_ws *ws)
 static void aw__ws_hear(aw_ws *ws, int64_t n)
 {
     const int64_t now = ws->loop->now, rate = ws->limits->min_rate;
-    if (ws->in.frame || rate < 0) ws->pinged = false;
-    if (ws->in.frame || rate < 0 || n * 1000 / rate > now - ws->heard)
-        ws->heard = now;
+    if (ws->in.frame || rate < 0) aw__ws_alive(ws);
+    else if (n * 1000 / rate > now - ws->heard) ws->heard = now;
     else ws->heard += n * 1000 / rate;
 }
 

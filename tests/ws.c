@@ -1503,6 +1503,17 @@ TEST(ws_pings_configured)
     CHECK_STR(wire_frames(&w), "Tin ");
     wire_close(&w);
     CHECK_EQ(aw_test_close(t), 0);
+    config.ws_ping_ms = 1000;           /* less than for its answer */
+    t = app_with(socket_app, &config);
+    wire_shake(&w, t, "/sleeps");
+    for (int i = 1; i <= 5; i++) {
+        aw_test_advance(t, 1001);
+        wire_settle(&w);
+        CHECK_EQ(strlen(wire_frames(&w)), strlen("Tin ") + 2 * (size_t)i);
+        wire_frame(&w, 0x8a, "", 0);
+    }
+    wire_close(&w);
+    CHECK_EQ(aw_test_close(t), 0);
     config.ws_ping_ms = 100;
     config.ws_pong_ms = 50;
     t = app_with(socket_app, &config);

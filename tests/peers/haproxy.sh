@@ -1,6 +1,7 @@
 #!/bin/bash
 # haproxy.sh: behind HAProxy: HTTP with kept connections, and the PROXY protocol,
-# versions 1 and 2, with checks of its own.
+# versions 1 and 2, with checks of its own; WebSockets and events, if node is
+# there: npm install --prefix build/npm ws
 
 . "$(dirname "$0")/lib.sh"
 need haproxy curl ab
@@ -9,7 +10,7 @@ serve behind "127.0.0.1:0" "127.0.0.1"
 http=$port
 serve behind "127.0.0.1:0" "127.0.0.1" proxy
 proxied=$port
-for name in front v1 v2 crc; do declare "$name=$(free_port)"; done
+for name in front live v1 v2 crc; do declare "$name=$(free_port)"; done
 cat >"$tmp/haproxy.cfg" <<CONF
 global
     maxconn 2000
@@ -26,6 +27,12 @@ frontend front
     default_backend plain
 backend plain
     http-reuse always
+    server a 127.0.0.1:$http
+listen live
+    bind 127.0.0.1:$live
+    timeout client 3s
+    timeout server 3s
+    timeout tunnel 3s
     server a 127.0.0.1:$http
 listen v1
     mode tcp
@@ -80,5 +87,6 @@ check "5,000 over HTTP" load "$front"
 check "5,000 over PROXY 1" load "$v1"
 check "5,000 over PROXY 2" load "$v2"
 check "5,000 with checksums" load "$crc"
+live "$live"
 check "its health checks are answered" healthy
 finish

@@ -96,6 +96,18 @@ says() {
     return 1
 }
 
+# live PORT: WebSockets and events through the proxy there.
+live() {
+    if have node && [ -d build/npm/node_modules/ws ]; then
+        node tests/peers/live.mjs "127.0.0.1:$1" || failed=1
+    elif [ "${CI-}" = true ]; then
+        echo "not ok node and npm's ws are there"
+        failed=1
+    else
+        echo "skip: node or npm's ws is not there"
+    fi
+}
+
 fetch() { curl -sS -m 20 "$@"; }
 
 rss() { sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$1/status"; }

@@ -1,5 +1,6 @@
 #!/bin/bash
-# nginx.sh: behind nginx, which keeps its connections, over TCP and a UNIX socket.
+# nginx.sh: behind nginx, which keeps its connections, over TCP and a UNIX socket;
+# WebSockets and events, if node is there: npm install --prefix build/npm ws
 
 . "$(dirname "$0")/lib.sh"
 need nginx curl ab
@@ -21,12 +22,18 @@ http {
     uwsgi_temp_path $tmp/nginx/uwsgi;
     scgi_temp_path $tmp/nginx/scgi;
     client_max_body_size 64m;
+    map \$http_upgrade \$connection_upgrade {
+        default upgrade;
+        '' '';
+    }
     upstream tcp { server 127.0.0.1:$port; keepalive 32; }
     upstream local { server unix:$tmp/sock; keepalive 32; }
     server {
         listen 127.0.0.1:$front;
         proxy_http_version 1.1;
-        proxy_set_header Connection "";
+        proxy_read_timeout 3s;
+        proxy_set_header Upgrade \$http_upgrade;
+        proxy_set_header Connection \$connection_upgrade;
         proxy_set_header Host \$http_host;
         proxy_set_header X-Forwarded-For \$proxy_add_x_forwarded_for;
         proxy_set_header X-Forwarded-Proto \$scheme;
@@ -72,6 +79,7 @@ check "HEAD" says 200 fetch -I -o /dev/null -w '%{http_code}' "$at/big"
 check "5,000 over TCP" load /tcp/
 check "5,000 over a UNIX socket" load /
 check "5,000 that rest" load "/nap?ms=1"
+live "$front"
 check "nginx has nothing to complain about" no_errors
 check "the socket's file goes with the server" bash -c \
     "kill -TERM $pid; for i in \$(seq 50); do [ -e $tmp/sock ] || exit 0; sleep 0.1; done; exit 1"
