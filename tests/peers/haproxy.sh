@@ -33,6 +33,10 @@ listen live
     timeout client 3s
     timeout server 3s
     timeout tunnel 3s
+    option forwardfor
+    http-request set-header X-Forwarded-Proto http
+    http-request del-header X-Forwarded-Host
+    http-request del-header Forwarded
     server a 127.0.0.1:$http
 listen v1
     mode tcp
@@ -75,6 +79,9 @@ healthy() {
 check "X-Forwarded-For" seen "$front"
 check "Forwarded" says "127.0.0.7 https a.example" \
     fetch --interface 127.0.0.7 -H 'X-Ask: 1' "http://127.0.0.1:$front/"
+check "what the client says is not believed" seen "$live" \
+    -H 'Forwarded: for=10.1.1.1;proto=https' -H 'X-Forwarded-For: 10.1.1.1' \
+    -H 'X-Forwarded-Host: b.example' -H 'X-Forwarded-Proto: https'
 check "PROXY 1" seen "$v1"
 check "PROXY 2" seen "$v2"
 check "PROXY 2 with a checksum" seen "$crc"

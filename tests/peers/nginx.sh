@@ -37,8 +37,14 @@ http {
         proxy_set_header Host \$http_host;
         proxy_set_header X-Forwarded-For \$proxy_add_x_forwarded_for;
         proxy_set_header X-Forwarded-Proto \$scheme;
+        proxy_set_header X-Forwarded-Host "";
+        proxy_set_header Forwarded "";
         location /tcp/ { proxy_pass http://tcp/; }
         location / { proxy_pass http://local/; }
+        location /plain/ {
+            proxy_http_version 1.0;
+            proxy_pass http://local/;
+        }
         location /stream/ {
             proxy_request_buffering off;
             proxy_buffering off;
@@ -60,6 +66,7 @@ load() {
         ! grep -q '^Non-2xx' "$tmp/ab" || { cat "$tmp/ab"; return 1; }
 }
 
+comes() { curl -sS -N -m 3 "$1" | grep -q "$2"; }
 no_errors() { says "" cat "$tmp/nginx/error.log"; }
 
 head -c 8000000 /dev/zero >"$tmp/8M"
@@ -68,6 +75,9 @@ check "the client's address" says "127.0.0.7 http 127.0.0.1:$front" \
 check "what the client says is not believed" \
     says "127.0.0.7 http 127.0.0.1:$front" fetch --interface 127.0.0.7 "$at/" \
     -H 'X-Forwarded-For: 10.1.1.1' -H 'X-Forwarded-Proto: https'
+check "whatever it says" \
+    says "127.0.0.7 http 127.0.0.1:$front" fetch --interface 127.0.0.7 "$at/" \
+    -H 'Forwarded: for=10.1.1.1;proto=https' -H 'X-Forwarded-Host: b.example'
 check "a proxy that is not trusted" says "127.0.0.1 http 127.0.0.1:$front" \
     fetch --interface 127.0.0.7 "$at/tcp/"
 check "an upload" says 8000000 fetch -T "$tmp/8M" "$at/length"
@@ -80,6 +90,8 @@ check "5,000 over TCP" load /tcp/
 check "5,000 over a UNIX socket" load /
 check "5,000 that rest" load "/nap?ms=1"
 live "$front"
+check "events over HTTP/1.0, which nginx would gather" \
+    comes "$at/plain/events" 'data: *0'
 check "nginx has nothing to complain about" no_errors
 check "the socket's file goes with the server" bash -c \
     "kill -TERM $pid; for i in \$(seq 50); do [ -e $tmp/sock ] || exit 0; sleep 0.1; done; exit 1"
