@@ -371,7 +371,8 @@ void aw__bad_await(const aw_frame *f);
 bool aw__failed(aw__ctx *t, aw_frame *f);
 bool aw__deadline_end(aw__ctx *t, aw_frame *f);
 aw_use_RETURN_not_return aw__leave(aw__ctx *t, aw_frame *f, int rc, int line);
-aw_use_RETURN_not_return aw__call(aw__ctx *t, const aw_fn *fn, const void *args);
+aw_use_RETURN_not_return aw__call(aw__ctx *t, const aw_fn *fn,
+                                  const void *args);
 aw_use_RETURN_not_return aw__call_for(aw__ctx *t, int64_t ms, const aw_fn *fn,
                                       const void *args);
 aw_use_RETURN_not_return aw__gather(aw__ctx *t, aw_frame *f, int64_t ms,
@@ -1111,9 +1112,9 @@ const char *aw_peer(aw_req *req);
 /* How the client called this site: "http" or "https"; "example.com:8080", the
    authority of the target or Host, well-formed (RFC 9112 3.2), "" for none in
    HTTP/1.0; and both as "https://example.com", or "" without a host, so that
-   aw_format(req, "%s/x", aw_base_url(req)) is a URL in any case. Trusted proxies
-   are believed here, too. Anybody can send any Host: compare it with your names
-   before it goes into a mail. */
+   aw_format(req, "%s/x", aw_base_url(req)) is a URL in any case. Trusted
+   proxies are believed here, too. Anybody can send any Host: compare it with
+   your names before it goes into a mail. */
 const char *aw_scheme(aw_req *req);
 const char *aw_host(aw_req *req);
 const char *aw_base_url(aw_req *req);
@@ -1625,12 +1626,12 @@ extern "C" {
 
 /* STATIC("/assets", "dir", .max_age = 3600): what lies below a directory, to
    GET and HEAD. ASSETS("/assets", table): the same from an array of aw_asset.
-   A directory is its index.html. Names with a dot in front are hidden, .dot_files
-   shows them; nothing outside is reached, and no symbolic link below the
-   directory followed. A file next to it, app.js.br or app.js.gz and not older,
-   is sent instead to who accepts that. .max_age: how long the client need not
-   ask again (Cache-Control), 0: it always asks, AW_OFF: it is not told. Any
-   other route for the same path wins. */
+   A directory is its index.html. Names with a dot in front are hidden,
+   .dot_files shows them; nothing outside is reached, and no symbolic link below
+   the directory followed. A file next to it, app.js.br or app.js.gz and not
+   older, is sent instead to who accepts that. .max_age: how long the client
+   need not ask again (Cache-Control), 0: it always asks, AW_OFF: it is not
+   told. Any other route for the same path wins. */
 #ifndef ASYNCWEB_NO_STATIC_FILES
 #define AW_STATIC(...) AW__STATIC(__VA_ARGS__, )
 #define AW__STATIC(p, d, ...) \
@@ -1655,10 +1656,11 @@ extern const aw_view aw__files_view;
                                that nobody answers on (its process died) is
                                replaced; any other file there is AW_EADDRINUSE
      systemd  systemd:NAME     what the parent process opened, all or those of
-                               that name (LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES;
-                               the three are then removed from the environment);
-                               AW_ENOENT: nothing, or AW_EINVAL: no stream socket
-                               that listens, was passed
+                               that name (LISTEN_PID, LISTEN_FDS,
+                               LISTEN_FDNAMES; the three are then removed from
+                               the environment); AW_ENOENT: nothing, or
+                               AW_EINVAL: no stream socket that listens, was
+                               passed
 
    trusted_proxies: networks, addresses and "unix", separated by blanks. What
    a connection from there says in Forwarded (RFC 7239) or, if it has none, in
@@ -1701,7 +1703,7 @@ typedef struct aw_config {
     int64_t idle_ms AW__OPT;        /* keep-alive, 15,000 */
     int64_t write_ms AW__OPT;       /* for the client to take more, 30,000 */
     int64_t sse_ping_ms AW__OPT;    /* a comment into quiet events, 15,000 */
-    int64_t min_rate AW__OPT;       /* bytes/s of a body, of an answer: 500... */
+    int64_t min_rate AW__OPT;       /* bytes/s of body or answer: 500... */
     int64_t rate_grace_ms AW__OPT;  /* ...after so long a wait, 10,000: 408 */
     int max_connections AW__OPT;    /* RLIMIT_NOFILE less 64, half at least */
     int max_per_address AW__OPT;    /* of them, or of an IPv6 /64: off */
@@ -1823,11 +1825,11 @@ typedef struct aw_ws_message {
 /* The next message, whole: 1. 0: there will be none, for one side has closed
    (aw_ws_close_code); those that came before a Close are still given, while
    the view asks at least each ws_close_ms. Pings are answered by themselves.
-   AW_EBADMSG: the peer broke the protocol, or its text is not UTF-8; AW_ETOOBIG:
-   a message over .max_message; AW_ENOMEM: the socket has been closed then, with
-   1002, 1007, 1009 or 1011. AW_EBUSY: another task waits here. Of other tasks
-   than the view: AW_ECONNRESET, AW_EEOF, AW_ETIMEDOUT: the peer is gone.
-   Awaits: yes. */
+   AW_EBADMSG: the peer broke the protocol, or its text is not UTF-8;
+   AW_ETOOBIG: a message over .max_message; AW_ENOMEM: the socket has been
+   closed then, with 1002, 1007, 1009 or 1011. AW_EBUSY: another task waits
+   here. Of other tasks than the view: AW_ECONNRESET, AW_EEOF, AW_ETIMEDOUT: the
+   peer is gone. Awaits: yes. */
 AW__AWAITABLE(aw_ws_recv, (aw_ws *ws; aw_ws_message *out;));
 
 /* Sends a message, text or binary: size, once all of it is on its way. Several
@@ -1846,13 +1848,14 @@ enum { AW_WS_LAST = 1, AW_WS_BINARY = 2 };
 AW__AWAITABLE(aw_ws_send_part, (aw_ws *ws; const void *data; size_t size;
                                 int how;));
 
-/* Closes, behind what has been sent: 0 once the peer has answered. code 0: 1000.
-   reason: at most 123 bytes of UTF-8, or NULL. AW_ETIMEDOUT: no answer within
-   ws_close_ms; it is cut off. AW_EINVAL: no such code or reason. Awaits: yes. */
+/* Closes, behind what has been sent: 0 once the peer has answered. code 0:
+   1000. reason: at most 123 bytes of UTF-8, or NULL. AW_ETIMEDOUT: no answer
+   within ws_close_ms; it is cut off. AW_EINVAL: no such code or reason.
+   Awaits: yes. */
 AW__AWAITABLE(aw_ws_close, (aw_ws *ws; int code; const char *reason;));
 
-/* Of the Close that the peer sent: its code, AW_WS_NO_CODE, AW_WS_ABNORMAL: none
-   has come; its reason, "" for none. */
+/* Of the Close that the peer sent: its code, AW_WS_NO_CODE, AW_WS_ABNORMAL:
+   none has come; its reason, "" for none. */
 int aw_ws_close_code(const aw_ws *ws);
 const char *aw_ws_close_reason(const aw_ws *ws);
 
@@ -1876,8 +1879,8 @@ typedef struct aw_ws_room {
 } aw_ws_room;
 
 /* join: 0, also when it is in there; AW_ECLOSED, AW_ENOMEM. leave: also when
-   it is not. broadcast: posts to each member; how many got it, or AW_EINVAL: the
-   text is not UTF-8. Awaits: no. */
+   it is not. broadcast: posts to each member; how many got it, or AW_EINVAL:
+   the text is not UTF-8. Awaits: no. */
 int aw_ws_join(aw_ws_room *room, aw_ws *ws);
 void aw_ws_leave(aw_ws_room *room, aw_ws *ws);
 int aw_ws_broadcast(aw_ws_room *room, const void *data, size_t size);
@@ -6182,8 +6185,8 @@ static const char *aw__net_read(aw_slice text, aw__net *net)
    anybody's invention. If all are trusted it is the leftmost. */
 
 typedef struct aw__forwarded {
-    aw_slice node;              /* the client as it stands there, .n 0: unsaid */
-    aw__address client;         /* family 0: node is hidden, "unknown", unsaid */
+    aw_slice node;              /* the client as it stands there; .n 0: none */
+    aw__address client;         /* family 0: node is hidden, "unknown", none */
     const char *proto;          /* "http", "https"; NULL: unsaid */
     aw_slice host;              /* .n 0: unsaid */
 } aw__forwarded;
@@ -7573,7 +7576,8 @@ static const char *aw__stale_read_type(const char *p, char *type, size_t cap)
     for (;;) {
         const char *end = aw__stale_word_end(p), *next = end + strspn(end, " ");
         const size_t size = (size_t)(end - p);
-        if (size == 0 || (aw__stale_word_end(next) == next && !strchr("*(", *next)))
+        if (size == 0 ||
+            (aw__stale_word_end(next) == next && !strchr("*(", *next)))
             break;
         if ((size == 5 && memcmp(p, "const", 5) == 0) ||
             (size == 8 && memcmp(p, "volatile", 8) == 0)) {
@@ -7839,7 +7843,8 @@ static int64_t aw__wheel_next(aw__wheel *w, int *level, int *slot)
             *level = n;
             *slot = aw__lowest(w->bits[n] & mask);
             if (!aw__list_empty(&w->slots[n][*slot]))
-                return ((w->tick >> shift) - at + *slot) * ((int64_t)1 << shift);
+                return ((w->tick >> shift) - at + *slot) *
+                    ((int64_t)1 << shift);
             w->bits[n] &= ~((uint64_t)1 << *slot);
         }
     }
@@ -8237,7 +8242,7 @@ static void aw__undo_wait(aw__task *t)
     t->wait = NULL;
 }
 
-/* ---- lists of waiters: of a task's end, an event, a semaphore, a queue ---- */
+/* ---- waiters: for a task's end, an event, a semaphore, a queue ---- */
 
 /* The head of such a list lies in a user's struct as a pointer to the oldest
    waiter, so that a zeroed struct is valid. */
@@ -11941,7 +11946,8 @@ static aw_use_RETURN_not_return aw__aw_connect(aw__ctx *ctx, const void *args)
     const aw_args_aw_connect *a = AW__LEAF_ARGS(aw_connect, args);
     *a->out = NULL;
     if (!a->host) return aw__at_once((aw__task *)ctx, AW_EINVAL);
-    if (a->host == aw__text_lost) return aw__at_once((aw__task *)ctx, AW_ENOMEM);
+    if (a->host == aw__text_lost)
+        return aw__at_once((aw__task *)ctx, AW_ENOMEM);
     return aw__call AW__CALL((ctx, ), aw__connect, a->out,
                              aw__host_copy(a->host), a->port);
 }
@@ -12109,7 +12115,8 @@ static aw_use_RETURN_not_return aw__aw_listen(aw__ctx *ctx, const void *args)
 {
     const aw_args_aw_listen *a = AW__LEAF_ARGS(aw_listen, args);
     *a->out = NULL;
-    if (a->host == aw__text_lost) return aw__at_once((aw__task *)ctx, AW_ENOMEM);
+    if (a->host == aw__text_lost)
+        return aw__at_once((aw__task *)ctx, AW_ENOMEM);
     return aw__call AW__CALL((ctx, ), aw__listen, a->out,
                              aw__host_copy(a->host),
                              a->port == AW_ANY_PORT ? 0 : a->port);
@@ -16055,7 +16062,8 @@ static int aw__source_many(aw_req *req, aw__source *src, const aw__range *r,
     int i, len;
     salt[0] = (uint64_t)(uintptr_t)req;
     salt[1] = (uint64_t)req->start;
-    salt[2] = aw__etag_hash(0, src->v.etag, src->v.etag ? AW__ETAG_TEXT - 1 : 0);
+    salt[2] = aw__etag_hash(0, src->v.etag,
+                            src->v.etag ? AW__ETAG_TEXT - 1 : 0);
     aw__etag_format(boundary, aw__etag_hash(0, salt, sizeof salt));
     boundary[strlen(boundary) - 1] = 0;
     type = aw_format(req, "multipart/byteranges; boundary=%s", boundary + 1);
@@ -16917,7 +16925,7 @@ static bool aw__conn_answer(aw__server *s, aw_req *req)
     return s->out.n < AW__OUT_FULL || aw__conn_send(s, c);
 }
 
-/* >>floor5 pieces  Views that read and send in pieces ----------------------- */
+/* >>floor5 pieces  Views that read and send in pieces -------------------- */
 
 /* The view has not been given all of its body. */
 static bool aw__conn_streams(const aw__conn *c)
@@ -17240,7 +17248,7 @@ static int aw__send_try(aw__server *s, aw_req *req, aw__send_op *op)
     if (c->out) return AW_EAGAIN;
     if (op->begun) return aw__send_parts(s, c, op);
     op->begun = true;
-    op->pace.since = s->loop->now;      /* before, others' bytes were on the way */
+    op->pace.since = s->loop->now;      /* until now, others' bytes came */
     was = aw__out_lend(s, c);
     fine = aw__send_line(s, req, op->size);
     if (!fine) {
@@ -18310,7 +18318,7 @@ AW_ASYNC_DEFINE(aw_part_read, (aw_req *req; void *buffer; size_t size;),
 #endif
 
 #ifndef ASYNCWEB_NO_WS
-/* >>floor5 upgrade  From HTTP to WebSocket (RFC 6455 section 4) ------------- */
+/* >>floor5 upgrade  From HTTP to WebSocket (RFC 6455 section 4) ---------- */
 
 aw_ws *aw__req_ws(aw_req *req)
 {

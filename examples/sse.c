@@ -1,5 +1,5 @@
-/* sse.c: a page whose bar follows a task in the background, without asking. Open
-   http://localhost:5000/ in several windows: all of them see the same job.
+/* sse.c: a page whose bar follows a task in the background, without asking.
+   Open http://localhost:5000/ in several windows: all of them see the same job.
 
    cc examples/sse.c -o sse && ./sse
 

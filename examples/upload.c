@@ -38,7 +38,8 @@ static upload **find(state *s, const char *name)
 }
 
 /* Files are always ready, so this blocks for as long as the disk needs: not
-   long, as the kernel takes it into memory first. For a slow disk: aw_thread. */
+   long, as the kernel takes it into memory first. For a slow disk: aw_thread.
+   */
 static bool write_all(int fd, const char *p, size_t n)
 {
     while (n > 0) {

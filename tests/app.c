@@ -1416,7 +1416,8 @@ TEST(idle_counts_from_the_last_word)
     (void)aw__address_parse("127.0.0.1", aw_serve_port(l), &at);
     (void)aw__io_connect(l, &at, &fd);
     aw_test_advance(t, 2500);
-    CHECK(aw__io_send(l, fd, "GET /none HTTP/1.1\r\nHost: a\r\n\r\n", 31) == 31);
+    CHECK_EQ(31, aw__io_send(l, fd, "GET /none HTTP/1.1\r\nHost: a\r\n\r\n",
+                             31));
     aw_test_advance(t, 2900);
     CHECK(aw__io_recv(l, fd, got, sizeof got) > 0);
     CHECK_EQ(aw__io_recv(l, fd, got, sizeof got), AW_EAGAIN);
@@ -1426,7 +1427,7 @@ TEST(idle_counts_from_the_last_word)
     CHECK_EQ(aw_test_close(t), 0);
 }
 
-/* ---- /fetch-data of the tutorial, its upstream down, silent, its client gone */
+/* ---- /fetch-data of the tutorial: upstream down, silent, client gone ---- */
 
 static int asked, asked_finally;
 
@@ -1458,8 +1459,8 @@ TEST(upstream_down_silent_or_client_gone)
     before = l->sim->open;
     (void)aw__address_parse("127.0.0.1", aw_serve_port(l), &at);
     (void)aw__io_connect(l, &at, &fd);
-    CHECK_EQ(aw__io_send(l, fd, "GET /fetch-data HTTP/1.1\r\nHost: a\r\n\r\n", 37),
-             37);
+    CHECK_EQ(37, aw__io_send(l, fd, "GET /fetch-data HTTP/1.1\r\nHost: a\r\n"
+                             "\r\n", 37));
     aw_test_advance(t, 100);
     CHECK_EQ(asked, 3);
     CHECK_EQ(asked_finally, 2);

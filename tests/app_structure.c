@@ -481,7 +481,8 @@ ASYNC_VIEW(logout, int rc;)
 }
 
 ROUTES(members, BEFORE(require_login), GET("/", home), POST("/logout", logout))
-ROUTES(club, GET("/login", ask_name), POST("/login", login), MOUNT("/", members))
+ROUTES(club, GET("/login", ask_name), POST("/login", login),
+       MOUNT("/", members))
 
 static const aw_response *with(aw_test *t, const char *method, const char *at,
                                const char *name, const char *value,
@@ -516,7 +517,8 @@ TEST(login_and_logout)
     r = with(t, "POST", "/login", "Content-Type", form, "name=ann&password=x");
     CHECK_EQ(302, r->status);
     CHECK_STR("/", aw_response_header(r, "Location"));
-    CHECK(strncmp(aw_response_header(r, "Set-Cookie"), "sid=sid-ann;", 12) == 0);
+    CHECK(strncmp(aw_response_header(r, "Set-Cookie"), "sid=sid-ann;",
+                  12) == 0);
     CHECK_STR("Hello ann", with(t, "GET", "/", "Cookie", "sid=sid-ann",
                                 NULL)->body);
     CHECK_EQ(302, with(t, "GET", "/", "Cookie", "sid=other", NULL)->status);
@@ -822,7 +824,8 @@ TEST(urls_for_views)
     /* They lead back to where they came from. */
     CHECK_STR("200 a/b c/d", walk(t, "/files/a/b%20c/d"));
     CHECK_STR("200 ~-._", walk(t, "/caf%C3%A9%20100%25/~-._"));
-    CHECK_STR("200 user 7 a/b?c", walk(t, "/api/users/7/a%2Fb%3Fc?q=%E2%82%AC"));
+    CHECK_STR("200 user 7 a/b?c",
+              walk(t, "/api/users/7/a%2Fb%3Fc?q=%E2%82%AC"));
     CHECK_ABORTS(walk(t, "/unknown"),
                  "aw_url_for(req, nowhere): no route has that view");
     CHECK_ABORTS(walk(t, "/lacks"), "aw_url_for(req, show): "

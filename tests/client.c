@@ -612,7 +612,8 @@ static bool big_once(const char *body, int want)
 {
     aw_loop *l = client_loop();
     bool kept;
-    run_until_ended(SPAWN_ON(l, fetch_big, body, body ? (size_t)BIG_BODY : 0, want));
+    run_until_ended(SPAWN_ON(l, fetch_big, body, body ? (size_t)BIG_BODY : 0,
+                             want));
     kept = l->client->idle_count == 1;
     aw_loop_free(l);
     return kept;

@@ -244,8 +244,8 @@ ASYNC(joiner, (), aw_task task; int rc;)
     }
 }
 
-ASYNC(scenario, (aw_semaphore *s; aw_queue *q; aw_event *e;), int rc; int got[9];
-      aw_task child;)
+ASYNC(scenario, (aw_semaphore *s; aw_queue *q; aw_event *e;), int rc;
+      int got[9]; aw_task child;)
 {
     BEGIN {
         world.begun++;

@@ -1,7 +1,8 @@
 /* core_tasks.c: handles, waiting lists, memory, descriptors and the loop of the
    async core. The other half is core.c. */
 
-/* An allocator of one's own, over a fixed piece of memory when a test says so. */
+/* An allocator of one's own, over a fixed piece of memory when a test says
+   so. */
 #include <stddef.h>
 static void *own_realloc(void *p, size_t n);
 static void own_free(void *p);

@@ -161,8 +161,8 @@ TEST(answer_ends_within_a_piece)
         wire_say(&w, GET_("/last"));
         CHECK_EQ(AW_ECLOSED, result[0]);
         p = strstr(w.got, "\r\n\r\n");
-        next = strstr(w.got, "HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 "
-                      "GMT\r\nContent-Type: text/plain");
+        next = strstr(w.got, "HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 "
+                      "00:00:00 GMT\r\nContent-Type: text/plain");
         CHECK(p && next && strstr(next, "last"));
         for (; p && next && p < next; p++) n += *p == 'c';
         CHECK_EQ(100000, n);

@@ -470,7 +470,13 @@ VIEW(query)
     return aw_text(req, text);
 }
 
-ASYNC_VIEW(slow) { BEGIN { AWAIT(aw_sleep_ms, 1000); RETURN(aw_empty(req, 204)); } }
+ASYNC_VIEW(slow)
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, 1000);
+        RETURN(aw_empty(req, 204));
+    }
+}
 
 /* The same as show, of a route that streams: part after part. ?skip: content
    of files is not read; ?size= bytes at a time. */
@@ -566,7 +572,8 @@ VIEW(save)
 }
 
 ROUTES(forms,
-    POST("/", show_form), GET("/", query), POST("/save", save), POST("/slow", slow),
+    POST("/", show_form), GET("/", query), POST("/save", save),
+    POST("/slow", slow),
     POST("/parts", parts, .stream = true), POST("/misplaced", misplaced),
     POST("/swallow", swallow, .stream = true, .max_body = 1 << 24))
 
@@ -646,7 +653,8 @@ TEST(forms_chunked)
     for (size_t piece = 0; piece < 9; piece++) {
         const char *got = aw_test_raw(t, all, sizeof all - 1, piece);
         NOTE("in pieces of %d", (int)piece);
-        CHECK(strstr(got, "\r\n\r\n| a f f  7 <xy\r\n--C> HTTP/1.1 200") != NULL);
+        CHECK(strstr(got, "\r\n\r\n| a f f  7 <xy\r\n--C> HTTP/1.1 200") !=
+              NULL);
     }
     CHECK_EQ(0, aw_test_close(t));
 }
@@ -1027,8 +1035,9 @@ TEST(a_client_that_leaves)
     t = app_with(forms, &config);
     for (int i = 0; i < 3; i++) {
         wire w = wire_open(t);
-        head = (size_t)snprintf(top, sizeof top, "POST %s HTTP/1.1\r\nHost: a\r\n"
-            "Content-Type: %s\r\nContent-Length: %lu\r\n\r\n",
+        head = (size_t)snprintf(top, sizeof top,
+            "POST %s HTTP/1.1\r\nHost: a\r\nContent-Type: %s\r\n"
+            "Content-Length: %lu\r\n\r\n",
             i == 2 ? "/swallow" : "/slow", form_B, (unsigned long)n + 5);
         wire_send(&w, top, head);
         wire_send(&w, body, i == 1 ? n : 100000);

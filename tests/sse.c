@@ -462,7 +462,8 @@ TEST(client_that_reads_nothing)
     t = app_with(channels, &c);
     w = wire_open(t);
     finals = 0;
-    (void)aw__io_send(w.loop, w.fd, "GET /flood HTTP/1.1\r\nHost: x\r\n\r\n", 33);
+    (void)aw__io_send(w.loop, w.fd,
+                      "GET /flood HTTP/1.1\r\nHost: x\r\n\r\n", 33);
     aw_test_advance(t, 29000);
     CHECK_EQ(0, finals);
     aw_test_advance(t, 16000);
@@ -548,7 +549,8 @@ TEST(nothing_gets_into_an_event)
     memset(other, 'y', sizeof other - 1);
     t = app_with(together, &c);
     w = wire_open(t);
-    (void)aw__io_send(w.loop, w.fd, "GET /flood HTTP/1.1\r\nHost: x\r\n\r\n", 33);
+    (void)aw__io_send(w.loop, w.fd,
+                      "GET /flood HTTP/1.1\r\nHost: x\r\n\r\n", 33);
     aw_test_advance(t, 20000);
     for (int i = 0; i < 20; i++) {
         wire_take(&w);
@@ -559,7 +561,8 @@ TEST(nothing_gets_into_an_event)
     wire_close(&w);
     finals = 0;
     w = wire_open(t);
-    (void)aw__io_send(w.loop, w.fd, "GET /both HTTP/1.1\r\nHost: x\r\n\r\n", 32);
+    (void)aw__io_send(w.loop, w.fd,
+                      "GET /both HTTP/1.1\r\nHost: x\r\n\r\n", 32);
     aw_test_advance(t, 1000);
     CHECK_EQ(0, finals);
     wire_settle(&w);

@@ -831,7 +831,8 @@ TEST(ws_pipelined_handshake)
         trail[0] = 0;
         t = aw_test_open_config(c);
         for (int i = 0; i < 5; i++)
-            add(b, GET_HEAD("/nowhere") "\r\n", strlen(GET_HEAD("/nowhere")) + 2);
+            add(b, GET_HEAD("/nowhere") "\r\n",
+                strlen(GET_HEAD("/nowhere")) + 2);
         add(b, SHAKE("/echo") "\r\n", strlen(SHAKE("/echo")) + 2);
         add_frame(b, 0x81, "one", 3, true);
         add_frame(b, 0x88, "\x0f\xa0", 2, true);
@@ -1462,7 +1463,8 @@ static int borne(int64_t min_rate, int every, int n, bool fragments)
         wire_send(&p->w, "\x82\xff\0\0\0\0\0\x0f\xff\xff\0\0\0\0", 14);
     for (; second < 1200 && t->loop->server->connections; second++) {
         aw_test_advance(t, 1000);
-        if (second % every == 0 && !fragments) wire_send(&p->w, zeros, (size_t)n);
+        if (second % every == 0 && !fragments)
+            wire_send(&p->w, zeros, (size_t)n);
         p->todo.n = p->at = 0;
         if (second % every == 0 && fragments)
             for (int i = 0; i < n; i++)
