@@ -989,24 +989,38 @@ typedef struct aw_response {
     const char *body;           /* NUL-terminated; "" when there is none */
     size_t body_len;
     const aw_header_field *headers;     /* as they came */
-    const char *url;            /* that was asked for */
+    const char *url;            /* that answered: behind the redirects */
 } aw_response;
 
 /* GETs an http:// URL. The result is the status, 404 as well as 200, and
    *out the reply; a reply that *out held before is freed then. On an error
    *out is NULL. Strings are copied before the caller goes on. Awaits: yes.
    AW_EURL, AW_ENOTLS (both logged), AW_EDNS, AW_ECONNREFUSED, AW_EUNREACH,
-   AW_ETIMEDOUT: not all there in 30 s. AW_ECONNRESET, AW_EEOF: it ended
-   before the answer did. AW_EBADMSG: not HTTP/1.x (RFC 9112). AW_ETOOBIG:
-   body above 16 MiB, or head above 64 KiB or 256 fields. AW_ENOMEM,
-   AW_EMFILE. */
+   AW_ETIMEDOUT: no connection in 10 s, or not all there in 30 s.
+   AW_ECONNRESET, AW_EEOF: it ended before the answer did. AW_EBADMSG: not
+   HTTP/1.x (RFC 9112). AW_ETOOBIG: body above 16 MiB, or head above 64 KiB or
+   256 fields. AW_ENOMEM, AW_EMFILE. */
 AW__AWAITABLE(aw_get, (aw_response **out; const char *url;));
+
+typedef struct aw_client aw_client;
+
+/* A field of a form that is sent. Lists of them end with {NULL}. */
+typedef struct aw_form_field {
+    const char *name;
+    const char *value AW__OPT;
+    size_t size AW__OPT;        /* of value, bytes; 0: strlen(value) */
+    /* Of a file: any of these three makes the form multipart/form-data. The
+       file at path is read while it is sent, and value not looked at. */
+    const char *path AW__OPT;
+    const char *filename AW__OPT;       /* NULL: the last part of path */
+    const char *type AW__OPT;           /* NULL: by the name's extension */
+} aw_form_field;
 
 /* Any request: AWAIT(aw_fetch, &self->reply, .url = "http://host/",
    .method = "PUT", .body = text). In C++20 name all: .out = &self->reply.
-   Results as for aw_get, and AW_EINVAL (logged): bad method or field.
-   Connections are kept for 10 s. GET, HEAD, OPTIONS, TRACE, PUT and DELETE
-   are sent once more when a kept one turns out to have been closed.
+   Results as for aw_get, and AW_EINVAL (logged): bad method, field or form.
+   Connections are kept and shared (aw_client). GET, HEAD, OPTIONS, TRACE, PUT
+   and DELETE are sent once more when a kept one turns out to have been closed.
    Awaits: yes. */
 AW__AWAITABLE(aw_fetch, (
     aw_response **out AW__OPT;      /* NULL: only the status matters */
@@ -1022,7 +1036,44 @@ AW__AWAITABLE(aw_fetch, (
     /* For everything together; 0: 30 s; AW_FOREVER. A deadline around this
        await may be shorter, and gives AW_EDEADLINE. */
     int64_t timeout_ms AW__OPT;
-    size_t max_body AW__OPT;));     /* of the reply, bytes; 0: 16 MiB */
+    size_t max_body AW__OPT;        /* of the reply, bytes; 0: 16 MiB */
+    aw_client *client AW__OPT;      /* NULL: the loop's own */
+    /* How many to follow; 0: as the client says; AW_OFF: none. 303, and 301 and
+       302 of a POST, go on with GET and no body (RFC 9110 15.4). To another
+       origin no credentials go, nor cookies. Past the last, one without a
+       Location, or from https to http: the redirect itself is the reply. */
+    int max_redirects AW__OPT;
+    const char *basic AW__OPT;      /* "user:password" (RFC 7617) */
+    const char *bearer AW__OPT;     /* a token (RFC 6750) */
+    /* Instead of a body: as application/x-www-form-urlencoded, or with files
+       multipart/form-data (RFC 7578), both UTF-8. Copied, but for files. */
+    const aw_form_field *form AW__OPT;
+    /* The result comes with the head, and aw_response_read has the body: any
+       length in flat memory. timeout_ms is for the head, and for each read. */
+    bool stream AW__OPT;
+    /* The result, 0, comes when the request's head is sent; aw_fetch_send sends
+       the body and aw_fetch_end gets the answer, whole or with .stream. Then
+       body_len is its length; 0: unknown, it is sent in chunks. */
+    bool send AW__OPT;));
+
+/* The next piece of the body of a reply with .stream: up to size bytes, at
+   least one; 0 at its end, AW_ECLOSED behind it or when there is no .stream.
+   AW_EEOF, AW_ECONNRESET, AW_EBADMSG: it was cut off or broken, and stays so;
+   AW_ETIMEDOUT: nothing for timeout_ms. A read that is cancelled has consumed
+   nothing. Awaits: yes. Example: proxy.c. */
+AW__AWAITABLE(aw_response_read, (aw_response *reply; void *buffer;
+                                 size_t size;));
+
+/* The next piece of a body, after .send: size, once it is on its way. AW_EINVAL:
+   longer than body_len said, or no .send. AW_ECLOSED, AW_ECONNRESET: the server
+   takes no more; what it says, aw_fetch_end tells. The data must stay alive
+   until the await ends. Awaits: yes, while the server is slow. */
+AW__AWAITABLE(aw_fetch_send, (aw_response *reply; const void *data;
+                              size_t size;));
+
+/* The end of that body, and what is answered: the status, or an error as of
+   aw_fetch; AW_EINVAL: less than body_len was sent. Awaits: yes. */
+AW__AWAITABLE(aw_fetch_end, (aw_response *reply;));
 
 /* The value of the first field of that name, in any case; NULL: none. NULL
    for no reply. */
@@ -1035,8 +1086,39 @@ const aw_value *aw_response_json(const aw_response *reply);
 #endif
 
 /* Gives a reply back early: for tasks that go on fetching into new variables.
-   NULL is fine. */
+   A .stream that is not at its end closes its connection. NULL is fine. */
 void aw_response_free(aw_response *reply);
+
+/* What the fetches of a client have in common. Fetches that name none share
+   one with the defaults. 0 is the default; strings and lists are copied. */
+typedef struct aw_client_config {
+    /* What a URL that begins with / is put behind: "http://host/v1". */
+    const char *base_url AW__OPT;
+    const aw_header_field *headers AW__OPT;     /* unless a fetch has its own */
+    const char *basic AW__OPT, *bearer AW__OPT; /* to base_url's origin only */
+    /* Connects there, whatever host the URL names: "/run/docker.sock". */
+    const char *unix_socket AW__OPT;
+    /* http://[user:password@]host[:port]. NULL: as the environment says in
+       http_proxy and no_proxy; "": none. */
+    const char *proxy AW__OPT;
+    int max_redirects AW__OPT;          /* 0: none is followed */
+    /* Connections, also those that are idle or being made; fetches that find
+       none free wait, first come, first served. */
+    int max_connections AW__OPT;        /* 100 */
+    int max_per_origin AW__OPT;         /* 50, to one host and port */
+    int64_t idle_ms AW__OPT;            /* 10 s are they kept; AW_OFF: not */
+    int64_t connect_timeout_ms AW__OPT; /* 10 s */
+    int64_t timeout_ms AW__OPT;         /* 30 s, for everything together */
+    size_t max_body AW__OPT;            /* 16 MiB, of a reply that is whole */
+} aw_client_config;
+
+/* A client of its own; NULL: out of memory, or something in the config is wrong
+   (logged). Not for other threads. Awaits: no. Example: fetch.c. */
+aw_client *aw_client_new(aw_loop *loop, const aw_client_config *config);
+
+/* Gives it back: it ends with its last fetch. For DEFER, hence void *. NULL is
+   fine. One nobody freed, aw_loop_free does. */
+void aw_client_free(void *client);
 
 /* An upstream that a test pretends to have. Tables end with {NULL}. */
 typedef struct aw_mock {
@@ -2172,6 +2254,16 @@ static int aw__errno(void)
     return aw__error_of(errno);
 }
 
+/* Bytes that nobody can guess. False: the system has none to give. */
+static bool aw__sys_random(void *p, size_t n)
+{
+    int fd = ASYNCWEB_FAULT("random") ? -1
+        : open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    bool all = fd >= 0 && (size_t)read(fd, p, n) == n;
+    if (fd >= 0) close(fd);
+    return all;
+}
+
 /* The time of day, for Date. */
 static int64_t aw__sys_unix_seconds(void)
 {
@@ -2869,6 +2961,11 @@ static void aw__buf_free(aw__buf *b)
     aw__mem_put(b->mem, b->p, b->cap);
     b->p = NULL;
     b->n = b->cap = 0;
+}
+
+static void aw__put_text(aw__buf *b, const char *text)
+{
+    aw__buf_add(b, text, strlen(text));
 }
 
 /* >>floor1 utf8  Unicode's encoding, checked ----------------------------- */
@@ -4454,6 +4551,15 @@ static const char *aw__http_reason(int status)
     }
 }
 
+/* A value of a header field: no CR, LF or NUL, no space at either end. NULL
+   is what the lookups give, also when there was no memory. */
+static bool aw__is_value(const char *text)
+{
+    size_t n = text ? strlen(text) : 0;
+    if (!text || (n && (text[0] == ' ' || text[n - 1] == ' '))) return false;
+    return aw__http_span(text, text + n, AW__C_VALUE) == text + n;
+}
+
 /* >>floor2 head  Request and response heads (RFC 9112) ------------------- */
 
 /* One pass in place, strict: wherever two readers could disagree about where
@@ -5470,6 +5576,94 @@ static int aw__url_parse(const char *text, aw__url *u)
     if (*p != '?') return AW_EURL;
     u->query = aw__slice(p + 1, (size_t)(end - p) - 1);
     return aw__http_span(p, end, AW__C_QUERY) == end ? AW_OK : AW_EURL;
+}
+
+/* "http://host/v1" and "/users" make "http://host/v1/users"; base NULL: a copy
+   of url. NULL: out of memory. */
+static const char *aw__url_behind(aw__arena *arena, const char *base,
+                                  const char *url)
+{
+    size_t n = base ? strlen(base) : 0, m = strlen(url);
+    char *text;
+    while (n && base[n - 1] == '/') n--;
+    text = (char *)aw__arena_get(arena, n + m + 1);
+    if (!text) return NULL;
+    if (n) memcpy(text, base, n);
+    memcpy(text + n, url, m + 1);
+    return text;
+}
+
+/* How much of a reference is its scheme with the colon, 0: none. */
+static size_t aw__url_scheme_n(const char *ref)
+{
+    size_t n = strcspn(ref, ":/?#");
+    return ref[n] == ':' ? n + 1 : 0;
+}
+
+/* Takes the dot-segments out of the path p[0..n), without a look at escapes
+   (RFC 3986 5.2.4). Returns how long it is then. */
+static size_t aw__url_undot(char *p, size_t n)
+{
+    size_t at = 0, to = 0, len;
+    for (; at < n; at += 1 + len) {
+        const char *next = (const char *)memchr(p + at + 1, '/', n - at - 1);
+        bool last = !next, up;
+        len = last ? n - at - 1 : (size_t)(next - (p + at + 1));
+        up = len == 2 && p[at + 1] == '.' && p[at + 2] == '.';
+        if (up) while (to > 0 && p[--to] != '/') {}
+        if (up || (len == 1 && p[at + 1] == '.')) {
+            if (last) p[to++] = '/';
+            continue;
+        }
+        memmove(p + to, p + at, 1 + len);
+        to += 1 + len;
+    }
+    return to;
+}
+
+/* How much of an absolute URL a reference stands behind (RFC 3986 5.2.2). */
+static size_t aw__url_base_n(const char *base, const char *ref)
+{
+    const size_t scheme = aw__url_scheme_n(base);
+    const size_t root = scheme + 2 + strcspn(base + scheme + 2, "/?#");
+    size_t n = root + strcspn(base + root, "?#");
+    if (aw__url_scheme_n(ref)) return 0;
+    if (ref[0] == '/') return ref[1] == '/' ? scheme : root;
+    if (ref[0] == '?') return n;
+    if (!*ref || *ref == '#') return n + strcspn(base + n, "#");
+    while (n > root && base[n - 1] != '/') n--;
+    return n;
+}
+
+/* Where a reference leads from an absolute URL (RFC 3986 5.2). Bytes that no
+   URL may have become %XX, as in browsers. NULL: out of memory. */
+static const char *aw__url_join(aw__arena *arena, const char *base,
+                                const char *ref)
+{
+    const size_t n = aw__url_base_n(base, ref);
+    char *text = (char *)aw__arena_get(arena, n + 3 * strlen(ref) + 2);
+    char *to = text + n, *path;
+    size_t len;
+    if (!text) return NULL;
+    memcpy(text, base, n);
+    /* A base without a path has one now. */
+    if (n && *ref && !strchr("/?#", *ref) && to[-1] != '/') *to++ = '/';
+    for (; *ref; ref++) {
+        if ((unsigned char)*ref > ' ' && (unsigned char)*ref < 127)
+            *to++ = *ref;
+        else
+            to += aw__url_put(to, (unsigned char)*ref);
+    }
+    *to = 0;
+    path = text + aw__url_scheme_n(text);
+    if (path[0] != '/' || path[1] != '/') return text;
+    path += 2 + strcspn(path + 2, "/?#");
+    len = *path == '/' ? strcspn(path, "?#") : 0;
+    if (len) {
+        size_t left = aw__url_undot(path, len);
+        memmove(path + left, path + len, strlen(path + len) + 1);
+    }
+    return text;
 }
 
 /* >>floor2 date  HTTP dates (RFC 9110 5.6.7) ----------------------------- */
@@ -7465,7 +7659,7 @@ struct aw_loop {
     struct aw__reply **(*req_replies)(aw_req *);
     void (*replies_free)(struct aw__reply **);
     void (*client_free)(aw_loop *);
-    struct aw__client *client;
+    struct aw_client *client;   /* the first one is its own */
     const struct aw_mock *mocks;        /* of upstreams, for tests */
     void (*on_suspend)(aw__task *);     /* chaos mode, cancel at an await */
     bool (*poll_more)(aw_loop *);       /* in-memory sockets */
@@ -10069,10 +10263,10 @@ static size_t aw__loop_end(aw_loop *l)
         if (rc == AW_EDEADLK) break;
         if (rc < 0) aw__sys_pause(1);
     }
-    if (l->client_free) l->client_free(l);
     aw__task_put(&l->idle, NULL);
     aw__chunk_drop(&l->idle, NULL);
     if (l->server_free) l->server_free(l);
+    if (l->client_free) l->client_free(l);      /* requests hold replies */
     aw__close_lost(l);
 #ifndef ASYNCWEB_NO_THREADS
     aw__threads_free(l);
@@ -11958,6 +12152,30 @@ static void aw__connect_enter(aw__ctx *ctx, aw_frame *f)
 }
 AW__LEAF_FN(aw_connect, "", aw__connect_enter);
 
+/* A stream to a UNIX socket: 0, or an error. AW_EAGAIN: its queue is full. */
+static int aw__stream_unix(aw_loop *l, const char *path, aw_stream **out)
+{
+    aw__address peer = aw__address_any(0, 0);
+    aw__sys_address a;
+    int fd;
+    *out = NULL;
+    if (l->sim) return AW_ENOTSUP;
+    memset(&a, 0, sizeof a);
+    a.un.sun_family = AF_UNIX;
+    if (strlen(path) >= sizeof a.un.sun_path) return AW_EINVAL;
+    memcpy(a.un.sun_path, path, strlen(path));
+    fd = aw__sys_socket(AF_UNIX);
+    if (fd < 0) return aw__errno();
+    if (aw__sys_connect(fd, &a, sizeof a.un) < 0) {
+        int rc = aw__errno();
+        aw__sys_close(fd);
+        return rc;
+    }
+    peer.family = AW__UNIX;
+    *out = aw__stream_new(l, fd, &peer);
+    return *out ? 0 : AW_ENOMEM;
+}
+
 /* ---- listening ---- */
 
 void aw_listener_close(void *listener)
@@ -12282,14 +12500,521 @@ static int aw__file_read(int fd, char *p, size_t n, int64_t at)
 }
 #endif
 
+/* >>floor5 pool  A client's connections ------------------------------------ */
+
+#ifndef ASYNCWEB_NO_CLIENT
+
+/* A connection belongs to its client from aw__pool_take until aw__conn_free,
+   and counts there and at its origin as long: while it is made, in use, idle.
+   One without a stream is the permit to make one. So a connection that has
+   served goes, alive or not, to the fetch that has waited longest, and none
+   that could be used is ever idle beside somebody who waits for it:
+
+   - A fetch waits only when its origin is full, or the client is and nothing
+     is idle [aw__pool_take].
+   - What comes back is handed to the oldest waiter that may have it, and is
+     idle only when there is none [aw__pool_give]. */
+
+enum {
+    AW__CLIENT_CONNECTIONS = 100,
+    AW__CLIENT_PER_ORIGIN = 50,
+    AW__CLIENT_IDLE_MS = 10000,         /* below what servers usually grant */
+    AW__CLIENT_CONNECT_MS = 10000,
+    AW__CLIENT_MS = 30000,
+    AW__CLIENT_MAX_BODY = 16 << 20
+};
+
+/* Who answers: a host and port. */
+typedef struct aw__origin {
+    aw__link link;                      /* in its client */
+    aw__link waiting;                   /* the oldest first */
+    int open;                           /* its connections */
+    int users;                          /* who points here */
+    size_t size;
+    const char *host;                   /* lies behind it */
+    uint16_t port;
+} aw__origin;
+
+typedef struct aw__client_conn {
+    aw__link link;                      /* while idle */
+    aw_stream *stream;                  /* NULL: to be made */
+    aw__origin *origin;
+    int64_t until;                      /* idle: when it is closed */
+} aw__client_conn;
+
+/* A fetch that waits for a connection. */
+typedef struct aw__pool_wait {
+    aw__link link;
+    aw__task *task;
+    aw__origin *origin;
+    uint64_t ticket;                    /* who came first, of all origins */
+    aw__client_conn **out;
+} aw__pool_wait;
+
+struct aw_client {
+    aw_loop *loop;
+    aw_client *next;                    /* in the loop; its own is the first */
+    aw_client_config config;            /* no 0 in it; its text is in arena */
+    aw__arena arena;
+    aw__url proxy;                      /* its host is empty: none */
+    aw_slice proxy_user;                /* user:password; p NULL: none */
+    const char *no_proxy;
+    aw__link origins;
+    aw__link idle;                      /* the oldest first */
+    int open, idle_count, waiting;
+    int users;                          /* its owner, its fetches */
+    uint64_t tickets;
+    bool timing;
+    aw__call_timer timer;               /* closes the oldest when it is due */
+};
+
+/* ---- origins ---- */
+
+static bool aw__origin_is(const aw__origin *o, aw_slice host, int port)
+{
+    return o->port == port && aw__slice_ieq(host, o->host);
+}
+
+/* The one of that host and port; NULL: out of memory. */
+static aw__origin *aw__origin_get(aw_client *client, aw_slice host, int port)
+{
+    aw__link *i;
+    size_t size = sizeof(aw__origin) + host.n + 1;
+    aw__origin *o;
+    for (i = client->origins.next; i != &client->origins; i = i->next) {
+        o = (aw__origin *)i;
+        if (!aw__origin_is(o, host, port)) continue;
+        o->users++;
+        return o;
+    }
+    o = (aw__origin *)aw__mem_get(&client->loop->mem, size);
+    if (!o) return NULL;
+    memset(o, 0, size);
+    memcpy(o + 1, host.p, host.n);
+    o->host = (const char *)(o + 1);
+    o->port = (uint16_t)port;
+    o->size = size;
+    o->users = 1;
+    aw__list_init(&o->waiting);
+    aw__list_add(&client->origins, &o->link);
+    return o;
+}
+
+static void aw__origin_put(aw_client *client, aw__origin *o)
+{
+    if (!o || --o->users > 0) return;
+    aw__list_remove(&o->link);
+    aw__mem_put(&client->loop->mem, o, o->size);
+}
+
+/* ---- connections ---- */
+
+static void aw__conn_hang_up(aw__client_conn *c)
+{
+    aw_stream_abort(c->stream);
+    c->stream = NULL;
+}
+
+static void aw__conn_free(aw_client *client, aw__client_conn *c)
+{
+    aw__conn_hang_up(c);
+    c->origin->open--;
+    client->open--;
+    aw__origin_put(client, c->origin);
+    aw__mem_put(&client->loop->mem, c, sizeof *c);
+}
+
+static aw__client_conn *aw__conn_new(aw_client *client, aw__origin *o)
+{
+    aw__client_conn *c =
+        (aw__client_conn *)aw__mem_get(&client->loop->mem, sizeof *c);
+    if (!c) return NULL;
+    memset(c, 0, sizeof *c);
+    c->origin = o;
+    o->users++;
+    o->open++;
+    client->open++;
+    return c;
+}
+
+/* It becomes the permit for a connection to `o`, or stays what it is. */
+static void aw__conn_move(aw_client *client, aw__client_conn *c, aw__origin *o)
+{
+    if (c->origin == o) return;
+    aw__conn_hang_up(c);
+    o->users++;
+    o->open++;
+    c->origin->open--;
+    aw__origin_put(client, c->origin);
+    c->origin = o;
+}
+
+/* An idle connection that has anything to read is of no use: its peer has
+   closed it, or speaks without having been asked. */
+static bool aw__client_quiet(const aw_stream *s)
+{
+    char byte;
+    return !s->error && !s->ahead &&
+        aw__io_recv(s->loop, s->fd, &byte, 1) == AW_EAGAIN;
+}
+
+/* ---- the idle ones ---- */
+
+static aw__client_conn *aw__idle_remove(aw_client *client, aw__link *i)
+{
+    aw__list_remove(i);
+    client->idle_count--;
+    return (aw__client_conn *)i;
+}
+
+/* Times the oldest one: all stay equally long. */
+static void aw__idle_time(aw_client *client)
+{
+    aw_loop *l = client->loop;
+    if (client->timing) aw__timer_stop(l, &client->timer.timer);
+    client->timing = client->idle_count > 0;
+    if (client->timing)
+        aw__timer_start(l, &client->timer.timer,
+                        ((aw__client_conn *)client->idle.next)->until - l->now,
+                        AW__TIMER_CALL);
+}
+
+static void aw__idle_due(aw_loop *l, aw__call_timer *timer)
+{
+    aw_client *client = (aw_client *)(void *)
+        ((char *)timer - offsetof(struct aw_client, timer));
+    while (client->idle_count > 0 &&
+           ((aw__client_conn *)client->idle.next)->until <= l->now)
+        aw__conn_free(client, aw__idle_remove(client, client->idle.next));
+    client->timing = false;
+    aw__idle_time(client);
+}
+
+static void aw__idle_add(aw_client *client, aw__client_conn *c)
+{
+    c->until = client->loop->now + client->config.idle_ms;
+    aw__list_add(&client->idle, &c->link);
+    client->idle_count++;
+    if (!client->timing) aw__idle_time(client);
+}
+
+/* An idle connection to this origin, or NULL. The latest is the freshest. */
+static aw__client_conn *aw__idle_take(aw_client *client, const aw__origin *o)
+{
+    aw__link *i, *prev;
+    for (i = client->idle.prev; i != &client->idle; i = prev) {
+        aw__client_conn *c = (aw__client_conn *)i;
+        prev = i->prev;
+        if (c->origin != o) continue;
+        (void)aw__idle_remove(client, i);
+        if (aw__client_quiet(c->stream)) return c;
+        aw__conn_free(client, c);
+    }
+    return NULL;
+}
+
+/* ---- who gets which ---- */
+
+/* A connection for the origin, or the permit to make one: 0. AW_EAGAIN: wait
+   for it. AW_ENOMEM. */
+static int aw__pool_take(aw_client *client, aw__origin *o,
+                         aw__client_conn **out)
+{
+    *out = aw__idle_take(client, o);
+    if (*out) return 0;
+    if (o->open >= client->config.max_per_origin) return AW_EAGAIN;
+    if (client->open < client->config.max_connections) {
+        *out = aw__conn_new(client, o);
+        return *out ? 0 : AW_ENOMEM;
+    }
+    if (!client->idle_count) return AW_EAGAIN;
+    *out = aw__idle_remove(client, client->idle.next);
+    aw__conn_move(client, *out, o);
+    return 0;
+}
+
+/* Who has waited longest of those that may have what `from` gives back. */
+static aw__pool_wait *aw__pool_next(const aw_client *client,
+                                    const aw__origin *from)
+{
+    aw__pool_wait *first = NULL;
+    const aw__link *i;
+    if (!client->waiting) return NULL;
+    for (i = client->origins.next; i != &client->origins; i = i->next) {
+        const aw__origin *o = (const aw__origin *)i;
+        aw__pool_wait *w = (aw__pool_wait *)o->waiting.next;
+        if (aw__list_empty(&o->waiting)) continue;
+        if (o != from && o->open >= client->config.max_per_origin) continue;
+        if (!first || w->ticket < first->ticket) first = w;
+    }
+    return first;
+}
+
+static void aw__pool_leave(aw_client *client, aw__pool_wait *w)
+{
+    aw__list_remove(&w->link);
+    w->task = NULL;
+    client->waiting--;
+}
+
+/* A connection has served: to be kept, or not. */
+static void aw__pool_give(aw_client *client, aw__client_conn *c, bool keep)
+{
+    aw__pool_wait *w = aw__pool_next(client, c->origin);
+    if (!keep || client->loop->draining) aw__conn_hang_up(c);
+    if (w) {
+        aw__task *t = w->task;
+        aw__conn_move(client, c, w->origin);
+        *w->out = c;
+        aw__pool_leave(client, w);
+        aw__complete(t, 0);
+    } else if (c->stream) {
+        aw__idle_add(client, c);
+    } else {
+        aw__conn_free(client, c);
+    }
+}
+
+/* Waits for w->out. Whoever is handed it has it, even when cancelled in the
+   same turn. */
+AW__DECLARE_ARGS(aw__pool_get, (aw_client *client; aw__pool_wait *wait;));
+
+static void aw__undo_pool(aw__task *t)
+{
+    aw__pool_leave((aw_client *)t->w.waiter.on,
+                   (aw__pool_wait *)t->w.waiter.arg);
+}
+
+static const aw__wait aw__wait_pool = {"a connection of its client",
+                                       aw__undo_pool};
+
+static aw_use_RETURN_not_return aw__aw__pool_get(aw__ctx *ctx,
+                                                 const void *args)
+{
+    const aw_args_aw__pool_get *a = AW__LEAF_ARGS(aw__pool_get, args);
+    aw__task *t = (aw__task *)ctx;
+    aw__pool_wait *w = a->wait;
+    int rc = aw__pool_take(a->client, w->origin, w->out);
+    if (rc != AW_EAGAIN) return aw__at_once(t, rc);
+    w->task = t;
+    w->ticket = a->client->tickets++;
+    aw__list_add(&w->origin->waiting, &w->link);
+    a->client->waiting++;
+    t->w.waiter.on = a->client;
+    t->w.waiter.arg = w;
+    return aw__wait_on(t, &aw__wait_pool);
+}
+static AW__LEAF(aw__pool_get);
+
+/* ---- clients ---- */
+
+static void aw__client_destroy(aw_client *client)
+{
+    aw_loop *l = client->loop;
+    aw_client **at = &l->client;
+    while (*at != client) at = &(*at)->next;
+    *at = client->next;
+    while (client->idle_count > 0)
+        aw__conn_free(client, aw__idle_remove(client, client->idle.next));
+    if (client->timing) aw__timer_stop(l, &client->timer.timer);
+    aw__arena_free(&client->arena);
+    aw__mem_put(&l->mem, client, sizeof *client);
+}
+
+static void aw__client_put(aw_client *client)
+{
+    if (client && --client->users == 0) aw__client_destroy(client);
+}
+
+/* With the loop, which has no tasks any more. */
+static void aw__clients_free(aw_loop *l)
+{
+    while (l->client) aw__client_destroy(l->client);
+}
+
+/* ---- what they are configured with ---- */
+
+static bool aw__client_text(aw_client *client, const char **text)
+{
+    if (!*text) return true;
+    *text = aw__arena_text(&client->arena, *text, strlen(*text));
+    return *text != NULL;
+}
+
+static bool aw__client_headers(aw_client *client, const aw_header_field **list)
+{
+    aw_header_field *copy;
+    size_t n = 0, i;
+    if (!*list) return true;
+    while ((*list)[n].name) n++;
+    copy = (aw_header_field *)aw__arena_get(&client->arena,
+                                            (n + 1) * sizeof *copy);
+    if (!copy) return false;
+    memset(copy, 0, (n + 1) * sizeof *copy);
+    for (i = 0; i < n; i++) {
+        copy[i] = (*list)[i];
+        if (!aw__client_text(client, &copy[i].name) ||
+            !aw__client_text(client, &copy[i].value)) return false;
+    }
+    *list = copy;
+    return true;
+}
+
+/* user:password@ of a URL, decoded; without a colon the password is empty. */
+static int aw__url_user(aw__arena *arena, aw_slice user, aw_slice *out)
+{
+    size_t n = user.n + 1;
+    char *plain = (char *)aw__arena_get(arena, n);
+    if (!plain) return AW_ENOMEM;
+    if (aw__url_decode(plain, user.p, user.n, false, &n) < 0) return AW_EURL;
+    if (!memchr(user.p, ':', user.n)) plain[n++] = ':';
+    *out = aw__slice(plain, n);
+    return 0;
+}
+
+/* A proxy's URL. Only http_proxy in lower case counts: HTTP_PROXY is what a
+   client's "Proxy" field becomes in a CGI program. */
+static int aw__client_proxy(aw_client *client)
+{
+    const char *url = client->config.proxy;
+    const char *shown = url ? "the proxy" : "http_proxy";
+    int rc;
+    if (!url && !client->loop->sim) {
+        url = getenv("http_proxy");
+        client->no_proxy = getenv("no_proxy");
+    }
+    if (!url || !*url) return 0;
+    if (!aw__client_text(client, &url) ||
+        !aw__client_text(client, &client->no_proxy)) return AW_ENOMEM;
+    rc = aw__url_parse(url, &client->proxy);
+    if (rc == 0 && (client->proxy.tls || client->proxy.ws)) rc = AW_EURL;
+    if (rc == 0 && client->proxy.user.p)
+        rc = aw__url_user(&client->arena, client->proxy.user,
+                          &client->proxy_user);
+    if (rc == AW_EURL)
+        aw__log(client->loop, AW_LOG_WARNING, "%s is to be "
+                "http://[user:password@]host[:port]", shown);
+    return rc;
+}
+
+/* s ends with `tail`, which is no longer, in any case. */
+static bool aw__slice_tail(aw_slice s, aw_slice tail)
+{
+    const char *p = s.p + (s.n - tail.n);
+    size_t i = 0;
+    while (i < tail.n && aw__ascii_lower(p[i]) == aw__ascii_lower(tail.p[i]))
+        i++;
+    return i == tail.n;
+}
+
+/* no_proxy: hosts, and domains with all below them, between commas or blanks;
+   "*" is every host. */
+static bool aw__client_direct(const char *list, aw_slice host)
+{
+    while (list && *list) {
+        const size_t n = strcspn(list, ", ");
+        aw_slice item = aw__slice(list, n);
+        list += n + (list[n] != 0);
+        if (n == 1 && *item.p == '*') return true;
+        if (n && *item.p == '.') item.p++, item.n--;
+        if (!item.n || item.n > host.n) continue;
+        if (!aw__slice_tail(host, item)) continue;
+        if (item.n == host.n || host.p[host.n - item.n - 1] == '.') return true;
+    }
+    return false;
+}
+
+static bool aw__client_proxied(const aw_client *client, aw_slice host)
+{
+    return client->proxy.host.n && !client->config.unix_socket &&
+        !aw__client_direct(client->no_proxy, host);
+}
+
+static void aw__client_defaults(aw_client_config *c)
+{
+    if (c->max_redirects < 0) c->max_redirects = 0;
+    if (c->max_connections <= 0) c->max_connections = AW__CLIENT_CONNECTIONS;
+    if (c->max_per_origin <= 0) c->max_per_origin = AW__CLIENT_PER_ORIGIN;
+    if (c->max_per_origin > c->max_connections)
+        c->max_per_origin = c->max_connections;
+    if (!c->idle_ms) c->idle_ms = AW__CLIENT_IDLE_MS;
+    if (!c->connect_timeout_ms) c->connect_timeout_ms = AW__CLIENT_CONNECT_MS;
+    if (!c->timeout_ms) c->timeout_ms = AW__CLIENT_MS;
+    if (!c->max_body) c->max_body = AW__CLIENT_MAX_BODY;
+}
+
+static int aw__client_configure(aw_client *client)
+{
+    aw_client_config *c = &client->config;
+    aw__url url;
+    aw__client_defaults(c);
+    if (!aw__client_text(client, &c->base_url) ||
+        !aw__client_text(client, &c->unix_socket) ||
+        !aw__client_headers(client, &c->headers)) return AW_ENOMEM;
+    if (c->base_url && (aw__url_parse(c->base_url, &url) < 0 || url.ws ||
+                        url.query.p)) {
+        aw__log(client->loop, AW_LOG_WARNING, "base_url is to be "
+                "http://host[:port][/path], not %s", c->base_url);
+        return AW_EURL;
+    }
+    return aw__client_proxy(client);
+}
+
+/* Behind the others: the first is the loop's own. */
+static void aw__client_join(aw_client *client)
+{
+    aw_client **end = &client->loop->client;
+    while (*end) end = &(*end)->next;
+    *end = client;
+    client->loop->client_free = aw__clients_free;
+}
+
+static aw_client *aw__client_make(aw_loop *l, const aw_client_config *config)
+{
+    aw_client *client = (aw_client *)aw__mem_get(&l->mem, sizeof *client);
+    if (!client) return NULL;
+    memset(client, 0, sizeof *client);
+    client->loop = l;
+    client->users = 1;
+    client->arena.mem = &l->mem;
+    client->timer.fn = aw__idle_due;
+    if (config) client->config = *config;
+    aw__list_init(&client->origins);
+    aw__list_init(&client->idle);
+    aw__client_join(client);
+    if (aw__client_configure(client) == 0) return client;
+    aw__client_put(client);
+    return NULL;
+}
+
+/* The loop's own, made when it is first needed. NULL: out of memory, or the
+   environment names a proxy in no way that can be read. */
+static aw_client *aw__client_of(aw_loop *l)
+{
+    return l->client ? l->client : aw__client_make(l, NULL);
+}
+
+aw_client *aw_client_new(aw_loop *loop, const aw_client_config *config)
+{
+    return aw__client_of(loop) ? aw__client_make(loop, config) : NULL;
+}
+
+void aw_client_free(void *client)
+{
+    aw__client_put((aw_client *)client);
+}
+
+#endif
+
 /* >>floor5 client  HTTP/1.1 client (RFC 9112) ------------------------------ */
 
 #ifndef ASYNCWEB_NO_CLIENT
 
-/* An exchange is one request and its answer. It is made before the caller
-   goes on and freed with the frame of its aw_get or aw_fetch, however that
-   ends; a connection it still holds then is closed, for nobody knows what is
-   left on it. Its states:
+/* An exchange is one request and its answer, behind redirects the last of
+   several. It is made before the caller goes on and freed with the frame of
+   its aw_get or aw_fetch, however that ends, or with the reply when that comes
+   in pieces; a connection it still holds then is closed, for nobody knows what
+   is left on it. Its states:
 
    AW__CLIENT_HEAD      nothing of the answer is complete; bytes gather in
                         `in`. Interim answers (1xx) leave here again.
@@ -12297,51 +13022,32 @@ static int aw__file_read(int fd, char *p, size_t n, int64_t at)
    AW__CLIENT_LENGTH    `left` bytes to come, read straight into the body
    AW__CLIENT_CHUNKED   `in` holds coded bytes, empty between two reads
    AW__CLIENT_CLOSE     the body ends with the connection; straight into it
-                        -> DONE [aw__client_feed, aw__client_eof]
+                        -> DONE [aw__client_feed, aw__client_eof, with .stream
+                        aw__client_take, aw__client_came]
    AW__CLIENT_DONE      complete: the connection goes to the pool if both
                         sides keep it and nothing else came on it
                         [aw__client_settle]
 
    A pooled connection that dies in AW__CLIENT_HEAD before a byte arrived is
-   forgotten, and a new one tried once [aw__client_fetch]. */
+   forgotten, and a new one tried [aw__client_once]. */
 enum {
     AW__CLIENT_HEAD, AW__CLIENT_LENGTH, AW__CLIENT_CHUNKED, AW__CLIENT_CLOSE,
     AW__CLIENT_DONE
 };
 
 enum {
-    AW__CLIENT_MS = 30000,              /* the default deadline */
-    AW__CLIENT_IDLE_MS = 10000,         /* below what servers usually grant */
-    AW__CLIENT_IDLE_ORIGIN = 8,         /* idle connections to one origin */
-    AW__CLIENT_IDLE_MOST = 64,
-    AW__CLIENT_MAX_BODY = 16 << 20,
     AW__CLIENT_MAX_HEAD = 65535,
     AW__CLIENT_FIELDS = 256,
     AW__CLIENT_INTERIM = 32,            /* 1xx before the final answer */
     AW__CLIENT_READ = 16384 - AW__HEAD_SLACK,   /* so room is no odd size */
     AW__CLIENT_COPY = 16384,            /* a body up to here is copied */
+    AW__CLIENT_BOUNDARY = 45,           /* of multipart, with its NUL */
     AW__CLIENT_MANY = 1000              /* replies of one owner */
 };
 
-typedef struct aw__client_conn {
-    aw__link link;                      /* while idle */
-    aw_stream *stream;
-    const char *host;                   /* lies behind it */
-    int64_t until;                      /* idle: when it is closed */
-    size_t size;
-    int port;
-} aw__client_conn;
-
-/* What a loop's fetches share. */
-typedef struct aw__client {
-    aw__link idle;                      /* the oldest first */
-    int idle_count;
-    bool timing;
-    aw__call_timer timer;               /* closes the oldest when it is due */
-    aw__field fields[AW__CLIENT_FIELDS];        /* of the head being parsed */
-} aw__client;
-
 /* ---- replies ---- */
+
+struct aw__exchange;
 
 typedef struct aw__reply {
     aw_response face;                   /* first: what users see */
@@ -12349,12 +13055,62 @@ typedef struct aw__reply {
     aw_loop *loop;
     aw__arena arena;                    /* URL, head, JSON */
     aw__buf body;
+    struct aw__exchange *live;          /* .stream, .send: not at its end */
 #ifndef ASYNCWEB_NO_JSON
     const aw_value *json;
     bool parsed;
 #endif
     int held;                           /* about the length of the list */
 } aw__reply;
+
+/* What aw_get and aw_fetch were asked for. */
+typedef aw_args_aw_fetch aw__client_ask;
+
+/* A piece of a body that is not copied: bytes, or a file's. */
+typedef struct aw__body_piece {
+    struct aw__body_piece *next;
+    const char *p;
+    int64_t n;
+    int fd;                             /* -1: bytes at p */
+} aw__body_piece;
+
+typedef struct aw__exchange {
+    aw_client *client;
+    aw_loop *loop;
+    int error;                          /* of the arguments, or what broke it */
+    int rc;
+    int64_t timeout_ms;
+    size_t max_body;
+    aw__url url;                        /* its text is reply->face.url */
+    int redirects;                      /* that may still be followed */
+    int verb;
+    const char *method;
+    aw__buf out;                        /* head, and a body that was copied */
+    size_t head_n;                      /* of out: where the body begins */
+    aw__body_piece *upload;                 /* a body that was not */
+    bool mocked;
+    const aw_mock *mock;                /* NULL: in no row of the table */
+    bool proxied;                       /* the target is the whole URL */
+    bool single;                        /* the caller speaks of Connection */
+    bool stream, send;
+    bool sending;                       /* .send: before aw_fetch_end */
+    bool send_chunks;
+    bool keep;                          /* the connection may go on */
+    bool arrived;                       /* a byte of the answer */
+    bool uploading;
+    uint8_t state;
+    int interim;
+    int64_t send_left;
+    aw__pool_wait wait;
+    aw__client_conn *conn;
+    aw__buf in;
+    size_t at;                          /* of `in`: .stream has taken it */
+    size_t seen;                        /* of `in`, by the head parser */
+    uint64_t left;
+    aw__head head;
+    aw__chunked chunked;
+    aw__reply *reply;
+} aw__exchange;
 
 static aw__reply *aw__reply_new(aw_loop *l)
 {
@@ -12367,14 +13123,51 @@ static aw__reply *aw__reply_new(aw_loop *l)
     return r;
 }
 
+/* The connection goes back, or, when who knows what is left on it, ends. */
+static void aw__exchange_release(aw__exchange *x, bool keep)
+{
+    if (x->conn) aw__pool_give(x->client, x->conn, keep);
+    aw__origin_put(x->client, x->wait.origin);
+    x->conn = NULL;
+    x->wait.origin = NULL;
+}
+
+static void aw__body_drop(aw__exchange *x)
+{
+    const aw__body_piece *u;
+    for (u = x->upload; u; u = u->next)
+        if (u->fd >= 0) aw__sys_close(u->fd);
+    x->upload = NULL;
+}
+
+static void aw__exchange_end(aw__exchange *x)
+{
+    aw__exchange_release(x, false);
+    aw__body_drop(x);
+    aw__client_put(x->client);
+    aw__buf_free(&x->out);
+    aw__buf_free(&x->in);
+    aw__mem_put(&x->loop->mem, x, sizeof *x);
+}
+
 static void aw__reply_free(aw__reply *r)
 {
     if (!r) return;
+    if (r->live) aw__exchange_end(r->live);
     if (r->back) *r->back = r->next;
     if (r->next) r->next->back = r->back;
     aw__arena_free(&r->arena);
     aw__buf_free(&r->body);
     aw__mem_put(&r->loop->mem, r, sizeof *r);
+}
+
+/* With its reply, which nobody has got. */
+static void aw__exchange_free(void *p)
+{
+    aw__exchange *x = (aw__exchange *)p;
+    aw__reply *r = x->reply;
+    aw__exchange_end(x);
+    aw__reply_free(r);
 }
 
 static void aw__replies_free(aw__reply **owner)
@@ -12517,298 +13310,131 @@ const aw_value *aw_response_json(const aw_response *reply)
 }
 #endif
 
-/* ---- the pool: idle connections of the loop ---- */
-
-static aw__client_conn *aw__client_conn_new(aw_loop *l, aw_slice host, int port)
-{
-    size_t size = sizeof(aw__client_conn) + host.n + 1;
-    aw__client_conn *c = (aw__client_conn *)aw__mem_get(&l->mem, size);
-    if (!c) return NULL;
-    memset(c, 0, size);
-    memcpy(c + 1, host.p, host.n);
-    c->host = (const char *)(c + 1);
-    c->port = port;
-    c->size = size;
-    return c;
-}
-
-static void aw__client_conn_free(aw_loop *l, aw__client_conn *c)
-{
-    if (!c) return;
-    aw_stream_abort(c->stream);
-    aw__mem_put(&l->mem, c, c->size);
-}
-
-static void aw__pool_remove(aw__client *client, aw__client_conn *c)
-{
-    aw__list_remove(&c->link);
-    client->idle_count--;
-}
-
-/* Times the oldest one: all stay equally long. */
-static void aw__pool_time(aw_loop *l)
-{
-    aw__client *client = l->client;
-    if (client->timing) aw__timer_stop(l, &client->timer.timer);
-    client->timing = client->idle_count > 0;
-    if (client->timing)
-        aw__timer_start(l, &client->timer.timer,
-                        ((aw__client_conn *)client->idle.next)->until - l->now,
-                        AW__TIMER_CALL);
-}
-
-static void aw__pool_due(aw_loop *l, aw__call_timer *timer)
-{
-    aw__client *client = l->client;
-    (void)timer;
-    while (client->idle_count > 0) {
-        aw__client_conn *c = (aw__client_conn *)client->idle.next;
-        if (c->until > l->now) break;
-        aw__pool_remove(client, c);
-        aw__client_conn_free(l, c);
-    }
-    client->timing = false;
-    aw__pool_time(l);
-}
-
-static void aw__client_free(aw_loop *l)
-{
-    aw__client *client = l->client;
-    aw__link *i, *next;
-    for (i = client->idle.next; i != &client->idle; i = next) {
-        next = i->next;
-        aw__client_conn_free(l, (aw__client_conn *)i);
-    }
-    if (client->timing) aw__timer_stop(l, &client->timer.timer);
-    aw__mem_put(&l->mem, client, sizeof *client);
-    l->client = NULL;
-}
-
-/* The loop's client, made when it is first needed. NULL: out of memory. */
-static aw__client *aw__client_of(aw_loop *l)
-{
-    aw__client *client = l->client;
-    if (client) return client;
-    client = (aw__client *)aw__mem_get(&l->mem, sizeof *client);
-    if (!client) return NULL;
-    memset(client, 0, sizeof *client);
-    aw__list_init(&client->idle);
-    client->timer.fn = aw__pool_due;
-    l->client = client;
-    l->client_free = aw__client_free;
-    l->replies_free = aw__replies_free;
-    return client;
-}
-
-static bool aw__client_same(const aw__client_conn *c, aw_slice host, int port)
-{
-    return c->port == port && aw__slice_ieq(host, c->host);
-}
-
-/* An idle connection that has anything to read is of no use: its peer has
-   closed it, or speaks without having been asked. */
-static bool aw__client_quiet(const aw_stream *s)
-{
-    char byte;
-    return !s->error && !s->ahead &&
-        aw__io_recv(s->loop, s->fd, &byte, 1) == AW_EAGAIN;
-}
-
-/* An idle connection to this origin, or NULL. The latest is the freshest. */
-static aw__client_conn *aw__pool_take(aw_loop *l, aw_slice host, int port)
-{
-    aw__client *client = l->client;
-    aw__link *i, *prev;
-    for (i = client->idle.prev; i != &client->idle; i = prev) {
-        aw__client_conn *c = (aw__client_conn *)i;
-        prev = i->prev;
-        if (!aw__client_same(c, host, port)) continue;
-        aw__pool_remove(client, c);
-        if (aw__client_quiet(c->stream)) return c;
-        aw__client_conn_free(l, c);
-    }
-    return NULL;
-}
-
-/* Closes the oldest of this origin if it has too many, or of all. */
-static void aw__pool_evict(aw_loop *l, const aw__client_conn *origin)
-{
-    aw__client *client = l->client;
-    aw__client_conn *oldest = NULL;
-    aw__link *i;
-    int same = 0;
-    for (i = client->idle.prev; i != &client->idle; i = i->prev) {
-        aw__client_conn *c = (aw__client_conn *)i;
-        if (c->port != origin->port ||
-            !aw__slice_ieq(aw__slice(c->host, strlen(c->host)), origin->host))
-            continue;
-        oldest = c;
-        same++;
-    }
-    if (same < AW__CLIENT_IDLE_ORIGIN) oldest = NULL;
-    if (client->idle_count >= AW__CLIENT_IDLE_MOST && !oldest)
-        oldest = (aw__client_conn *)client->idle.next;
-    if (!oldest) return;
-    aw__pool_remove(client, oldest);
-    aw__client_conn_free(l, oldest);
-}
-
-static void aw__pool_give(aw_loop *l, aw__client_conn *c)
-{
-    aw__client *client = l->client;
-    if (l->draining) {
-        aw__client_conn_free(l, c);
-        return;
-    }
-    aw__pool_evict(l, c);
-    c->until = l->now + AW__CLIENT_IDLE_MS;
-    aw__list_add(&client->idle, &c->link);
-    client->idle_count++;
-    if (!client->timing) aw__pool_time(l);
-}
-
 /* ---- the request ---- */
 
-/* What aw_get and aw_fetch were asked for. */
-typedef struct aw__client_ask {
-    const char *url, *method, *body, *content_type;
-    const aw_header_field *headers;
-    size_t body_len, max_body;
-    int64_t timeout_ms;
-} aw__client_ask;
-
-typedef struct aw__exchange {
-    aw_loop *loop;
-    int error;                          /* of the arguments */
-    int rc;
-    int64_t timeout_ms;
-    size_t max_body;
-    aw__url url;                        /* its text is reply->face.url */
-    aw__buf out;                        /* head, and a body that was copied */
-    aw_slice upload;                    /* a body that was not */
-    bool mocked;
-    const aw_mock *mock;                /* NULL: in no row of the table */
-    bool head_only;                     /* HEAD: answers have no body */
-    bool repeatable;                    /* RFC 9110 9.2.2: idempotent */
-    bool single;                        /* the caller speaks of Connection */
-    bool keep;                          /* the connection may go on */
-    bool arrived;                       /* a byte of the answer */
-    bool uploading;
-    uint8_t state;
-    int interim;
-    aw__client_conn *conn;
-    aw__buf in;
-    size_t seen;                        /* of `in`, by the head parser */
-    uint64_t left;
-    aw__head head;
-    aw__chunked chunked;
-    aw__reply *reply;
-} aw__exchange;
-
-static void aw__exchange_free(void *p)
+static aw__exchange *aw__exchange_new(aw_client *client)
 {
-    aw__exchange *x = (aw__exchange *)p;
-    aw__client_conn_free(x->loop, x->conn);
-    aw__reply_free(x->reply);
-    aw__buf_free(&x->out);
-    aw__buf_free(&x->in);
-    aw__mem_put(&x->loop->mem, x, sizeof *x);
-}
-
-static aw__exchange *aw__exchange_new(aw_loop *l)
-{
-    aw__exchange *x = aw__client_of(l)
-        ? (aw__exchange *)aw__mem_get(&l->mem, sizeof *x) : NULL;
+    aw_loop *l;
+    aw__exchange *x;
+    if (!client) return NULL;
+    l = client->loop;
+    x = (aw__exchange *)aw__mem_get(&l->mem, sizeof *x);
     if (!x) return NULL;
     memset(x, 0, sizeof *x);
+    x->client = client;
+    client->users++;
     x->loop = l;
     x->out.mem = x->in.mem = &l->mem;
+    x->wait.out = &x->conn;
     x->reply = aw__reply_new(l);
     if (x->reply) return x;
-    aw__exchange_free(x);
+    aw__exchange_end(x);
     return NULL;
 }
 
-static void aw__client_put(aw__buf *b, const char *name, const char *value,
-                           size_t n)
+static void aw__put_line(aw__buf *b, const char *name, const char *value,
+                          size_t n)
 {
-    aw__buf_add(b, name, strlen(name));
+    aw__put_text(b, name);
     aw__buf_add(b, ": ", 2);
     aw__buf_add(b, value, n);
     aw__buf_add(b, "\r\n", 2);
 }
 
-/* A field of ours, unless the caller has one of that name. */
-static void aw__client_put_ours(aw__buf *b, const aw_header_field *theirs,
+static bool aw__fields_have(const aw_header_field *f, const char *name)
+{
+    for (; f && f->name; f++)
+        if (aw__slice_ieq(aw__slice(name, strlen(name)), f->name)) return true;
+    return false;
+}
+
+/* A field that is ours, unless the fetch or its client has that name. */
+static void aw__client_put_ours(aw__exchange *x, const aw__client_ask *ask,
                                 const char *name, const char *value, size_t n)
 {
-    for (; theirs && theirs->name; theirs++)
-        if (aw__slice_ieq(aw__slice(name, strlen(name)), theirs->name)) return;
-    aw__client_put(b, name, value, n);
+    if (aw__fields_have(ask->headers, name) ||
+        aw__fields_have(x->client->config.headers, name)) return;
+    aw__put_line(&x->out, name, value, n);
 }
 
-/* Adds a field of the caller's. What frames a message is not theirs to say:
-   two readings of where it ends are how requests are smuggled. */
-static int aw__client_put_theirs(aw__exchange *x, const aw_header_field *f)
+/* What frames a message is not theirs to say: two readings of where it ends
+   are how requests are smuggled. */
+static bool aw__field_fits(const aw_header_field *f)
 {
-    aw_slice name = aw__slice(f->name, strlen(f->name));
-    const char *value = f->value ? f->value : "";
-    size_t n = strlen(value);
-    if (!aw__is_token(name.p, name.n) ||
-        aw__http_span(value, value + n, AW__C_VALUE) != value + n)
-        return AW_EINVAL;
-    if (aw__slice_ieq(name, "content-length") ||
-        aw__slice_ieq(name, "transfer-encoding")) return AW_EINVAL;
-    if (aw__slice_ieq(name, "connection")) x->single = true;
-    if (f->value) aw__client_put(&x->out, f->name, value, n);
-    return 0;
+    const size_t name_n = strlen(f->name);
+    return aw__is_token(f->name, name_n) &&
+        aw__is_value(f->value ? f->value : "") &&
+        !aw__slice_ieq(aw__slice(f->name, name_n), "content-length") &&
+        !aw__slice_ieq(aw__slice(f->name, name_n), "transfer-encoding");
 }
 
-/* Authorization from user:password@ (RFC 7617 section 2), decoded first. */
-static int aw__client_put_user(aw__exchange *x, const aw_header_field *theirs)
+/* Adds the fields of a list, but those that `except` has. */
+static int aw__client_put_list(aw__exchange *x, const aw_header_field *f,
+                               const aw_header_field *except)
 {
-    const aw_slice user = x->url.user;
-    size_t n = user.n + 1, at = sizeof "Basic " - 1;
-    char *plain, *coded;
-    if (!user.p) return 0;
-    plain = (char *)aw__arena_get(&x->reply->arena, n);
-    coded = (char *)aw__arena_get(&x->reply->arena, at + (n + 2) / 3 * 4);
-    if (!plain || !coded) return AW_ENOMEM;
-    if (aw__url_decode(plain, user.p, user.n, false, &n) < 0) return AW_EURL;
-    if (!memchr(user.p, ':', user.n)) plain[n++] = ':';
-    memcpy(coded, "Basic ", at);
-    at += aw__base64_encode(coded + at, plain, n);
-    aw__client_put_ours(&x->out, theirs, "Authorization", coded, at);
-    return 0;
-}
-
-/* The request line (RFC 9112 3.2.1: origin-form; the fragment stays here). */
-static void aw__client_put_line(aw__exchange *x, const char *method)
-{
-    aw__buf *b = &x->out;
-    aw__buf_add(b, method, strlen(method));
-    aw__buf_add(b, " ", 1);
-    aw__buf_add(b, x->url.path.p, x->url.path.n);
-    if (x->url.query.p) aw__buf_add(b, "?", 1);
-    aw__buf_add(b, x->url.query.p, x->url.query.n);
-    aw__buf_add(b, " HTTP/1.1\r\n", 11);
-}
-
-/* Length and body. RFC 9110 8.6: a method that is meant to have a body says
-   so even if it is empty. */
-static void aw__client_put_body(aw__exchange *x, const aw__client_ask *ask,
-                                int verb)
-{
-    size_t n = ask->body_len || !ask->body ? ask->body_len : strlen(ask->body);
-    aw__buf *b = &x->out;
-    char text[24];
-    if (ask->body || verb == AW__POST || verb == AW__PUT || verb == AW__PATCH) {
-        int len = snprintf(text, sizeof text, "%lu", (unsigned long)n);
-        aw__client_put(b, "Content-Length", text, (size_t)len);
+    for (; f && f->name; f++) {
+        if (!aw__field_fits(f)) return AW_EINVAL;
+        if (aw__fields_have(except, f->name)) continue;
+        if (aw__slice_ieq(aw__slice(f->name, strlen(f->name)), "connection"))
+            x->single = true;
+        if (f->value)
+            aw__put_line(&x->out, f->name, f->value, strlen(f->value));
     }
+    return 0;
+}
+
+/* Adds "Basic " and user:password (RFC 7617 section 2). */
+static void aw__put_basic(aw__buf *b, const char *name, const char *user,
+                          size_t n)
+{
+    char *to;
+    aw__put_text(b, name);
+    aw__put_text(b, ": Basic ");
+    to = aw__buf_room(b, (n + 2) / 3 * 4);
+    if (to) b->n += aw__base64_encode(to, user, n);
     aw__buf_add(b, "\r\n", 2);
-    if (n <= AW__CLIENT_COPY) aw__buf_add(b, ask->body, n);
-    else x->upload = aw__slice(ask->body, n);
+}
+
+
+/* Authorization: what the caller says, or the URL. */
+static int aw__client_put_auth(aw__exchange *x, const aw__client_ask *ask)
+{
+    static const char name[] = "Authorization";
+    aw_slice user;
+    if (aw__fields_have(ask->headers, name)) return 0;
+    if (ask->basic) {
+        aw__put_basic(&x->out, name, ask->basic, strlen(ask->basic));
+    } else if (ask->bearer) {
+        if (!aw__is_value(ask->bearer)) return AW_EINVAL;
+        aw__put_text(&x->out, "Authorization: Bearer ");
+        aw__put_text(&x->out, ask->bearer);
+        aw__put_text(&x->out, "\r\n");
+    } else if (x->url.user.p) {
+        int rc = aw__url_user(&x->reply->arena, x->url.user, &user);
+        if (rc < 0) return rc;
+        aw__put_basic(&x->out, name, user.p, user.n);
+    }
+    return 0;
+}
+
+/* The request line: origin-form, or to a proxy absolute-form (RFC 9112 3.2;
+   the fragment and the user stay here). */
+static void aw__client_put_line(aw__exchange *x, aw__buf *b)
+{
+    const aw__url *u = &x->url;
+    aw__put_text(b, x->method);
+    aw__buf_add(b, " ", 1);
+    if (x->proxied) {
+        aw__put_text(b, "http://");
+        aw__buf_add(b, u->authority.p, u->authority.n);
+    }
+    aw__buf_add(b, u->path.p, u->path.n);
+    if (u->query.p) aw__buf_add(b, "?", 1);
+    aw__buf_add(b, u->query.p, u->query.n);
+    aw__put_text(b, " HTTP/1.1\r\n");
+    if (x->proxied && x->client->proxy_user.p)
+        aw__put_basic(b, "Proxy-Authorization", x->client->proxy_user.p,
+                      x->client->proxy_user.n);
 }
 
 static int aw__client_bad(aw__exchange *x, const char *text)
@@ -12817,53 +13443,289 @@ static int aw__client_bad(aw__exchange *x, const char *text)
     return AW_EINVAL;
 }
 
-/* The header fields, but for the body's length. */
+/* The header fields, but for those of the body. */
 static int aw__client_put_fields(aw__exchange *x, const aw__client_ask *ask)
 {
-    const aw_header_field *theirs = ask->headers, *f;
-    const char *type = ask->content_type;
-    size_t n = type ? strlen(type) : 0;
+    const aw_header_field *list = x->client->config.headers;
     int rc;
-    aw__client_put_ours(&x->out, theirs, "Host", x->url.authority.p,
+    aw__client_put_ours(x, ask, "Host", x->url.authority.p,
                         x->url.authority.n);
-    aw__client_put_ours(&x->out, theirs, "User-Agent", "asyncweb/0.1", 12);
-    aw__client_put_ours(&x->out, theirs, "Accept", "*/*", 3);
-    rc = aw__client_put_user(x, theirs);
+    aw__client_put_ours(x, ask, "User-Agent", "asyncweb/0.1", 12);
+    aw__client_put_ours(x, ask, "Accept", "*/*", 3);
+    rc = aw__client_put_auth(x, ask);
+    if (rc == AW_EINVAL) return aw__client_bad(x, "a bad bearer token");
     if (rc < 0) return rc;
-    for (f = theirs; f && f->name; f++)
-        if (aw__client_put_theirs(x, f) < 0)
-            return aw__client_bad(x, "a header field that cannot be sent");
-    if (type && aw__http_span(type, type + n, AW__C_VALUE) != type + n)
-        return aw__client_bad(x, "a content_type that cannot be sent");
-    if (type) aw__client_put_ours(&x->out, theirs, "Content-Type", type, n);
+    rc = aw__client_put_list(x, list, ask->headers);
+    if (rc == 0) rc = aw__client_put_list(x, ask->headers, NULL);
+    if (rc < 0) return aw__client_bad(x, "a header field that cannot be sent");
+    return 0;
+}
+
+/* ---- its body ---- */
+
+static aw__body_piece *aw__body_add(aw__exchange *x, const char *p, int64_t n,
+                                  int fd)
+{
+    aw__body_piece **end = &x->upload, *u;
+    while (*end) end = &(*end)->next;
+    u = (aw__body_piece *)aw__arena_get(&x->reply->arena, sizeof *u);
+    if (!u) return NULL;
+    u->next = NULL;
+    u->p = p;
+    u->n = n;
+    u->fd = fd;
+    return *end = u;
+}
+
+static size_t aw__form_size(const aw_form_field *f)
+{
+    return f->size || !f->value ? f->size : strlen(f->value);
+}
+
+/* application/x-www-form-urlencoded (WHATWG URL 5.2). */
+static void aw__put_form_text(aw__buf *b, const char *p, size_t n)
+{
+    char escaped[3];
+    for (; n; p++, n--) {
+        if (*p == ' ') aw__buf_add(b, "+", 1);
+        else if (aw__http_is(*p, AW__C_HOST)) aw__buf_add(b, p, 1);
+        else aw__buf_add(b, escaped, aw__url_put(escaped, (unsigned char)*p));
+    }
+}
+
+static void aw__put_form(aw__buf *b, const aw_form_field *f)
+{
+    const aw_form_field *first = f;
+    for (; f->name; f++) {
+        if (f != first) aw__buf_add(b, "&", 1);
+        aw__put_form_text(b, f->name, strlen(f->name));
+        aw__buf_add(b, "=", 1);
+        aw__put_form_text(b, f->value, aw__form_size(f));
+    }
+}
+
+/* A quoted name as browsers write it (WHATWG HTML, multipart/form-data):
+   there are no backslashes, for servers read them in two ways. */
+static void aw__put_quoted(aw__buf *b, const char *p)
+{
+    aw__buf_add(b, "\"", 1);
+    for (; *p; p++) {
+        if (*p == '"') aw__buf_add(b, "%22", 3);
+        else if (*p == '\r') aw__buf_add(b, "%0D", 3);
+        else if (*p == '\n') aw__buf_add(b, "%0A", 3);
+        else aw__buf_add(b, p, 1);
+    }
+    aw__buf_add(b, "\"", 1);
+}
+
+static const char *aw__form_filename(const aw_form_field *f)
+{
+    const char *slash;
+    if (f->filename || !f->path) return f->filename;
+    slash = strrchr(f->path, '/');
+    return slash ? slash + 1 : f->path;
+}
+
+static bool aw__form_is_file(const aw_form_field *f)
+{
+    return f->path || f->filename || f->type;
+}
+
+/* The head of a part (RFC 7578 4.2). */
+static void aw__put_part(aw__buf *b, const aw_form_field *f,
+                         const char *boundary)
+{
+    const char *filename = aw__form_filename(f);
+    const char *type = f->type || !filename ? f->type
+                                            : aw__type_of(filename);
+    aw__put_text(b, "--");
+    aw__put_text(b, boundary);
+    aw__put_text(b, "\r\nContent-Disposition: form-data; name=");
+    aw__put_quoted(b, f->name);
+    if (filename) {
+        aw__put_text(b, "; filename=");
+        aw__put_quoted(b, filename);
+    }
+    aw__put_text(b, "\r\n");
+    if (type) aw__put_line(b, "Content-Type", type, strlen(type));
+    aw__put_text(b, "\r\n");
+}
+
+/* What has gathered in `text` becomes a piece of the upload. */
+static int aw__body_text(aw__exchange *x, aw__buf *text)
+{
+    char *p = aw__arena_text(&x->reply->arena, text->p ? text->p : "",
+                             text->n);
+    if (text->failed || !p) return AW_ENOMEM;
+    if (!aw__body_add(x, p, (int64_t)text->n, -1)) return AW_ENOMEM;
+    text->n = 0;
+    return 0;
+}
+
+/* The file at f->path, which is there from now on, whatever its name does. */
+static int aw__body_file(aw__exchange *x, const aw_form_field *f)
+{
+#ifdef ASYNCWEB_NO_FILES
+    (void)f;
+    return aw__client_bad(x, "a file to be sent, without ASYNCWEB_NO_FILES");
+#else
+    aw__file file;
+    int rc = aw__file_take(aw__sys_open(AT_FDCWD, f->path, 0), &file);
+    if (rc > 0 || rc <= AW_HTTP(0)) rc = AW_ENOENT;
+    if (rc < 0) {
+        aw__log(x->loop, AW_LOG_WARNING, "%s: %s", f->path, aw_strerror(rc));
+        return rc;
+    }
+    if (aw__body_add(x, NULL, file.size, file.fd)) return 0;
+    aw__sys_close(file.fd);
+    return AW_ENOMEM;
+#endif
+}
+
+/* multipart/form-data (RFC 7578). */
+static int aw__client_multipart(aw__exchange *x, const aw_form_field *f,
+                                const char *boundary, aw__buf *text)
+{
+    int rc = 0;
+    for (; f->name && rc == 0; f++) {
+        if (f->type && !aw__is_value(f->type))
+            return aw__client_bad(x, "a type of a file that cannot be sent");
+        aw__put_part(text, f, boundary);
+        if (f->path) rc = aw__body_text(x, text);
+        if (f->path && rc == 0) rc = aw__body_file(x, f);
+        if (!f->path) aw__buf_add(text, f->value, aw__form_size(f));
+        aw__put_text(text, "\r\n");
+    }
+    aw__put_text(text, "--");
+    aw__put_text(text, boundary);
+    aw__put_text(text, "--\r\n");
+    return rc < 0 ? rc : aw__body_text(x, text);
+}
+
+/* What nobody else writes into a file. */
+static bool aw__boundary_make(char boundary[AW__CLIENT_BOUNDARY])
+{
+    uint32_t part[4];
+    if (!aw__sys_random(part, sizeof part)) return false;
+    snprintf(boundary, AW__CLIENT_BOUNDARY, "----asyncweb%08lx%08lx%08lx%08lx",
+             (unsigned long)part[0], (unsigned long)part[1],
+             (unsigned long)part[2], (unsigned long)part[3]);
+    return true;
+}
+
+/* A form as the body; its Content-Type is in the head already. */
+static int aw__client_form(aw__exchange *x, const aw_form_field *f)
+{
+    const aw_form_field *i;
+    char boundary[AW__CLIENT_BOUNDARY];
+    aw__buf text;
+    int rc = 0;
+    memset(&text, 0, sizeof text);
+    text.mem = &x->loop->mem;
+    for (i = f; i->name && !aw__form_is_file(i); i++) {}
+    if (i->name) {
+        if (!aw__boundary_make(boundary)) return AW_EIO;
+        aw__put_text(&x->out, "Content-Type: multipart/form-data; boundary=");
+        aw__put_text(&x->out, boundary);
+        rc = aw__client_multipart(x, f, boundary, &text);
+    } else {
+        aw__put_text(&x->out,
+                     "Content-Type: application/x-www-form-urlencoded");
+        aw__put_form(&text, f);
+        rc = aw__body_text(x, &text);
+    }
+    aw__put_text(&x->out, "\r\n");
+    aw__buf_free(&text);
+    return rc;
+}
+
+static void aw__put_length(aw__buf *b, int64_t n)
+{
+    char text[24];
+    int len = snprintf(text, sizeof text, "%lld", (long long)n);
+    aw__put_line(b, "Content-Length", text, (size_t)len);
+}
+
+/* How the body is framed, and the end of the head. A method that is meant to
+   have one says so even if it is empty (RFC 9110 8.6). */
+static void aw__client_frame(aw__exchange *x, bool has, int64_t n)
+{
+    const int verb = x->verb;
+    if (x->send && n == 0) {
+        x->send_chunks = true;
+        aw__put_text(&x->out, "Transfer-Encoding: chunked\r\n");
+    } else if (has || verb == AW__POST || verb == AW__PUT ||
+               verb == AW__PATCH) {
+        aw__put_length(&x->out, n);
+    }
+    aw__put_text(&x->out, "\r\n");
+    x->head_n = x->out.n;
+}
+
+static int aw__client_put_body(aw__exchange *x, const aw__client_ask *ask)
+{
+    const size_t n = ask->body_len || !ask->body ? ask->body_len
+                                                 : strlen(ask->body);
+    const aw__body_piece *u;
+    int64_t all = 0;
+    int rc = 0;
+    if (ask->form) rc = aw__client_form(x, ask->form);
+    if (rc < 0) return rc;
+    if (!ask->form && ask->content_type) {
+        if (!aw__is_value(ask->content_type))
+            return aw__client_bad(x, "a content_type that cannot be sent");
+        aw__client_put_ours(x, ask, "Content-Type", ask->content_type,
+                            strlen(ask->content_type));
+    }
+    for (u = x->upload; u; u = u->next) all += u->n;
+    x->send_left = (int64_t)n;
+    aw__client_frame(x, ask->form || ask->body, ask->form ? all : (int64_t)n);
+    if (!ask->body) return 0;
+    if (n <= AW__CLIENT_COPY) aw__buf_add(&x->out, ask->body, n);
+    else if (!aw__body_add(x, ask->body, (int64_t)n, -1)) return AW_ENOMEM;
     return 0;
 }
 
 static const char *aw__client_method(const aw__client_ask *ask)
 {
     if (ask->method) return ask->method;
-    return ask->body ? "POST" : "GET";
+    return ask->body || ask->form || ask->send ? "POST" : "GET";
+}
+
+/* What is wrong with the arguments, NULL: nothing. */
+static const char *aw__client_wrong(const aw__client_ask *ask, int verb)
+{
+    const char *method = aw__client_method(ask);
+    if (!aw__is_token(method, strlen(method)) || verb == AW__CONNECT)
+        return "not a method that can be fetched with";
+    if (ask->body_len && !ask->body && !ask->send)
+        return "a body_len without a body";
+    if (!!ask->body + !!ask->form + ask->send > 1)
+        return "more than one of .body, .form and .send";
+    if (ask->body_len > INT64_MAX) return "a body_len without bounds";
+    if ((ask->stream || ask->send) && !ask->out)
+        return ".stream and .send need a variable for the reply";
+    return NULL;
 }
 
 static int aw__client_request(aw__exchange *x, const aw__client_ask *ask)
 {
-    const char *method = aw__client_method(ask);
-    int verb = aw__http_verb(method, strlen(method)), rc;
-    if (!aw__is_token(method, strlen(method)) || verb == AW__CONNECT)
-        return aw__client_bad(x, "not a method that can be fetched with");
-    if (ask->body_len && !ask->body)
-        return aw__client_bad(x, "a body_len without a body");
-    x->head_only = verb == AW__HEAD;
-    x->repeatable = verb != AW__POST && verb != AW__PATCH && verb != AW__OTHER;
-    aw__client_put_line(x, method);
+    const char *method = aw__client_method(ask), *wrong;
+    int rc;
+    x->verb = aw__http_verb(method, strlen(method));
+    wrong = aw__client_wrong(ask, x->verb);
+    if (wrong) return aw__client_bad(x, wrong);
+    x->method = aw__arena_text(&x->reply->arena, method, strlen(method));
+    if (!x->method) return AW_ENOMEM;
+    aw__client_put_line(x, &x->out);
     rc = aw__client_put_fields(x, ask);
+    if (rc == 0) rc = aw__client_put_body(x, ask);
     if (rc < 0) return rc;
-    aw__client_put_body(x, ask, verb);
     return x->out.failed ? AW_ENOMEM : 0;
 }
 
 /* The row of the table for this request, or NULL. */
-static const aw_mock *aw__mock_find(const aw__exchange *x, const char *method)
+static const aw_mock *aw__mock_find(const aw__exchange *x)
 {
     const aw_mock *m = x->loop->mocks;
     const char *url = x->reply->face.url;
@@ -12871,35 +13733,54 @@ static const aw_mock *aw__mock_find(const aw__exchange *x, const char *method)
     for (; m->url; m++) {
         bool same = strcmp(m->url, url) == 0 ||
             (strlen(m->url) == n && memcmp(m->url, url, n) == 0);
-        if (same && (!m->method || strcmp(m->method, method) == 0)) return m;
+        if (same && (!m->method || strcmp(m->method, x->method) == 0))
+            return m;
     }
     return NULL;
 }
 
-/* Reads and copies all that the caller passed. 0, or what is wrong with it. */
-static int aw__client_prepare(aw__exchange *x, const aw__client_ask *ask)
+/* Where the request goes, for this URL: x->url and its text is set. */
+static int aw__client_target(aw__exchange *x, const char *url)
 {
-    const char *url = ask->url ? ask->url : "";
+    aw_client *client = x->client;
     aw_loop *l = x->loop;
-    x->timeout_ms = ask->timeout_ms;
-    x->max_body = ask->max_body;
-    if (!x->timeout_ms) x->timeout_ms = AW__CLIENT_MS;
-    if (!x->max_body) x->max_body = AW__CLIENT_MAX_BODY;
-    url = aw__arena_text(&x->reply->arena, url, strlen(url));
-    if (!url) return AW_ENOMEM;
     x->reply->face.url = url;
     if (aw__url_parse(url, &x->url) < 0 || x->url.ws) {
         aw__client_log(l, url, "not a URL this client can fetch; it takes "
                        "http://host[:port]/path, other bytes as %XX");
         return AW_EURL;
     }
-    if (x->url.tls && !l->mocks) {
+    x->mocked = l->mocks != NULL;
+    if (x->mocked) return 0;
+    if (x->url.tls) {
         aw__client_log(l, url, aw_strerror(AW_ENOTLS));
         return AW_ENOTLS;
     }
-    x->mocked = l->mocks != NULL;
-    if (x->mocked) x->mock = aw__mock_find(x, aw__client_method(ask));
-    return aw__client_request(x, ask);
+    x->proxied = aw__client_proxied(client, x->url.host);
+    x->wait.origin = x->proxied
+        ? aw__origin_get(client, client->proxy.host, client->proxy.port)
+        : aw__origin_get(client, x->url.host, x->url.port);
+    return x->wait.origin ? 0 : AW_ENOMEM;
+}
+
+/* Reads and copies all that the caller passed. 0, or what is wrong with it. */
+static int aw__client_prepare(aw__exchange *x, const aw__client_ask *ask)
+{
+    const aw_client_config *c = &x->client->config;
+    const char *url = ask->url ? ask->url : "";
+    int rc;
+    x->timeout_ms = ask->timeout_ms ? ask->timeout_ms : c->timeout_ms;
+    x->max_body = ask->max_body ? ask->max_body : c->max_body;
+    x->redirects = ask->max_redirects ? ask->max_redirects : c->max_redirects;
+    x->stream = ask->stream;
+    x->send = ask->send;
+    url = aw__url_behind(&x->reply->arena, *url == '/' ? c->base_url : NULL,
+                         url);
+    if (!url) return AW_ENOMEM;
+    rc = aw__client_target(x, url);
+    if (rc == 0) rc = aw__client_request(x, ask);
+    if (rc == 0 && x->mocked) x->mock = aw__mock_find(x);
+    return rc;
 }
 
 /* ---- the answer: no I/O here ---- */
@@ -12951,7 +13832,7 @@ static int aw__client_body(aw__exchange *x)
 {
     const aw__head *h = &x->head;
     if (!h->keep_alive) x->keep = false;
-    if (x->head_only || h->status == 204 || h->status == 304 ||
+    if (x->verb == AW__HEAD || h->status == 204 || h->status == 304 ||
         (h->content_length == 0 && !h->chunked)) {
         x->state = AW__CLIENT_DONE;
     } else if (h->chunked) {
@@ -12959,7 +13840,7 @@ static int aw__client_body(aw__exchange *x)
     } else if (h->content_length > 0) {
         x->state = AW__CLIENT_LENGTH;
         x->left = (uint64_t)h->content_length;
-        return aw__client_reserve(x);
+        return x->stream ? 0 : aw__client_reserve(x);
     } else {
         x->state = AW__CLIENT_CLOSE;
         x->keep = false;
@@ -12970,12 +13851,13 @@ static int aw__client_body(aw__exchange *x)
 /* 0: the final head is done with. AW_EAGAIN, or an error. */
 static int aw__client_feed_head(aw__exchange *x)
 {
+    aw__field fields[AW__CLIENT_FIELDS];
     aw__head *h = &x->head;
     int rc;
     for (;;) {
         if (!x->in.n) return AW_EAGAIN;
         memset(x->in.p + x->in.n, 0, AW__HEAD_SLACK);
-        h->fields = x->loop->client->fields;
+        h->fields = fields;
         h->max_fields = AW__CLIENT_FIELDS;
         rc = aw__http_response_head(x->in.p, x->in.n, x->seen,
                                     AW__CLIENT_MAX_HEAD, h);
@@ -13021,11 +13903,13 @@ static int aw__client_feed_rest(aw__exchange *x)
     return 0;
 }
 
-/* Works on what has come. 1: the answer is complete. AW_EAGAIN: more. */
+/* Works on what has come. 1: the answer is complete, or as complete as it was
+   asked for. AW_EAGAIN: more. */
 static int aw__client_feed(aw__exchange *x)
 {
     int rc = 0;
     if (x->state == AW__CLIENT_HEAD) rc = aw__client_feed_head(x);
+    if (rc == 0 && x->stream) return 1;
     if (rc == 0 && x->state == AW__CLIENT_CHUNKED)
         rc = aw__client_feed_chunks(x);
     else if (rc == 0 && x->in.n && x->state != AW__CLIENT_DONE)
@@ -13060,14 +13944,44 @@ static int aw__client_got(aw__exchange *x, size_t n)
     return aw__client_feed(x);
 }
 
+/* What has come of the body, up to n bytes of it. 0: its end; AW_EAGAIN. */
+static ptrdiff_t aw__client_take(aw__exchange *x, char *to, size_t n)
+{
+    const size_t have = x->in.n - x->at;
+    aw_slice in, data = {NULL, 0};
+    int rc = AW_EAGAIN;
+    if (x->state == AW__CLIENT_DONE) return 0;
+    if (n > have) n = have;
+    if (x->state == AW__CLIENT_CHUNKED) {
+        /* Who is given no more than n bytes finds no more than n in them. */
+        in = aw__slice(x->in.p + x->at, n);
+        while (in.n && !data.n && (rc == AW_OK || rc == AW_EAGAIN))
+            rc = aw__chunked_next(&x->chunked, &in, &data);
+        if (rc == 1) x->state = AW__CLIENT_DONE;
+        x->at += n - in.n;
+        n = data.n;
+        if (rc < 0 && rc != AW_EAGAIN) return rc;
+    } else {
+        if (x->state == AW__CLIENT_LENGTH && n > x->left) n = (size_t)x->left;
+        data.p = x->in.p + x->at;
+        x->at += n;
+    }
+    if (n) memcpy(to, data.p, n);
+    if (x->state == AW__CLIENT_LENGTH && (x->left -= n) == 0)
+        x->state = AW__CLIENT_DONE;
+    if (x->at == x->in.n) x->at = x->in.n = 0;
+    if (n || x->state == AW__CLIENT_DONE) return (ptrdiff_t)n;
+    return AW_EAGAIN;
+}
+
 /* ---- the exchange ---- */
 
 /* The answer is complete. Bytes behind it belong to nothing we asked. */
 static void aw__client_settle(aw__exchange *x)
 {
-    if (!x->keep || x->uploading || x->in.n) return;
-    aw__pool_give(x->loop, x->conn);
-    x->conn = NULL;
+    const bool clean = x->at == x->in.n && !x->uploading;
+    if (x->state == AW__CLIENT_DONE)
+        aw__exchange_release(x, x->keep && clean);
 }
 
 static bool aw__client_hung_up(int rc)
@@ -13075,31 +13989,50 @@ static bool aw__client_hung_up(int rc)
     return rc == AW_EEOF || rc == AW_ECONNRESET || rc == AW_ECLOSED;
 }
 
+/* Sends a piece that is a file's. */
+AW_ASYNC(aw__client_send_file, (aw__exchange *x; const aw__body_piece *u;),
+         int64_t at; size_t n; char bytes[16384];)
+{
+    const aw__body_piece *const u = self->u;
+    AW_BEGIN {
+        for (; self->at < u->n; self->at += (int64_t)self->n) {
+            int rc;
+            self->n = sizeof self->bytes;
+            if (u->n - self->at < (int64_t)self->n)
+                self->n = (size_t)(u->n - self->at);
+            rc = aw__file_read(u->fd, self->bytes, self->n, self->at);
+            if (rc == AW_EEOF) rc = AW_EIO;
+            if (rc < 0) AW_RETURN(rc);
+            AW_AWAIT(aw_write, self->x->conn->stream, self->bytes, self->n);
+        }
+    }
+}
+
 /* Sends a large body while the answer is being read: a peer may answer, and
    even close, before it has taken all of it. What it said then counts. */
-AW_ASYNC(aw__client_upload, (aw__exchange *x;), int rc;)
+AW_ASYNC(aw__client_upload, (aw__exchange *x;), const aw__body_piece *u; int rc;)
 {
+    aw__exchange *const x = self->x;
     AW_BEGIN {
-        AW_AWAIT_TO(self->rc, aw_write, self->x->conn->stream,
-                    self->x->upload.p, self->x->upload.n);
-        self->x->uploading = false;
-        if (self->rc < 0) self->x->keep = false;
+        for (self->u = x->upload; self->u && self->rc >= 0;
+             self->u = self->u->next) {
+            if (self->u->fd >= 0)
+                AW_AWAIT_TO(self->rc, aw__client_send_file, x, self->u);
+            else
+                AW_AWAIT_TO(self->rc, aw_write, x->conn->stream, self->u->p,
+                            (size_t)self->u->n);
+        }
+        x->uploading = false;
+        if (self->rc < 0) x->keep = false;
         AW_RETURN(aw__client_hung_up(self->rc) ? 0 : self->rc);
     }
 }
 
-/* One request and its answer on x->conn. */
-AW_ASYNC(aw__client_turn, (aw__exchange *x;), int rc; size_t n; char *room;)
+/* The answer on x->conn, or with .stream its head: 1. */
+AW_ASYNC(aw__client_answer, (aw__exchange *x;), int rc; size_t n; char *room;)
 {
     aw__exchange *const x = self->x;
     AW_BEGIN {
-        x->keep = !x->single;
-        AW_AWAIT_TO(self->rc, aw_write, x->conn->stream, x->out.p, x->out.n);
-        if (self->rc < 0 && !aw__client_hung_up(self->rc))
-            AW_RETURN(self->rc);
-        if (self->rc < 0) x->keep = false;
-        x->uploading = self->rc >= 0 && x->upload.n;
-        if (x->uploading) AW_START(aw__client_upload, x);
         self->rc = AW_EAGAIN;
         while (self->rc == AW_EAGAIN) {
             self->room = aw__client_room(x, &self->n);
@@ -13110,34 +14043,187 @@ AW_ASYNC(aw__client_turn, (aw__exchange *x;), int rc; size_t n; char *room;)
             self->rc = self->rc > 0 ? aw__client_got(x, (size_t)self->rc)
                 : aw__client_eof(x);
         }
+        AW_RETURN(self->rc);
+    }
+}
+
+/* One request and its answer on x->conn: 1. With .send, only its head: 0. */
+AW_ASYNC(aw__client_turn, (aw__exchange *x;), int rc;)
+{
+    aw__exchange *const x = self->x;
+    AW_BEGIN {
+        x->keep = !x->single;
+        AW_AWAIT_TO(self->rc, aw_write, x->conn->stream, x->out.p, x->out.n);
+        if (self->rc < 0 && (x->send || !aw__client_hung_up(self->rc)))
+            AW_RETURN(self->rc);
+        if (self->rc < 0) x->keep = false;
+        x->sending = x->send;
+        if (x->send) AW_RETURN(0);
+        x->uploading = self->rc >= 0 && x->upload;
+        if (x->uploading) AW_START(aw__client_upload, x);
+        AW_AWAIT_TO(self->rc, aw__client_answer, x);
         if (self->rc > 0) aw__client_settle(x);
         AW_RETURN(self->rc);
     }
 }
 
-/* RFC 9112 9.3.1: only what is safe to do twice, and only when the peer may
-   have closed the connection before it saw the request. */
-static bool aw__client_again(const aw__exchange *x, int rc)
-{
-    return aw__client_hung_up(rc) && x->repeatable && !x->arrived;
-}
-
-AW_ASYNC(aw__client_fetch, (aw__exchange *x;), int rc;)
+/* A UNIX socket connects at once, or its listener's queue is full. */
+AW_ASYNC(aw__client_unix, (aw__exchange *x;), int rc;)
 {
     aw__exchange *const x = self->x;
     AW_BEGIN {
-        x->conn = aw__pool_take(x->loop, x->url.host, x->url.port);
-        if (x->conn) {
-            AW_AWAIT_TO(self->rc, aw__client_turn, x);
-            if (!aw__client_again(x, self->rc)) AW_RETURN(self->rc);
-            aw__client_conn_free(x->loop, x->conn);
+        for (;;) {
+            self->rc = aw__stream_unix(x->loop, x->client->config.unix_socket,
+                                       &x->conn->stream);
+            if (self->rc != AW_EAGAIN) AW_RETURN(self->rc);
+            AW_AWAIT(aw_sleep_ms, 10);
         }
-        x->conn = aw__client_conn_new(x->loop, x->url.host, x->url.port);
-        if (!x->conn) AW_RETURN(AW_ENOMEM);
-        AW_AWAIT(aw_connect, &x->conn->stream, x->conn->host, x->conn->port);
-        AW_AWAIT_TO(self->rc, aw__client_turn, x);
+    }
+}
+
+/* Makes x->conn a connection: 1, it has served before; 0, it is new. */
+AW_ASYNC(aw__client_connect, (aw__exchange *x;), int rc; int64_t ms;)
+{
+    aw__exchange *const x = self->x;
+    AW_BEGIN {
+        if (!x->conn) AW_AWAIT(aw__pool_get, x->client, &x->wait);
+        if (x->conn->stream && aw__client_quiet(x->conn->stream))
+            AW_RETURN(1);
+        aw__conn_hang_up(x->conn);
+        self->ms = x->client->config.connect_timeout_ms;
+        if (x->client->config.unix_socket)
+            AW_AWAIT_FOR_TO(self->ms, self->rc, aw__client_unix, x);
+        else
+            AW_AWAIT_FOR_TO(self->ms, self->rc, aw_connect, &x->conn->stream,
+                            x->wait.origin->host, x->wait.origin->port);
+        AW_RETURN(self->rc == AW_EDEADLINE ? AW_ETIMEDOUT : self->rc);
+    }
+}
+
+/* RFC 9112 9.3.1: only what is safe to do twice (RFC 9110 9.2.2), and only when
+   the peer may have closed the connection before it saw the request. */
+static bool aw__client_again(const aw__exchange *x, int rc)
+{
+    return aw__client_hung_up(rc) && !x->arrived && x->verb != AW__POST &&
+        x->verb != AW__PATCH && x->verb != AW__OTHER;
+}
+
+AW_ASYNC(aw__client_once, (aw__exchange *x;), int rc; int pooled;)
+{
+    aw__exchange *const x = self->x;
+    AW_BEGIN {
+        do {
+            AW_AWAIT_TO(self->pooled, aw__client_connect, x);
+            if (self->pooled < 0) AW_RETURN(self->pooled);
+            AW_AWAIT_TO(self->rc, aw__client_turn, x);
+            if (self->rc < 0) aw__conn_hang_up(x->conn);
+        } while (self->pooled && aw__client_again(x, self->rc));
         AW_RETURN(self->rc);
     }
+}
+
+/* ---- redirects (RFC 9110 15.4) ---- */
+
+static bool aw__client_drops(aw_slice name, bool get, bool cross)
+{
+    static const char *const mine[] = {"host", "proxy-authorization"};
+    static const char *const secret[] = {"authorization", "cookie"};
+    static const char *const body[] = {"content-", "transfer-encoding"};
+    size_t i;
+    for (i = 0; i < 2; i++) {
+        aw_slice start = aw__slice(name.p, strlen(body[i]));
+        if (aw__slice_ieq(name, mine[i])) return true;
+        if (cross && aw__slice_ieq(name, secret[i])) return true;
+        if (get && start.n <= name.n && aw__slice_ieq(start, body[i]))
+            return true;
+    }
+    return false;
+}
+
+/* The same request for another URL: as GET without a body, or as it was; to
+   another origin without what is secret. */
+static int aw__client_rewrite(aw__exchange *x, bool get, bool cross)
+{
+    const char *p = (const char *)memchr(x->out.p, '\n', x->head_n) + 1;
+    const char *end = x->out.p + x->head_n - 2, *next;
+    aw__buf to;
+    memset(&to, 0, sizeof to);
+    to.mem = x->out.mem;
+    if (get) x->method = "GET", x->verb = AW__GET;
+    aw__client_put_line(x, &to);
+    aw__put_line(&to, "Host", x->url.authority.p, x->url.authority.n);
+    for (; p < end; p = next) {
+        const char *colon = (const char *)memchr(p, ':', (size_t)(end - p));
+        next = (const char *)memchr(p, '\n', (size_t)(end - p)) + 1;
+        if (!aw__client_drops(aw__slice(p, (size_t)(colon - p)), get, cross))
+            aw__buf_add(&to, p, (size_t)(next - p));
+    }
+    aw__buf_add(&to, "\r\n", 2);
+    if (!get) aw__buf_add(&to, p + 2, x->out.n - x->head_n);
+    x->head_n = to.n - (get ? 0 : x->out.n - x->head_n);
+    aw__buf_free(&x->out);
+    x->out = to;
+    if (get) aw__body_drop(x);
+    return to.failed ? AW_ENOMEM : 0;
+}
+
+/* The answer is forgotten, and its connection given back. */
+static void aw__client_forget(aw__exchange *x)
+{
+    aw__exchange_release(x, false);
+    aw__buf_free(&x->reply->body);
+    x->reply->body.mem = &x->loop->mem;
+    x->reply->face.body = "";
+    x->reply->face.body_len = 0;
+    x->reply->face.status = 0;
+    memset(&x->chunked, 0, sizeof x->chunked);
+    x->in.n = x->at = x->seen = 0;
+    x->state = AW__CLIENT_HEAD;
+    x->interim = 0;
+    x->arrived = false;
+}
+
+/* Where the answer sends us. NULL: nowhere, or that we do not go. *rc */
+static const char *aw__client_location(aw__exchange *x, aw__url *url, int *rc)
+{
+    const int status = x->reply->face.status;
+    const char *to = aw_response_header(&x->reply->face, "Location");
+    *rc = 0;
+    if (!to || x->redirects <= 0 || x->send) return NULL;
+    if ((status < 301 || status > 303) && status != 307 && status != 308)
+        return NULL;
+    to = aw__url_join(&x->reply->arena, x->reply->face.url, to);
+    if (!to) *rc = AW_ENOMEM;
+    if (!to || aw__url_parse(to, url) < 0 || url->ws) return NULL;
+    if (x->url.tls && !url->tls) {
+        aw__client_log(x->loop, to, "a redirect from https to http is not "
+                       "followed");
+        return NULL;
+    }
+    return to;
+}
+
+/* 1: there is another request to be made. 0: the answer is the answer. */
+static int aw__client_redirect(aw__exchange *x)
+{
+    const int status = x->reply->face.status;
+    aw_slice host;
+    aw__url url;
+    int rc;
+    const char *to = aw__client_location(x, &url, &rc);
+    const bool get = status == 303 ? x->verb != AW__HEAD
+        : status < 303 && x->verb == AW__POST;
+    bool cross;
+    if (!to) return rc;
+    host = x->url.host;
+    cross = url.tls != x->url.tls || url.port != x->url.port ||
+        url.host.n != host.n || !aw__slice_tail(url.host, host);
+    x->redirects--;
+    aw__client_forget(x);
+    rc = aw__client_target(x, to);
+    if (rc == 0) rc = aw__client_rewrite(x, get, cross);
+    if (rc == 0 && x->mocked) x->mock = aw__mock_find(x);
+    return rc < 0 ? rc : 1;
 }
 
 /* ---- pretended upstreams ---- */
@@ -13170,11 +14256,17 @@ static int aw__mock_headers(aw__reply *r, const aw_header_field *from)
 static int aw__mock_reply(aw__exchange *x)
 {
     const aw_mock *m = x->mock;
-    const char *body = m->body && !x->head_only ? m->body : "";
+    const char *body = m->body && x->verb != AW__HEAD ? m->body : "";
     int rc;
     if (m->error < 0) return m->error;
     x->reply->face.status = m->status ? m->status : 200;
     rc = aw__mock_headers(x->reply, m->headers);
+    if (rc == 0 && x->stream) {
+        x->left = strlen(body);
+        x->state = x->left ? AW__CLIENT_LENGTH : AW__CLIENT_DONE;
+        aw__buf_add(&x->in, body, strlen(body));
+        return x->in.failed ? AW_ENOMEM : 0;
+    }
     if (rc == 0) rc = aw__client_add(x, body, strlen(body));
     return rc < 0 ? rc : aw__reply_close(x->reply);
 }
@@ -13182,6 +14274,8 @@ static int aw__mock_reply(aw__exchange *x)
 AW_ASYNC(aw__mock_fetch, (aw__exchange *x;))
 {
     AW_BEGIN {
+        self->x->sending = self->x->send;
+        if (self->x->send) AW_RETURN(0);
         if (!self->x->mock) {
             aw__client_log(aw_t->loop, self->x->reply->face.url,
                            "not in the table of mocks");
@@ -13194,6 +14288,20 @@ AW_ASYNC(aw__mock_fetch, (aw__exchange *x;))
 
 /* ---- aw_get, aw_fetch ---- */
 
+AW_ASYNC(aw__client_fetch, (aw__exchange *x;), int rc;)
+{
+    aw__exchange *const x = self->x;
+    AW_BEGIN {
+        do {
+            if (x->mocked) AW_AWAIT_TO(self->rc, aw__mock_fetch, x);
+            else AW_AWAIT_TO(self->rc, aw__client_once, x);
+            if (self->rc < 0 || x->sending) AW_RETURN(self->rc);
+            self->rc = aw__client_redirect(x);
+        } while (self->rc > 0);
+        AW_RETURN(self->rc);
+    }
+}
+
 /* How the frames of both begin. The exchange hangs on the frame's defer. */
 typedef struct aw__fetch_frame {
     aw_frame aw;
@@ -13201,11 +14309,24 @@ typedef struct aw__fetch_frame {
 } aw__fetch_frame;
 
 /* The peer's time-out, unless it is the clean-up that has no time left. */
-static int aw__fetch_result(const aw__ctx *t, const aw__exchange *x)
+static int aw__fetch_error(const aw__ctx *t, int rc)
 {
-    if (x->rc == AW_EDEADLINE && !(t->flags & AW__NO_GRACE))
-        return AW_ETIMEDOUT;
-    return x->rc < 0 ? x->rc : x->reply->face.status;
+    return rc == AW_EDEADLINE && !(t->flags & AW__NO_GRACE) ? AW_ETIMEDOUT
+                                                            : rc;
+}
+
+/* The reply is the caller's. Where there is more to come, the exchange goes
+   with it. */
+static aw__reply *aw__fetch_reply(aw_frame *f, aw__exchange *x)
+{
+    aw__reply *r = x->reply;
+    if (x->sending || x->stream) {
+        r->live = x;
+        f->defer = NULL;
+    } else {
+        x->reply = NULL;
+    }
+    return r;
 }
 
 static aw_use_RETURN_not_return aw__fetch_run(aw__ctx *aw_t, aw_frame *f)
@@ -13216,13 +14337,11 @@ static aw_use_RETURN_not_return aw__fetch_run(aw__ctx *aw_t, aw_frame *f)
     AW_BEGIN {
         if (!x) AW_RETURN(AW_ENOMEM);
         if (x->error < 0) AW_RETURN(x->error);
-        if (x->mocked)
-            AW_AWAIT_FOR_TO(x->timeout_ms, x->rc, aw__mock_fetch, x);
-        else
-            AW_AWAIT_FOR_TO(x->timeout_ms, x->rc, aw__client_fetch, x);
-        AW_RETURN(aw__fetch_result(aw_t, x));
+        AW_AWAIT_FOR_TO(x->timeout_ms, x->rc, aw__client_fetch, x);
+        if (x->rc < 0) AW_RETURN(aw__fetch_error(aw_t, x->rc));
+        AW_RETURN(x->reply->face.status);
     } AW_FINALLY {
-        if (AW_OUTCOME() >= 0) reply = x->reply, x->reply = NULL;
+        if (AW_OUTCOME() >= 0) reply = aw__fetch_reply(f, x);
         aw__reply_deliver((aw__task *)aw_t, self->out, reply);
     }
 }
@@ -13232,10 +14351,13 @@ static aw_use_RETURN_not_return aw__fetch_run(aw__ctx *aw_t, aw_frame *f)
 static void aw__fetch_enter(aw__ctx *ctx, aw_frame *f,
                             const aw__client_ask *ask)
 {
-    aw__exchange *x = aw__exchange_new(ctx->loop);
+    aw_loop *l = ctx->loop;
+    aw__exchange *x = aw__exchange_new(ask->client ? ask->client
+                                                   : aw__client_of(l));
     f->defer = x ? aw__exchange_free : NULL;
     f->defer_arg = x;
-    if (x) x->error = aw__client_prepare(x, ask);
+    l->replies_free = aw__replies_free;
+    if (x) x->error = x->loop == l ? aw__client_prepare(x, ask) : AW_EINVAL;
     memset((aw__fetch_frame *)f + 1, 0,
            f->fn->size - sizeof(aw__fetch_frame));
 }
@@ -13250,17 +14372,7 @@ static void aw__get_enter(aw__ctx *ctx, aw_frame *f)
 
 static void aw__ask_enter(aw__ctx *ctx, aw_frame *f)
 {
-    const aw_args_aw_fetch *a = AW__LEAF_ARGS(aw_fetch, f + 1);
-    aw__client_ask ask;
-    ask.url = a->url;
-    ask.method = a->method;
-    ask.body = a->body;
-    ask.content_type = a->content_type;
-    ask.headers = a->headers;
-    ask.body_len = a->body_len;
-    ask.max_body = a->max_body;
-    ask.timeout_ms = a->timeout_ms;
-    aw__fetch_enter(ctx, f, &ask);
+    aw__fetch_enter(ctx, f, AW__LEAF_ARGS(aw_fetch, f + 1));
 }
 
 #define AW__FETCH_FN(name, enter) \
@@ -13273,6 +14385,175 @@ static void aw__ask_enter(aw__ctx *ctx, aw_frame *f)
 
 AW__FETCH_FN(aw_get, aw__get_enter);
 AW__FETCH_FN(aw_fetch, aw__ask_enter);
+
+/* ---- in pieces ---- */
+
+static aw__exchange *aw__reply_live(const aw_response *reply)
+{
+    const aw__reply *r = (const aw__reply *)(const void *)reply;
+    return r ? r->live : NULL;
+}
+
+/* It is over, and the reply stays. */
+static void aw__reply_settle(aw_response *reply)
+{
+    aw__reply *r = (aw__reply *)(void *)reply;
+    aw__client_settle(r->live);
+    aw__exchange_end(r->live);
+    r->live = NULL;
+}
+
+/* Where the next read of the body goes: into the caller's buffer, unless there
+   is more than the body in it. */
+static char *aw__client_into(aw__exchange *x, void *buffer, size_t *n)
+{
+    if (x->state == AW__CLIENT_CHUNKED) {
+        *n = AW__CLIENT_READ;
+        return aw__buf_room(&x->in, *n);
+    }
+    if (x->state == AW__CLIENT_LENGTH && *n > x->left) *n = (size_t)x->left;
+    return (char *)buffer;
+}
+
+/* A read of the body came back with rc: how many bytes of it lie in the
+   caller's buffer, 0: its end, AW_EAGAIN: none yet, or an error. */
+static int aw__client_came(aw__exchange *x, int rc)
+{
+    if (rc == 0) {
+        if (x->state == AW__CLIENT_CLOSE) x->state = AW__CLIENT_DONE;
+        return x->state == AW__CLIENT_DONE ? 0 : AW_EEOF;
+    }
+    if (rc > 0 && x->state == AW__CLIENT_CHUNKED) {
+        x->in.n += (size_t)rc;
+        return AW_EAGAIN;
+    }
+    if (rc > 0 && x->state == AW__CLIENT_LENGTH &&
+        (x->left -= (size_t)rc) == 0) x->state = AW__CLIENT_DONE;
+    return rc;
+}
+
+/* What was cut off or broken stays so. */
+static int aw__client_fails(aw__exchange *x, int rc)
+{
+    if (aw__client_hung_up(rc) || rc == AW_EBADMSG || rc == AW_ENOMEM) {
+        x->error = rc;
+        x->keep = false;
+    }
+    return rc;
+}
+
+AW_ASYNC_DEFINE(aw_response_read, (aw_response *reply; void *buffer;
+                                   size_t size;), int rc; size_t n; char *to;)
+{
+    aw__exchange *const x = aw__reply_live(self->reply);
+    AW_BEGIN {
+        if (!x || x->sending) AW_RETURN(AW_ECLOSED);
+        if (!self->size || self->size > INT_MAX) AW_RETURN(AW_EINVAL);
+        if (x->error) AW_RETURN(x->error);
+        for (;;) {
+            self->rc = (int)aw__client_take(x, (char *)self->buffer,
+                                            self->size);
+            if (self->rc != AW_EAGAIN) break;
+            self->n = self->size;
+            self->to = aw__client_into(x, self->buffer, &self->n);
+            if (!self->to) AW_RETURN(AW_ENOMEM);
+            AW_AWAIT_FOR_TO(x->timeout_ms, self->rc, aw_read, x->conn->stream,
+                            self->to, self->n);
+            self->rc = aw__client_came(x, self->rc);
+            if (self->rc != AW_EAGAIN) break;
+        }
+        if (self->rc == 0) aw__reply_settle(self->reply);
+        else if (self->rc < 0) (void)aw__client_fails(x, self->rc);
+        AW_RETURN(aw__fetch_error(aw_t, self->rc));
+    }
+}
+
+/* The line in front of a chunk ends the one before; size 0: the last one. */
+static int aw__client_chunk_line(aw__exchange *x, char text[32], size_t size)
+{
+    const char *before = x->send_left ? "\r\n" : "";
+    x->send_left = 1;
+    return snprintf(text, 32, "%s%lx\r\n%s", before, (unsigned long)size,
+                    size ? "" : "\r\n");
+}
+
+/* Writes a piece as it is. What is cut short leaves the connection of no use,
+   but the answer may be there already. */
+AW_ASYNC(aw__client_push, (aw__exchange *x; const void *data; size_t size;),
+         int rc;)
+{
+    aw__exchange *const x = self->x;
+    AW_BEGIN {
+        x->error = AW_ECLOSED;
+        AW_AWAIT_FOR_TO(x->timeout_ms, self->rc, aw_write, x->conn->stream,
+                        self->data, self->size);
+        if (self->rc >= 0) x->error = 0;
+        else x->keep = false;
+        AW_RETURN(aw__fetch_error(aw_t, self->rc));
+    }
+}
+
+AW_ASYNC_DEFINE(aw_fetch_send, (aw_response *reply; const void *data;
+                                size_t size;), char line[32];)
+{
+    aw__exchange *const x = aw__reply_live(self->reply);
+    AW_BEGIN {
+        if (!x || !x->sending || self->size > INT_MAX) AW_RETURN(AW_EINVAL);
+        if (!x->send_chunks && (int64_t)self->size > x->send_left)
+            AW_RETURN(AW_EINVAL);
+        if (x->error || !self->size || x->mocked)
+            AW_RETURN(x->error ? x->error : (int)self->size);
+        if (x->send_chunks)
+            AW_AWAIT(aw__client_push, x, self->line,
+                     (size_t)aw__client_chunk_line(x, self->line, self->size));
+        else
+            x->send_left -= (int64_t)self->size;
+        AW_AWAIT(aw__client_push, x, self->data, self->size);
+        AW_RETURN((int)self->size);
+    }
+}
+
+/* What is left to be said of the body, then the answer. */
+AW_ASYNC(aw__client_finish, (aw__exchange *x;), char line[32]; int rc;)
+{
+    aw__exchange *const x = self->x;
+    AW_BEGIN {
+        if (x->mocked) {
+            AW_AWAIT(aw__mock_fetch, x);
+            AW_RETURN(0);
+        }
+        if (x->send_chunks && !x->error)
+            AW_AWAIT_TO(self->rc, aw__client_push, x, self->line,
+                        (size_t)aw__client_chunk_line(x, self->line, 0));
+        x->error = 0;
+        AW_AWAIT_TO(self->rc, aw__client_answer, x);
+        if (self->rc > 0) aw__client_settle(x);
+        AW_RETURN(self->rc);
+    }
+}
+
+AW_ASYNC_DEFINE(aw_fetch_end, (aw_response *reply;), int rc;)
+{
+    aw__exchange *const x = aw__reply_live(self->reply);
+    AW_BEGIN {
+        if (!x || !x->sending) AW_RETURN(AW_EINVAL);
+        x->sending = x->send = false;
+        if (!x->send_chunks && x->send_left && !x->error && !x->mocked) {
+            x->error = AW_EINVAL;
+            aw__exchange_release(x, false);
+            AW_RETURN(aw__client_bad(x, "less than body_len was sent"));
+        }
+        AW_AWAIT_FOR_TO(x->timeout_ms, self->rc, aw__client_finish, x);
+        if (self->rc < 0) {
+            x->error = AW_ECLOSED;
+            aw__exchange_release(x, false);
+            AW_RETURN(aw__fetch_error(aw_t, self->rc));
+        }
+        self->rc = self->reply->status;
+        if (!x->stream) aw__reply_settle(self->reply);
+        AW_RETURN(self->rc);
+    }
+}
 
 #endif /* ASYNCWEB_NO_CLIENT */
 
@@ -14287,15 +15568,6 @@ static int aw__answer(aw_req *req, int status, const char *type,
     req->flags |= AW__ANSWERED;
     if (!(req->flags & AW__CHOSEN)) req->status = (int16_t)status;
     return req->status;
-}
-
-/* A value of a header field: no CR, LF or NUL, no space at either end. NULL
-   is what the lookups give, also when there was no memory. */
-static bool aw__is_value(const char *text)
-{
-    size_t n = text ? strlen(text) : 0;
-    if (!text || (n && (text[0] == ' ' || text[n - 1] == ' '))) return false;
-    return aw__http_span(text, text + n, AW__C_VALUE) == text + n;
 }
 
 int aw_bytes_static(aw_req *req, const char *type, const void *p, size_t n)
@@ -18964,11 +20236,6 @@ static void aw__put_escaped(aw__buf *b, const char *text)
             default: aw__buf_add(b, text, 1);
         }
     }
-}
-
-static void aw__put_text(aw__buf *b, const char *text)
-{
-    aw__buf_add(b, text, strlen(text));
 }
 
 /* What a developer wants to know, and nobody else: in debug only. */
