@@ -21198,6 +21198,7 @@ static bool aw__url_path_of(aw__buf *b, const aw__target *t,
         aw__node node;
         size_t n = strcspn(p + 1, "/");
         memset(&node, 0, sizeof node);
+        node.text = "";                 /* for compilers that wonder */
         end = p + 1 + n;
         aw__buf_add(b, "/", 1);
         (void)aw__route_segment(p + 1, n, &node, &name);

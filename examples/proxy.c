@@ -1,0 +1,133 @@
+/* proxy.c: a reverse proxy that streams both ways, in flat memory: a gigabyte
+   up or down takes as much of it as a kilobyte. Who is slow, client or
+   upstream, slows the other one down.
+
+   cc examples/proxy.c -o proxy && ./proxy 5000 http://127.0.0.1:8000
+
+   The upstream must be named by the one who starts it. What hangs up between
+   hops stays here (RFC 9110 7.6.1); X-Forwarded-For, -Proto and -Host tell the
+   upstream who asked.
+
+   $ curl -s -o /dev/null -w '%{http_code}\n' localhost:5000/nobody/listens
+   502
+*/
+#define ASYNCWEB_IMPLEMENTATION
+#include "../asyncweb.h"
+
+typedef struct state {
+    const char *upstream;
+    aw_client *client;
+} state;
+
+/* What is said from hop to hop, and not passed on; and what we say anew. */
+static bool stays_here(const char *name, const char *connection)
+{
+    static const char *const here[] = {
+        "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Connection",
+        "Proxy-Authorization", "TE", "Trailer", "Transfer-Encoding", "Upgrade",
+        "Expect", "Content-Length", "Host", "Date", "X-Forwarded-For",
+        "X-Forwarded-Proto", "X-Forwarded-Host"};
+    size_t i, n = strlen(name);
+    for (i = 0; i < sizeof here / sizeof *here; i++)
+        if (strcasecmp(name, here[i]) == 0) return true;
+    /* Connection names others: "close, X-Hop". */
+    for (; connection && *connection; connection++)
+        if (strncasecmp(connection, name, n) == 0 &&
+            strchr(", \t", connection[n])) return true;
+    return false;
+}
+
+/* The fields of the request for the upstream; NULL: out of memory. */
+static const aw_header_field *fields_of(aw_req *req)
+{
+    const char *name, *value, *connection = aw_header(req, "Connection");
+    const char *before = aw_header(req, "X-Forwarded-For");
+    aw_header_field *list, *to;
+    size_t n = 0;
+    while (aw_header_at(req, n, &name, &value)) n++;
+    to = list = aw_alloc(req, (n + 7) * sizeof *list);
+    if (!list) return NULL;
+    *to++ = (aw_header_field){"User-Agent", NULL};      /* theirs, or none */
+    *to++ = (aw_header_field){"Accept", NULL};
+    for (size_t i = 0; aw_header_at(req, i, &name, &value); i++)
+        if (!stays_here(name, connection))
+            *to++ = (aw_header_field){name, value};
+    *to++ = (aw_header_field){"X-Forwarded-For", before
+        ? aw_format(req, "%s, %s", before, aw_peer(req)) : aw_peer(req)};
+    *to++ = (aw_header_field){"X-Forwarded-Proto", aw_scheme(req)};
+    if (aw_host(req))
+        *to++ = (aw_header_field){"X-Forwarded-Host", aw_host(req)};
+    *to = (aw_header_field){NULL, NULL};
+    return list;
+}
+
+/* The upstream's head becomes ours. Its length decides how ours is framed. */
+static int answer_with(aw_req *req, const aw_response *reply)
+{
+    const char *connection = aw_response_header(reply, "Connection");
+    const char *length = aw_response_header(reply, "Content-Length");
+    const char *type = aw_response_header(reply, "Content-Type");
+    const bool empty = reply->status == 204 || reply->status == 304;
+    int rc = 0;
+    aw_status(req, reply->status);
+    if (empty) rc = aw_empty(req, reply->status);
+    else if (length)
+        rc = aw_stream_begin_sized(req, type ? type : "", atoll(length));
+    else rc = aw_stream_begin(req, type ? type : "");
+    for (const aw_header_field *f = reply->headers; f->name && rc >= 0; f++)
+        if (!stays_here(f->name, connection) &&
+            strcasecmp(f->name, "Content-Type") != 0)
+            rc = aw_add_header(req, f->name, f->value);
+    return rc;
+}
+
+/* Both directions, one after the other. A body goes up as it comes; when the
+   upstream has heard enough, what it says counts. An error of the upstream
+   becomes 502 or 504 or, once the head is out, cuts the answer off. */
+ASYNC_VIEW(forward, aw_response *reply; const char *url; int64_t length;
+           const aw_header_field *fields; bool body; int n; char some[32768];)
+{
+    const state *s = aw_data(req);
+    BEGIN {
+        const char *length = aw_header(req, "Content-Length");
+        self->length = length ? atoll(length) : 0;
+        self->body = self->length > 0 || aw_header(req, "Transfer-Encoding");
+        self->url = aw_format(req, "%s%s", s->upstream, aw_raw_target(req));
+        self->fields = fields_of(req);
+        if (!self->url || !self->fields) RETURN(AW_ENOMEM);
+        AWAIT(aw_fetch, .out = &self->reply, .url = self->url,
+              .method = aw_method(req), .headers = self->fields,
+              .body_len = (size_t)self->length, .client = s->client,
+              .stream = true, .send = self->body);
+        while (self->body) {
+            AWAIT_TO(self->n, aw_body_read, req, self->some,
+                     sizeof self->some);
+            if (self->n < 0) RETURN(self->n);
+            if (self->n == 0) break;
+            AWAIT_TO(self->n, aw_fetch_send, self->reply, self->some,
+                     (size_t)self->n);
+            if (self->n < 0) break;
+        }
+        if (self->body) AWAIT(aw_fetch_end, self->reply);
+        self->n = answer_with(req, self->reply);
+        if (self->n < 0) RETURN(self->n);
+        if (self->n > 0) RETURN(self->n);           /* it has no body */
+        for (;;) {
+            AWAIT_TO(self->n, aw_response_read, self->reply, self->some,
+                     sizeof self->some);
+            if (self->n < 0) RETURN(self->n);
+            AWAIT(aw_send, req, self->some, (size_t)self->n);
+            if (self->n == 0) RETURN(0);
+        }
+    }
+}
+
+ROUTES(app,
+    ANY("/", forward, .stream = true, .max_body = AW_OFF),
+    ANY("/<path:rest>", forward, .stream = true, .max_body = AW_OFF))
+
+int main(int argc, char **argv)
+{
+    state s = {argc > 2 ? argv[2] : "http://127.0.0.1:8000", NULL};
+    return aw_run(app, .port = argc > 1 ? atoi(argv[1]) : 5000, .data = &s);
+}
