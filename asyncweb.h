@@ -1102,6 +1102,10 @@ typedef struct aw_client_config {
        http_proxy and no_proxy; "": none. */
     const char *proxy AW__OPT;
     int max_redirects AW__OPT;          /* 0: none is followed */
+    /* Keeps the cookies that are set, 300 at most, and sends them where they
+       belong (RFC 6265bis), unless a fetch has a Cookie field. There is no list
+       of public suffixes: a Domain of one label is taken for the host alone. */
+    bool cookies AW__OPT;
     /* Connections, also those that are idle or being made; fetches that find
        none free wait, first come, first served. */
     int max_connections AW__OPT;        /* 100 */
@@ -4457,6 +4461,16 @@ static bool aw__slice_ieq(aw_slice s, const char *text)
     return i == s.n && !text[i];
 }
 
+/* s ends with `tail`, which is no longer, in any case. */
+static bool aw__slice_tail(aw_slice s, aw_slice tail)
+{
+    const char *p = s.p + (s.n - tail.n);
+    size_t i = 0;
+    while (i < tail.n && aw__ascii_lower(p[i]) == aw__ascii_lower(tail.p[i]))
+        i++;
+    return i == tail.n;
+}
+
 static aw_slice aw__slice(const char *p, size_t n)
 {
     aw_slice s;
@@ -5747,6 +5761,19 @@ static int aw__date_name(const char *p, const char *names)
     for (i = 0; names[3 * i]; i++)
         if (memcmp(p, names + 3 * i, 3) == 0) return i;
     return -1;
+}
+
+/* A month by its first three letters, in any case: 1 to 12, or 0. */
+static int aw__date_month(const char *p)
+{
+    char three[4] = "";
+    const char *name = aw__date_months;
+    int month;
+    for (month = 1; *name; month++, name += 3)
+        if (aw__slice_ieq(aw__slice(p, 3),
+                          (const char *)memcpy(three, name, 3)))
+            return month;
+    return 0;
 }
 
 /* Whether text has this shape: # a digit, * anything, else itself. */
@@ -7191,6 +7218,138 @@ static int aw__cookie_write(aw__buf *b, const aw_cookie_config *o)
     aw__buf_add(b, "", 1);
     return b->failed ? AW_ENOMEM : AW_OK;
 }
+
+#ifndef ASYNCWEB_NO_CLIENT
+/* >>floor2 set-cookie  What a client reads (RFC 6265bis 5.6) --------------- */
+
+/* One Set-Cookie field. Slices point into it. */
+typedef struct aw__set_cookie {
+    aw_slice name, value, domain, path;     /* path: p NULL, the default */
+    int64_t expires;                        /* INT64_MAX: with the session */
+    bool secure;
+} aw__set_cookie;
+
+/* What stands between the words of a date: 6265bis 5.1.1. */
+static bool aw__cookie_between(char c)
+{
+    return c == '\t' || (c >= ' ' && c <= '/') || (c >= ';' && c <= '@') ||
+        (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
+}
+
+/* How many digits, 0 to `most`, stand at p; more are none. */
+static int aw__cookie_digits(const char *p, const char *end, int most)
+{
+    int n = 0;
+    while (p + n < end && aw__is_digit(p[n])) n++;
+    return n <= most ? n : 0;
+}
+
+/* hh:mm:ss, each of one or two digits: seconds of the day, or -1. */
+static int aw__cookie_clock(const char *p, const char *end)
+{
+    int part[3], i;
+    for (i = 0; i < 3; i++) {
+        int n = aw__cookie_digits(p, end, 2);
+        if (!n || (i < 2 && (p + n == end || p[n] != ':'))) return -1;
+        part[i] = aw__date_number(p, n);
+        p += n + 1;
+    }
+    if (part[0] > 23 || part[1] > 59 || part[2] > 59) return -1;
+    return part[0] * 3600 + part[1] * 60 + part[2];
+}
+
+/* A date in any of the forms that servers write it in (6265bis 5.1.1). */
+static bool aw__cookie_date(aw_slice s, int64_t *out)
+{
+    const char *p = s.p, *end = s.p + s.n, *next;
+    int clock = -1, day = 0, month = 0, year = -1;
+    for (; p < end; p = next) {
+        int n;
+        for (next = p; next < end && !aw__cookie_between(*next); next++) {}
+        n = aw__cookie_digits(p, next, 4);
+        if (clock < 0 && (clock = aw__cookie_clock(p, next)) >= 0) {}
+        else if (!day && n > 0 && n <= 2) day = aw__date_number(p, n);
+        else if (!month && next - p >= 3 &&
+                 (month = aw__date_month(p)) > 0) {}
+        else if (year < 0 && n >= 2) year = aw__date_number(p, n);
+        if (next == p) next++;
+    }
+    if (year >= 0 && year < 70) year += 2000;
+    else if (year >= 70 && year < 100) year += 1900;
+    if (clock < 0 || day < 1 || day > 31 || !month || year < 1601) return false;
+    *out = aw__date_seconds(year, month, day, clock);
+    return true;
+}
+
+/* Seconds from now; what does not fit is for ever. False: no number. */
+static bool aw__cookie_age(aw_slice s, int64_t now, int64_t *out)
+{
+    const bool below = s.n && *s.p == '-';
+    int64_t n = 0;
+    size_t i = below;
+    if (i == s.n) return false;
+    for (; i < s.n; i++) {
+        if (!aw__is_digit(s.p[i])) return false;
+        if (n < INT32_MAX) n = n * 10 + (s.p[i] - '0');
+    }
+    *out = below || n == 0 ? INT64_MIN : now + n;
+    return true;
+}
+
+static void aw__cookie_attribute(aw__set_cookie *c, aw_slice name,
+                                 aw_slice value, int64_t now, bool *aged)
+{
+    int64_t when;
+    if (aw__slice_ieq(name, "secure")) {
+        c->secure = true;
+    } else if (aw__slice_ieq(name, "domain")) {
+        if (value.n && *value.p == '.') value.p++, value.n--;
+        c->domain = value;
+    } else if (aw__slice_ieq(name, "path")) {
+        c->path = value.n && *value.p == '/' ? value : aw__slice(NULL, 0);
+    } else if (aw__slice_ieq(name, "max-age")) {
+        if (!aw__cookie_age(value, now, &when)) return;
+        c->expires = when;              /* stronger than Expires (5.6.3) */
+        *aged = true;
+    } else if (aw__slice_ieq(name, "expires") && !*aged) {
+        if (aw__cookie_date(value, &when)) c->expires = when;
+    }
+}
+
+/* Splits off what stands before the next semicolon, trimmed, and that at its
+   first =. */
+static aw_slice aw__cookie_next(aw_slice *in, aw_slice *value)
+{
+    const char *stop = (const char *)memchr(in->p, ';', in->n), *equals;
+    aw_slice s = aw__slice(in->p, stop ? (size_t)(stop - in->p) : in->n);
+    *in = aw__slice(s.p + s.n + (stop != NULL), in->n - s.n - (stop != NULL));
+    equals = (const char *)memchr(s.p, '=', s.n);
+    *value = aw__slice(s.p + s.n, 0);
+    if (!equals) return aw__slice_trim(s);
+    *value = aw__slice_trim(aw__slice(equals + 1,
+                                      (size_t)(s.p + s.n - equals) - 1));
+    return aw__slice_trim(aw__slice(s.p, (size_t)(equals - s.p)));
+}
+
+/* Reads the value of a Set-Cookie field. False: it is to be ignored. */
+static bool aw__cookie_read(aw_slice in, int64_t now, aw__set_cookie *c)
+{
+    const bool named = memchr(in.p, '=', strcspn(in.p, ";")) != NULL;
+    bool aged = false;
+    memset(c, 0, sizeof *c);
+    c->expires = INT64_MAX;
+    c->name = aw__cookie_next(&in, &c->value);
+    if (!named) c->value = c->name, c->name.n = 0;
+    if (c->name.n + c->value.n == 0 || c->name.n + c->value.n > 4096)
+        return false;
+    while (in.n) {
+        aw_slice value, name = aw__cookie_next(&in, &value);
+        if (value.n <= 1024)
+            aw__cookie_attribute(c, name, value, now, &aged);
+    }
+    return true;
+}
+#endif
 #endif
 
 #ifndef ASYNCWEB_NO_WS
@@ -10404,6 +10563,12 @@ void aw_loop_dump(aw_loop *l)
     }
 }
 
+/* The time of day, which may be virtual, too. */
+static int64_t aw__unix_seconds(const aw_loop *l)
+{
+    return l->is_virtual ? l->now / 1000 : aw__sys_unix_seconds();
+}
+
 /* >>floor4 sockaddr  Addresses for people, and for the kernel -------------- */
 
 /* "192.0.2.1:80", "[2001:db8::1%2]:80" or "unix:"; AW_PEER_TEXT bytes hold
@@ -12500,6 +12665,258 @@ static int aw__file_read(int fd, char *p, size_t n, int64_t at)
 }
 #endif
 
+/* >>floor5 jar  Cookies that a client keeps (RFC 6265bis 5) ---------------- */
+
+#ifndef ASYNCWEB_NO_CLIENT
+
+typedef struct aw__jar {
+    aw__link cookies;                   /* the oldest first */
+    int count;
+    aw_loop *loop;
+} aw__jar;
+
+static void aw__jar_init(aw__jar *jar, aw_loop *l)
+{
+    aw__list_init(&jar->cookies);
+    jar->count = 0;
+    jar->loop = l;
+}
+
+#ifndef ASYNCWEB_NO_COOKIES
+
+/* There is no list of public suffixes in here: a cookie for a domain of one
+   label, or for an address, is taken for that host alone. */
+
+enum { AW__JAR_MOST = 300 };
+
+/* Its texts lie behind it, in the order of the lengths, each with a NUL. */
+typedef struct aw__cookie {
+    aw__link link;
+    int64_t expires;
+    size_t name_n, value_n, domain_n, path_n;
+    bool host_only, secure;
+} aw__cookie;
+
+static size_t aw__cookie_size(const aw__cookie *c)
+{
+    return sizeof *c + c->name_n + c->value_n + c->domain_n + c->path_n;
+}
+
+static aw_slice aw__cookie_name(const aw__cookie *c)
+{
+    return aw__slice((const char *)(c + 1), c->name_n);
+}
+
+static aw_slice aw__cookie_value(const aw__cookie *c)
+{
+    return aw__slice((const char *)(c + 1) + c->name_n, c->value_n);
+}
+
+static aw_slice aw__cookie_domain(const aw__cookie *c)
+{
+    return aw__slice((const char *)(c + 1) + c->name_n + c->value_n,
+                     c->domain_n);
+}
+
+static aw_slice aw__cookie_path(const aw__cookie *c)
+{
+    return aw__slice((const char *)(c + 1) + c->name_n + c->value_n +
+                     c->domain_n, c->path_n);
+}
+
+static void aw__jar_remove(aw__jar *jar, aw__link *i)
+{
+    aw__cookie *c = (aw__cookie *)i;
+    aw__list_remove(i);
+    jar->count--;
+    aw__mem_put(&jar->loop->mem, c, aw__cookie_size(c));
+}
+
+static void aw__jar_free(aw__jar *jar)
+{
+    while (jar->count > 0)
+        aw__jar_remove(jar, jar->cookies.next);
+}
+
+static bool aw__slice_is(aw_slice a, aw_slice b)
+{
+    return a.n == b.n && (!a.n || memcmp(a.p, b.p, a.n) == 0);
+}
+
+/* The host is the domain, or below it (6265bis 5.1.3). An address is below
+   nothing. */
+static bool aw__domain_match(aw_slice host, aw_slice domain)
+{
+    aw__address a;
+    char text[AW__HOST_MAX + 1];
+    if (host.n < domain.n || !aw__slice_tail(host, domain)) return false;
+    if (host.n == domain.n) return true;
+    if (host.p[host.n - domain.n - 1] != '.' || host.n > AW__HOST_MAX)
+        return false;
+    memcpy(text, host.p, host.n);
+    text[host.n] = 0;
+    return !aw__address_parse(text, 0, &a);
+}
+
+/* 6265bis 5.1.4. */
+static bool aw__path_match(aw_slice path, aw_slice of)
+{
+    if (path.n < of.n || memcmp(path.p, of.p, of.n) != 0) return false;
+    return path.n == of.n || of.p[of.n - 1] == '/' || path.p[of.n] == '/';
+}
+
+/* The directory of the request's path. */
+static aw_slice aw__cookie_default_path(aw_slice path)
+{
+    while (path.n > 1 && path.p[path.n - 1] != '/') path.n--;
+    if (path.n > 1) path.n--;
+    return path;
+}
+
+/* Whether an answer from url may set it; completes domain and path. */
+static bool aw__cookie_allowed(const aw__url *url, aw__set_cookie *c,
+                               bool *host_only)
+{
+    const aw_slice host = url->host, d = c->domain;
+    const bool dotted = d.n && memchr(d.p, '.', d.n);
+    *host_only = d.n == 0;
+    if (!c->path.p) c->path = aw__cookie_default_path(url->path);
+    if (d.n && !aw__domain_match(host, d)) return false;
+    if (d.n && !dotted && d.n != host.n) return false;
+    if (d.n && !dotted) *host_only = true;
+    if (*host_only) c->domain = host;
+    if (c->secure && !url->tls) return false;
+    if (c->name.n >= 9 &&
+        aw__slice_ieq(aw__slice(c->name.p, 9), "__Secure-") && !c->secure)
+        return false;
+    return c->name.n < 7 ||
+        !aw__slice_ieq(aw__slice(c->name.p, 7), "__Host-") ||
+        (c->secure && *host_only && c->path.n == 1);
+}
+
+/* The one that a new one of that name takes the place of, or NULL. */
+static aw__cookie *aw__jar_find(const aw__jar *jar,
+                                const aw__set_cookie *s, bool host_only)
+{
+    aw__link *i = jar->cookies.next;
+    for (; jar->count && i != &jar->cookies; i = i->next) {
+        aw__cookie *c = (aw__cookie *)i;
+        if (c->host_only == host_only && c->domain_n == s->domain.n &&
+            aw__slice_tail(aw__cookie_domain(c), s->domain) &&
+            aw__slice_is(aw__cookie_name(c), s->name) &&
+            aw__slice_is(aw__cookie_path(c), s->path)) return c;
+    }
+    return NULL;
+}
+
+static aw__cookie *aw__cookie_new(aw__jar *jar, const aw__set_cookie *s)
+{
+    const aw_slice *const texts[] = {&s->name, &s->value, &s->domain, &s->path};
+    aw__cookie *c, head;
+    char *to;
+    size_t i;
+    memset(&head, 0, sizeof head);
+    head.name_n = s->name.n;
+    head.value_n = s->value.n;
+    head.domain_n = s->domain.n;
+    head.path_n = s->path.n;
+    head.expires = s->expires;
+    head.secure = s->secure;
+    c = (aw__cookie *)aw__mem_get(&jar->loop->mem, aw__cookie_size(&head));
+    if (!c) return NULL;
+    *c = head;
+    to = (char *)(c + 1);
+    for (i = 0; i < 4; to += texts[i++]->n)
+        if (texts[i]->n) memcpy(to, texts[i]->p, texts[i]->n);
+    return c;
+}
+
+/* It replaces the old one in its place, for that decides the order; one that
+   has expired only deletes it. What there is no memory for is not kept. */
+static void aw__jar_put(aw__jar *jar, const aw__set_cookie *s,
+                        bool host_only, int64_t now)
+{
+    aw__cookie *old = aw__jar_find(jar, s, host_only), *c = NULL;
+    aw__link *behind = old ? old->link.next : &jar->cookies;
+    if (s->expires > now) c = aw__cookie_new(jar, s);
+    if (old) aw__jar_remove(jar, &old->link);
+    if (!c) return;
+    c->host_only = host_only;
+    aw__list_add(behind, &c->link);
+    if (++jar->count > AW__JAR_MOST)
+        aw__jar_remove(jar, jar->cookies.next);
+}
+
+/* Keeps what an answer sets. */
+static void aw__jar_take(aw__jar *jar, const aw__url *url,
+                         const aw_header_field *f)
+{
+    const int64_t now = aw__unix_seconds(jar->loop);
+    aw__set_cookie s;
+    bool host_only;
+    for (; f && f->name; f++)
+        if (aw__slice_ieq(aw__slice(f->name, strlen(f->name)), "set-cookie") &&
+            aw__cookie_read(aw__slice(f->value, strlen(f->value)), now, &s) &&
+            aw__cookie_allowed(url, &s, &host_only))
+            aw__jar_put(jar, &s, host_only, now);
+}
+
+/* The longest path that fits the URL's and is shorter than `below`. */
+static size_t aw__jar_longest(const aw__jar *jar, const aw__url *url,
+                              size_t below)
+{
+    const aw__link *i = jar->cookies.next;
+    size_t longest = 0;
+    for (; i != &jar->cookies; i = i->next) {
+        const aw__cookie *c = (const aw__cookie *)i;
+        if (c->path_n > longest && c->path_n < below &&
+            aw__path_match(url->path, aw__cookie_path(c)))
+            longest = c->path_n;
+    }
+    return longest;
+}
+
+static bool aw__cookie_goes(const aw__url *url, const aw__cookie *c)
+{
+    const aw_slice domain = aw__cookie_domain(c);
+    return aw__domain_match(url->host, domain) &&
+        (!c->host_only || url->host.n == domain.n) &&
+        (!c->secure || url->tls) &&
+        aw__path_match(url->path, aw__cookie_path(c));
+}
+
+/* Cookie: those with the longest path first, of equals the oldest (5.8.3). */
+static void aw__jar_give(aw__jar *jar, const aw__url *url, aw__buf *b)
+{
+    const int64_t now = aw__unix_seconds(jar->loop);
+    size_t n = SIZE_MAX;
+    bool any = false;
+    aw__link *i, *next;
+    while (jar->count && (n = aw__jar_longest(jar, url, n)) > 0) {
+        for (i = jar->cookies.next; i != &jar->cookies; i = next) {
+            const aw__cookie *c = (const aw__cookie *)i;
+            next = i->next;
+            if (c->path_n != n || !aw__cookie_goes(url, c)) continue;
+            if (c->expires <= now) {
+                aw__jar_remove(jar, i);
+                continue;
+            }
+            aw__put_text(b, any ? "; " : "Cookie: ");
+            aw__buf_add(b, aw__cookie_name(c).p, c->name_n);
+            if (c->name_n) aw__buf_add(b, "=", 1);
+            aw__buf_add(b, aw__cookie_value(c).p, c->value_n);
+            any = true;
+        }
+    }
+    if (any) aw__put_text(b, "\r\n");
+}
+#else
+#define aw__jar_free(jar) ((void)(jar))
+#define aw__jar_take(jar, url, fields) ((void)0)
+#define aw__jar_give(jar, url, to) ((void)0)
+#endif
+#endif
+
 /* >>floor5 pool  A client's connections ------------------------------------ */
 
 #ifndef ASYNCWEB_NO_CLIENT
@@ -12564,6 +12981,7 @@ struct aw_client {
     int open, idle_count, waiting;
     int users;                          /* its owner, its fetches */
     uint64_t tickets;
+    aw__jar jar;
     bool timing;
     aw__call_timer timer;               /* closes the oldest when it is due */
 };
@@ -12817,6 +13235,7 @@ static void aw__client_destroy(aw_client *client)
     while (client->idle_count > 0)
         aw__conn_free(client, aw__idle_remove(client, client->idle.next));
     if (client->timing) aw__timer_stop(l, &client->timer.timer);
+    aw__jar_free(&client->jar);
     aw__arena_free(&client->arena);
     aw__mem_put(&l->mem, client, sizeof *client);
 }
@@ -12897,16 +13316,6 @@ static int aw__client_proxy(aw_client *client)
     return rc;
 }
 
-/* s ends with `tail`, which is no longer, in any case. */
-static bool aw__slice_tail(aw_slice s, aw_slice tail)
-{
-    const char *p = s.p + (s.n - tail.n);
-    size_t i = 0;
-    while (i < tail.n && aw__ascii_lower(p[i]) == aw__ascii_lower(tail.p[i]))
-        i++;
-    return i == tail.n;
-}
-
 /* no_proxy: hosts, and domains with all below them, between commas or blanks;
    "*" is every host. */
 static bool aw__client_direct(const char *list, aw_slice host)
@@ -12981,6 +13390,7 @@ static aw_client *aw__client_make(aw_loop *l, const aw_client_config *config)
     if (config) client->config = *config;
     aw__list_init(&client->origins);
     aw__list_init(&client->idle);
+    aw__jar_init(&client->jar, l);
     aw__client_join(client);
     if (aw__client_configure(client) == 0) return client;
     aw__client_put(client);
@@ -13452,6 +13862,8 @@ static int aw__client_put_fields(aw__exchange *x, const aw__client_ask *ask)
                         x->url.authority.n);
     aw__client_put_ours(x, ask, "User-Agent", "asyncweb/0.1", 12);
     aw__client_put_ours(x, ask, "Accept", "*/*", 3);
+    if (x->client->config.cookies && !aw__fields_have(ask->headers, "Cookie"))
+        aw__jar_give(&x->client->jar, &x->url, &x->out);
     rc = aw__client_put_auth(x, ask);
     if (rc == AW_EINVAL) return aw__client_bad(x, "a bad bearer token");
     if (rc < 0) return rc;
@@ -14122,9 +14534,15 @@ AW_ASYNC(aw__client_once, (aw__exchange *x;), int rc; int pooled;)
     }
 }
 
+static void aw__client_cookies(aw__exchange *x)
+{
+    if (x->client->config.cookies)
+        aw__jar_take(&x->client->jar, &x->url, x->reply->face.headers);
+}
+
 /* ---- redirects (RFC 9110 15.4) ---- */
 
-static bool aw__client_drops(aw_slice name, bool get, bool cross)
+static bool aw__client_drops(aw_slice name, bool get, bool cross, bool jar)
 {
     static const char *const mine[] = {"host", "proxy-authorization"};
     static const char *const secret[] = {"authorization", "cookie"};
@@ -14133,6 +14551,7 @@ static bool aw__client_drops(aw_slice name, bool get, bool cross)
     for (i = 0; i < 2; i++) {
         aw_slice start = aw__slice(name.p, strlen(body[i]));
         if (aw__slice_ieq(name, mine[i])) return true;
+        if (jar && aw__slice_ieq(name, "cookie")) return true;
         if (cross && aw__slice_ieq(name, secret[i])) return true;
         if (get && start.n <= name.n && aw__slice_ieq(start, body[i]))
             return true;
@@ -14144,6 +14563,7 @@ static bool aw__client_drops(aw_slice name, bool get, bool cross)
    another origin without what is secret. */
 static int aw__client_rewrite(aw__exchange *x, bool get, bool cross)
 {
+    const bool jar = x->client->config.cookies;
     const char *p = (const char *)memchr(x->out.p, '\n', x->head_n) + 1;
     const char *end = x->out.p + x->head_n - 2, *next;
     aw__buf to;
@@ -14151,11 +14571,14 @@ static int aw__client_rewrite(aw__exchange *x, bool get, bool cross)
     to.mem = x->out.mem;
     if (get) x->method = "GET", x->verb = AW__GET;
     aw__client_put_line(x, &to);
+    if (x->client->config.cookies)
+        aw__jar_give(&x->client->jar, &x->url, &to);
     aw__put_line(&to, "Host", x->url.authority.p, x->url.authority.n);
     for (; p < end; p = next) {
         const char *colon = (const char *)memchr(p, ':', (size_t)(end - p));
         next = (const char *)memchr(p, '\n', (size_t)(end - p)) + 1;
-        if (!aw__client_drops(aw__slice(p, (size_t)(colon - p)), get, cross))
+        if (!aw__client_drops(aw__slice(p, (size_t)(colon - p)), get, cross,
+                              jar))
             aw__buf_add(&to, p, (size_t)(next - p));
     }
     aw__buf_add(&to, "\r\n", 2);
@@ -14296,6 +14719,7 @@ AW_ASYNC(aw__client_fetch, (aw__exchange *x;), int rc;)
             if (x->mocked) AW_AWAIT_TO(self->rc, aw__mock_fetch, x);
             else AW_AWAIT_TO(self->rc, aw__client_once, x);
             if (self->rc < 0 || x->sending) AW_RETURN(self->rc);
+            aw__client_cookies(x);
             self->rc = aw__client_redirect(x);
         } while (self->rc > 0);
         AW_RETURN(self->rc);
@@ -14528,6 +14952,7 @@ AW_ASYNC(aw__client_finish, (aw__exchange *x;), char line[32]; int rc;)
         x->error = 0;
         AW_AWAIT_TO(self->rc, aw__client_answer, x);
         if (self->rc > 0) aw__client_settle(x);
+        if (self->rc > 0) aw__client_cookies(x);
         AW_RETURN(self->rc);
     }
 }
@@ -17746,8 +18171,7 @@ static void aw__listeners_want(aw__server *s, int want)
 
 static void aw__date_update(aw__server *s)
 {
-    int64_t second = s->loop->is_virtual ? s->loop->now / 1000
-        : aw__sys_unix_seconds();
+    int64_t second = aw__unix_seconds(s->loop);
     memcpy(s->date, "Date: ", 6);
     aw__date_format(s->date + 6, second);
     memcpy(s->date + 35, "\r\n", 2);
