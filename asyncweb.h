@@ -1090,7 +1090,8 @@ const aw_value *aw_response_json(const aw_response *reply);
 void aw_response_free(aw_response *reply);
 
 /* What the fetches of a client have in common. Fetches that name none share
-   one with the defaults. 0 is the default; strings and lists are copied. */
+   one with the defaults. 0 is the default, AW_OFF no limit; strings and lists
+   are copied. */
 typedef struct aw_client_config {
     /* What a URL that begins with / is put behind: "http://host/v1". */
     const char *base_url AW__OPT;
@@ -13179,7 +13180,8 @@ static void aw__pool_leave(aw_client *client, aw__pool_wait *w)
 static void aw__pool_give(aw_client *client, aw__client_conn *c, bool keep)
 {
     aw__pool_wait *w = aw__pool_next(client, c->origin);
-    if (!keep || client->loop->draining) aw__conn_hang_up(c);
+    if (!keep || client->loop->draining || client->config.idle_ms < 0)
+        aw__conn_hang_up(c);
     if (w) {
         aw__task *t = w->task;
         aw__conn_move(client, c, w->origin);
@@ -13339,16 +13341,27 @@ static bool aw__client_proxied(const aw_client *client, aw_slice host)
         !aw__client_direct(client->no_proxy, host);
 }
 
+static int aw__client_limit(int n, int otherwise)
+{
+    return n == 0 ? otherwise : n < 0 ? INT_MAX : n;
+}
+
+static int64_t aw__client_ms(int64_t ms, int64_t otherwise)
+{
+    return ms == 0 ? otherwise : ms < 0 ? AW_FOREVER : ms;
+}
+
 static void aw__client_defaults(aw_client_config *c)
 {
     if (c->max_redirects < 0) c->max_redirects = 0;
-    if (c->max_connections <= 0) c->max_connections = AW__CLIENT_CONNECTIONS;
-    if (c->max_per_origin <= 0) c->max_per_origin = AW__CLIENT_PER_ORIGIN;
-    if (c->max_per_origin > c->max_connections)
-        c->max_per_origin = c->max_connections;
+    c->max_connections = aw__client_limit(c->max_connections,
+                                          AW__CLIENT_CONNECTIONS);
+    c->max_per_origin = aw__client_limit(c->max_per_origin,
+                                         AW__CLIENT_PER_ORIGIN);
     if (!c->idle_ms) c->idle_ms = AW__CLIENT_IDLE_MS;
-    if (!c->connect_timeout_ms) c->connect_timeout_ms = AW__CLIENT_CONNECT_MS;
-    if (!c->timeout_ms) c->timeout_ms = AW__CLIENT_MS;
+    c->connect_timeout_ms = aw__client_ms(c->connect_timeout_ms,
+                                          AW__CLIENT_CONNECT_MS);
+    c->timeout_ms = aw__client_ms(c->timeout_ms, AW__CLIENT_MS);
     if (!c->max_body) c->max_body = AW__CLIENT_MAX_BODY;
 }
 
