@@ -1026,8 +1026,8 @@ AW__AWAITABLE(aw_fetch, (
     aw_response **out AW__OPT;      /* NULL: only the status matters */
     const char *url AW__OPT;        /* http://[user:password@]host[:port]/... */
     const char *method AW__OPT;     /* NULL: GET; with a body POST */
-    /* Yours replace ours (Host, User-Agent, Accept, Authorization from the
-       URL, Content-Type); one with value NULL is left out. */
+    /* Yours replace ours (Host, User-Agent, Accept, Authorization,
+       Content-Type) and the client's; one with value NULL is left out. */
     const aw_header_field *headers AW__OPT;
     /* Copied up to 16 KiB; a longer one has to stay until the end. */
     const char *body AW__OPT;
@@ -1040,13 +1040,16 @@ AW__AWAITABLE(aw_fetch, (
     aw_client *client AW__OPT;      /* NULL: the loop's own */
     /* How many to follow; 0: as the client says; AW_OFF: none. 303, and 301 and
        302 of a POST, go on with GET and no body (RFC 9110 15.4). To another
-       origin no credentials go, nor cookies. Past the last, one without a
-       Location, or from https to http: the redirect itself is the reply. */
+       origin no credentials go, nor cookies. Past the last, without a Location
+       that can be followed, from https to http, with .send: the redirect
+       itself is the reply. */
     int max_redirects AW__OPT;
     const char *basic AW__OPT;      /* "user:password" (RFC 7617) */
     const char *bearer AW__OPT;     /* a token (RFC 6750) */
     /* Instead of a body: as application/x-www-form-urlencoded, or with files
-       multipart/form-data (RFC 7578), both UTF-8. Copied, but for files. */
+       multipart/form-data (RFC 7578), both UTF-8. Copied, but for files, which
+       are opened at once: AW_ENOENT, AW_EACCES, ... (logged); AW_EIO: it got
+       shorter meanwhile. */
     const aw_form_field *form AW__OPT;
     /* The result comes with the head, and aw_response_read has the body: any
        length in flat memory. timeout_ms is for the head, and for each read. */
@@ -1059,20 +1062,23 @@ AW__AWAITABLE(aw_fetch, (
 /* The next piece of the body of a reply with .stream: up to size bytes, at
    least one; 0 at its end, AW_ECLOSED behind it or when there is no .stream.
    AW_EEOF, AW_ECONNRESET, AW_EBADMSG: it was cut off or broken, and stays so;
-   AW_ETIMEDOUT: nothing for timeout_ms. A read that is cancelled has consumed
-   nothing. Awaits: yes. Example: proxy.c. */
+   AW_ETIMEDOUT: nothing for timeout_ms. AW_EBUSY: another task is at it. A
+   read that is cancelled has consumed nothing. Awaits: yes. Example: proxy.c. */
 AW__AWAITABLE(aw_response_read, (aw_response *reply; void *buffer;
                                  size_t size;));
 
 /* The next piece of a body, after .send: size, once it is on its way. AW_EINVAL:
-   longer than body_len said, or no .send. AW_ECLOSED, AW_ECONNRESET: the server
-   takes no more; what it says, aw_fetch_end tells. The data must stay alive
-   until the await ends. Awaits: yes, while the server is slow. */
+   longer than body_len said, or no .send. AW_ECLOSED, AW_ECONNRESET,
+   AW_ETIMEDOUT (in timeout_ms): the server takes no more; what it says,
+   aw_fetch_end tells. AW_ECLOSED, too, behind a piece that was cut short or
+   cancelled. AW_EBUSY: another task is at it. The data must stay alive until
+   the await ends. Awaits: yes, while the server is slow. */
 AW__AWAITABLE(aw_fetch_send, (aw_response *reply; const void *data;
                               size_t size;));
 
 /* The end of that body, and what is answered: the status, or an error as of
-   aw_fetch; AW_EINVAL: less than body_len was sent. Awaits: yes. */
+   aw_fetch; AW_EINVAL: less than body_len was sent, or there was an end before
+   (also one that was cancelled). AW_EBUSY. Awaits: yes. */
 AW__AWAITABLE(aw_fetch_end, (aw_response *reply;));
 
 /* The value of the first field of that name, in any case; NULL: none. NULL
@@ -1086,7 +1092,8 @@ const aw_value *aw_response_json(const aw_response *reply);
 #endif
 
 /* Gives a reply back early: for tasks that go on fetching into new variables.
-   A .stream that is not at its end closes its connection. NULL is fine. */
+   A .stream that is not at its end closes its connection; another task that is
+   at it gets AW_ECLOSED. NULL is fine. */
 void aw_response_free(aw_response *reply);
 
 /* What the fetches of a client have in common. Fetches that name none share
@@ -1111,7 +1118,7 @@ typedef struct aw_client_config {
        none free wait, first come, first served. */
     int max_connections AW__OPT;        /* 100 */
     int max_per_origin AW__OPT;         /* 50, to one host and port */
-    int64_t idle_ms AW__OPT;            /* 10 s are they kept; AW_OFF: not */
+    int64_t idle_ms AW__OPT;            /* 10 s they are kept; AW_OFF: not */
     int64_t connect_timeout_ms AW__OPT; /* 10 s */
     int64_t timeout_ms AW__OPT;         /* 30 s, for everything together */
     size_t max_body AW__OPT;            /* 16 MiB, of a reply that is whole */
@@ -5593,6 +5600,17 @@ static int aw__url_parse(const char *text, aw__url *u)
     return aw__http_span(p, end, AW__C_QUERY) == end ? AW_OK : AW_EURL;
 }
 
+/* Who answers is the same (RFC 6454 4). */
+static bool aw__url_same_origin(const aw__url *a, const aw__url *b)
+{
+    size_t i = 0;
+    if (a->tls != b->tls || a->port != b->port || a->host.n != b->host.n)
+        return false;
+    while (i < a->host.n && aw__ascii_lower(a->host.p[i]) ==
+                            aw__ascii_lower(b->host.p[i])) i++;
+    return i == a->host.n;
+}
+
 /* "http://host/v1" and "/users" make "http://host/v1/users"; base NULL: a copy
    of url. NULL: out of memory. */
 static const char *aw__url_behind(aw__arena *arena, const char *base,
@@ -5664,7 +5682,7 @@ static const char *aw__url_join(aw__arena *arena, const char *base,
     /* A base without a path has one now. */
     if (n && *ref && !strchr("/?#", *ref) && to[-1] != '/') *to++ = '/';
     for (; *ref; ref++) {
-        if ((unsigned char)*ref > ' ' && (unsigned char)*ref < 127)
+        if (aw__http_is(*ref, AW__C_PATH) || *ref == '?' || *ref == '#')
             *to++ = *ref;
         else
             to += aw__url_put(to, (unsigned char)*ref);
@@ -12973,7 +12991,9 @@ struct aw_client {
     aw_loop *loop;
     aw_client *next;                    /* in the loop; its own is the first */
     aw_client_config config;            /* no 0 in it; its text is in arena */
+    int error;                          /* what is wrong with that */
     aw__arena arena;
+    aw__url base;                       /* of base_url, if there is one */
     aw__url proxy;                      /* its host is empty: none */
     aw_slice proxy_user;                /* user:password; p NULL: none */
     const char *no_proxy;
@@ -12983,6 +13003,7 @@ struct aw_client {
     int users;                          /* its owner, its fetches */
     uint64_t tickets;
     aw__jar jar;
+    bool own;                           /* the loop's */
     bool timing;
     aw__call_timer timer;               /* closes the oldest when it is due */
 };
@@ -13362,35 +13383,58 @@ static void aw__client_defaults(aw_client_config *c)
     c->connect_timeout_ms = aw__client_ms(c->connect_timeout_ms,
                                           AW__CLIENT_CONNECT_MS);
     c->timeout_ms = aw__client_ms(c->timeout_ms, AW__CLIENT_MS);
+    if (c->idle_ms > INT64_MAX / 2) c->idle_ms = INT64_MAX / 2;
     if (!c->max_body) c->max_body = AW__CLIENT_MAX_BODY;
+}
+
+/* What frames a message is not theirs to say: two readings of where it ends
+   are how requests are smuggled. */
+static bool aw__field_fits(const aw_header_field *f)
+{
+    const size_t name_n = strlen(f->name);
+    return aw__is_token(f->name, name_n) &&
+        aw__is_value(f->value ? f->value : "") &&
+        !aw__slice_ieq(aw__slice(f->name, name_n), "content-length") &&
+        !aw__slice_ieq(aw__slice(f->name, name_n), "transfer-encoding");
+}
+
+/* What is wrong with the texts of a config, NULL: nothing. */
+static const char *aw__client_unfit(aw_client *client)
+{
+    const aw_client_config *c = &client->config;
+    const aw_header_field *f;
+    aw__sys_address a;
+    if (c->base_url && (aw__url_parse(c->base_url, &client->base) < 0 ||
+                        client->base.ws || strpbrk(c->base_url, "?#")))
+        return "a base_url is http://host[:port][/path]";
+    if ((c->basic || c->bearer) && !c->base_url)
+        return "basic and bearer go to base_url only, and there is none";
+    if (c->bearer && !aw__is_value(c->bearer))
+        return "a bearer token that cannot be sent";
+    if (c->unix_socket && strlen(c->unix_socket) >= sizeof a.un.sun_path)
+        return "the path of its unix_socket is too long";
+    for (f = c->headers; f && f->name; f++)
+        if (!aw__field_fits(f)) return "a header field that cannot be sent";
+    return NULL;
 }
 
 static int aw__client_configure(aw_client *client)
 {
     aw_client_config *c = &client->config;
-    aw__url url;
+    const char *wrong;
     aw__client_defaults(c);
     if (!aw__client_text(client, &c->base_url) ||
         !aw__client_text(client, &c->unix_socket) ||
+        !aw__client_text(client, &c->basic) ||
+        !aw__client_text(client, &c->bearer) ||
         !aw__client_headers(client, &c->headers)) return AW_ENOMEM;
-    if (c->base_url && (aw__url_parse(c->base_url, &url) < 0 || url.ws ||
-                        url.query.p)) {
-        aw__log(client->loop, AW_LOG_WARNING, "base_url is to be "
-                "http://host[:port][/path], not %s", c->base_url);
-        return AW_EURL;
-    }
-    return aw__client_proxy(client);
+    wrong = aw__client_unfit(client);
+    if (!wrong) return aw__client_proxy(client);
+    aw__log(client->loop, AW_LOG_WARNING, "a client's config: %s", wrong);
+    return AW_EINVAL;
 }
 
-/* Behind the others: the first is the loop's own. */
-static void aw__client_join(aw_client *client)
-{
-    aw_client **end = &client->loop->client;
-    while (*end) end = &(*end)->next;
-    *end = client;
-    client->loop->client_free = aw__clients_free;
-}
-
+/* NULL: out of memory. What else is wrong is in its `error`. */
 static aw_client *aw__client_make(aw_loop *l, const aw_client_config *config)
 {
     aw_client *client = (aw_client *)aw__mem_get(&l->mem, sizeof *client);
@@ -13404,22 +13448,44 @@ static aw_client *aw__client_make(aw_loop *l, const aw_client_config *config)
     aw__list_init(&client->origins);
     aw__list_init(&client->idle);
     aw__jar_init(&client->jar, l);
-    aw__client_join(client);
-    if (aw__client_configure(client) == 0) return client;
+    client->next = l->client;
+    l->client = client;
+    l->client_free = aw__clients_free;
+    client->error = aw__client_configure(client);
+    if (client->error != AW_ENOMEM) return client;
     aw__client_put(client);
     return NULL;
 }
 
-/* The loop's own, made when it is first needed. NULL: out of memory, or the
-   environment names a proxy in no way that can be read. */
+/* The loop's own, made when it is first needed, and the first in the list from
+   then on. NULL: out of memory. */
 static aw_client *aw__client_of(aw_loop *l)
 {
-    return l->client ? l->client : aw__client_make(l, NULL);
+    aw_client *client = l->client;
+    if (client && client->own) return client;
+    client = aw__client_make(l, NULL);
+    if (client) client->own = true;
+    return client;
+}
+
+/* Others go behind it. */
+static void aw__client_behind(aw_client *client)
+{
+    aw_client *own = client->next;
+    if (!own || !own->own) return;
+    client->next = own->next;
+    own->next = client;
+    client->loop->client = own;
 }
 
 aw_client *aw_client_new(aw_loop *loop, const aw_client_config *config)
 {
-    return aw__client_of(loop) ? aw__client_make(loop, config) : NULL;
+    aw_client *client = aw__client_make(loop, config);
+    if (!client) return NULL;
+    aw__client_behind(client);
+    if (!client->error) return client;
+    aw__client_put(client);
+    return NULL;
 }
 
 void aw_client_free(void *client)
@@ -13500,6 +13566,8 @@ typedef struct aw__body_piece {
 typedef struct aw__exchange {
     aw_client *client;
     aw_loop *loop;
+    int users;                          /* its frame or reply; who is at it */
+    bool ended;                         /* by its frame or reply */
     int error;                          /* of the arguments, or what broke it */
     int rc;
     int64_t timeout_ms;
@@ -13563,14 +13631,21 @@ static void aw__body_drop(aw__exchange *x)
     x->upload = NULL;
 }
 
+static void aw__exchange_put(aw__exchange *x)
+{
+    if (x && --x->users == 0) aw__mem_put(&x->loop->mem, x, sizeof *x);
+}
+
+/* Who waits for its connection gets AW_ECLOSED, and finds `ended`. */
 static void aw__exchange_end(aw__exchange *x)
 {
+    x->ended = true;
     aw__exchange_release(x, false);
     aw__body_drop(x);
     aw__client_put(x->client);
     aw__buf_free(&x->out);
     aw__buf_free(&x->in);
-    aw__mem_put(&x->loop->mem, x, sizeof *x);
+    aw__exchange_put(x);
 }
 
 static void aw__reply_free(aw__reply *r)
@@ -13746,6 +13821,7 @@ static aw__exchange *aw__exchange_new(aw_client *client)
     memset(x, 0, sizeof *x);
     x->client = client;
     client->users++;
+    x->users = 1;
     x->loop = l;
     x->out.mem = x->in.mem = &l->mem;
     x->wait.out = &x->conn;
@@ -13780,30 +13856,37 @@ static void aw__client_put_ours(aw__exchange *x, const aw__client_ask *ask,
     aw__put_line(&x->out, name, value, n);
 }
 
-/* What frames a message is not theirs to say: two readings of where it ends
-   are how requests are smuggled. */
-static bool aw__field_fits(const aw_header_field *f)
+/* What a fetch says itself, its client's fields do not. */
+static bool aw__client_says(const aw__exchange *x, const aw__client_ask *ask,
+                            const char *name)
 {
-    const size_t name_n = strlen(f->name);
-    return aw__is_token(f->name, name_n) &&
-        aw__is_value(f->value ? f->value : "") &&
-        !aw__slice_ieq(aw__slice(f->name, name_n), "content-length") &&
-        !aw__slice_ieq(aw__slice(f->name, name_n), "transfer-encoding");
+    const aw_slice s = aw__slice(name, strlen(name));
+    if (aw__fields_have(ask->headers, name)) return true;
+    if (aw__slice_ieq(s, "content-type")) return ask->content_type || ask->form;
+    return (ask->basic || ask->bearer || x->url.user.p) &&
+        aw__slice_ieq(s, "authorization");
 }
 
-/* Adds the fields of a list, but those that `except` has. */
+/* Adds fields: those of the fetch, or its client's (`ask` is not NULL). */
 static int aw__client_put_list(aw__exchange *x, const aw_header_field *f,
-                               const aw_header_field *except)
+                               const aw__client_ask *ask)
 {
     for (; f && f->name; f++) {
         if (!aw__field_fits(f)) return AW_EINVAL;
-        if (aw__fields_have(except, f->name)) continue;
+        if (ask && aw__client_says(x, ask, f->name)) continue;
         if (aw__slice_ieq(aw__slice(f->name, strlen(f->name)), "connection"))
             x->single = true;
         if (f->value)
             aw__put_line(&x->out, f->name, f->value, strlen(f->value));
     }
     return 0;
+}
+
+static void aw__put_bearer(aw__buf *b, const char *token)
+{
+    aw__put_text(b, "Authorization: Bearer ");
+    aw__put_text(b, token);
+    aw__put_text(b, "\r\n");
 }
 
 /* Adds "Basic " and user:password (RFC 7617 section 2). */
@@ -13818,26 +13901,26 @@ static void aw__put_basic(aw__buf *b, const char *name, const char *user,
     aw__buf_add(b, "\r\n", 2);
 }
 
-
-/* Authorization: what the caller says, or the URL. */
+/* Authorization: what the fetch says, else its URL, else its client. */
 static int aw__client_put_auth(aw__exchange *x, const aw__client_ask *ask)
 {
     static const char name[] = "Authorization";
-    aw_slice user;
+    const aw_client_config *c = &x->client->config;
+    const char *basic = ask->basic, *bearer = ask->bearer;
+    aw_slice user = {NULL, 0};
+    int rc = 0;
     if (aw__fields_have(ask->headers, name)) return 0;
-    if (ask->basic) {
-        aw__put_basic(&x->out, name, ask->basic, strlen(ask->basic));
-    } else if (ask->bearer) {
-        if (!aw__is_value(ask->bearer)) return AW_EINVAL;
-        aw__put_text(&x->out, "Authorization: Bearer ");
-        aw__put_text(&x->out, ask->bearer);
-        aw__put_text(&x->out, "\r\n");
-    } else if (x->url.user.p) {
-        int rc = aw__url_user(&x->reply->arena, x->url.user, &user);
-        if (rc < 0) return rc;
-        aw__put_basic(&x->out, name, user.p, user.n);
+    if (!basic && !bearer && x->url.user.p) {
+        rc = aw__url_user(&x->reply->arena, x->url.user, &user);
+    } else if (!basic && !bearer && !aw__fields_have(c->headers, name) &&
+               c->base_url && aw__url_same_origin(&x->client->base, &x->url)) {
+        basic = c->basic;
+        bearer = c->bearer;
     }
-    return 0;
+    if (basic) user = aw__slice(basic, strlen(basic));
+    if (user.p) aw__put_basic(&x->out, name, user.p, user.n);
+    else if (bearer) aw__put_bearer(&x->out, bearer);
+    return rc;
 }
 
 /* The request line: origin-form, or to a proxy absolute-form (RFC 9112 3.2;
@@ -13878,9 +13961,8 @@ static int aw__client_put_fields(aw__exchange *x, const aw__client_ask *ask)
     if (x->client->config.cookies && !aw__fields_have(ask->headers, "Cookie"))
         aw__jar_give(&x->client->jar, &x->url, &x->out);
     rc = aw__client_put_auth(x, ask);
-    if (rc == AW_EINVAL) return aw__client_bad(x, "a bad bearer token");
     if (rc < 0) return rc;
-    rc = aw__client_put_list(x, list, ask->headers);
+    rc = aw__client_put_list(x, list, ask);
     if (rc == 0) rc = aw__client_put_list(x, ask->headers, NULL);
     if (rc < 0) return aw__client_bad(x, "a header field that cannot be sent");
     return 0;
@@ -14038,10 +14120,11 @@ static bool aw__boundary_make(char boundary[AW__CLIENT_BOUNDARY])
     return true;
 }
 
-/* A form as the body; its Content-Type is in the head already. */
-static int aw__client_form(aw__exchange *x, const aw_form_field *f)
+/* A form as the body. Nobody but us knows the boundary. */
+static int aw__client_form(aw__exchange *x, const aw__client_ask *ask)
 {
-    const aw_form_field *i;
+    const aw_form_field *const f = ask->form, *i;
+    const bool typed = aw__fields_have(ask->headers, "Content-Type");
     char boundary[AW__CLIENT_BOUNDARY];
     aw__buf text;
     int rc = 0;
@@ -14049,17 +14132,20 @@ static int aw__client_form(aw__exchange *x, const aw_form_field *f)
     text.mem = &x->loop->mem;
     for (i = f; i->name && !aw__form_is_file(i); i++) {}
     if (i->name) {
+        if (typed) return aw__client_bad(x, "a form with files and a "
+                                         "Content-Type of yours");
         if (!aw__boundary_make(boundary)) return AW_EIO;
         aw__put_text(&x->out, "Content-Type: multipart/form-data; boundary=");
         aw__put_text(&x->out, boundary);
+        aw__put_text(&x->out, "\r\n");
         rc = aw__client_multipart(x, f, boundary, &text);
     } else {
-        aw__put_text(&x->out,
-                     "Content-Type: application/x-www-form-urlencoded");
+        if (!typed)
+            aw__put_text(&x->out, "Content-Type: "
+                         "application/x-www-form-urlencoded\r\n");
         aw__put_form(&text, f);
         rc = aw__body_text(x, &text);
     }
-    aw__put_text(&x->out, "\r\n");
     aw__buf_free(&text);
     return rc;
 }
@@ -14094,17 +14180,18 @@ static int aw__client_put_body(aw__exchange *x, const aw__client_ask *ask)
     const aw__body_piece *u;
     int64_t all = 0;
     int rc = 0;
-    if (ask->form) rc = aw__client_form(x, ask->form);
+    if (ask->form) rc = aw__client_form(x, ask);
     if (rc < 0) return rc;
     if (!ask->form && ask->content_type) {
         if (!aw__is_value(ask->content_type))
             return aw__client_bad(x, "a content_type that cannot be sent");
-        aw__client_put_ours(x, ask, "Content-Type", ask->content_type,
-                            strlen(ask->content_type));
+        if (!aw__fields_have(ask->headers, "Content-Type"))
+            aw__put_line(&x->out, "Content-Type", ask->content_type,
+                         strlen(ask->content_type));
     }
     for (u = x->upload; u; u = u->next) all += u->n;
     x->send_left = (int64_t)n;
-    aw__client_frame(x, ask->form || ask->body, ask->form ? all : (int64_t)n);
+    aw__client_frame(x, ask->form || ask->body || x->send, ask->form ? all : (int64_t)n);
     if (!ask->body) return 0;
     if (n <= AW__CLIENT_COPY) aw__buf_add(&x->out, ask->body, n);
     else if (!aw__body_add(x, ask->body, (int64_t)n, -1)) return AW_ENOMEM;
@@ -14121,13 +14208,22 @@ static const char *aw__client_method(const aw__client_ask *ask)
 static const char *aw__client_wrong(const aw__client_ask *ask, int verb)
 {
     const char *method = aw__client_method(ask);
+    const aw_form_field *f;
     if (!aw__is_token(method, strlen(method)) || verb == AW__CONNECT)
         return "not a method that can be fetched with";
     if (ask->body_len && !ask->body && !ask->send)
         return "a body_len without a body";
     if (!!ask->body + !!ask->form + ask->send > 1)
         return "more than one of .body, .form and .send";
-    if (ask->body_len > INT64_MAX) return "a body_len without bounds";
+    if (ask->body_len > (ask->send ? (uint64_t)INT64_MAX : INT_MAX))
+        return "a body of more than 2 GiB goes with .send";
+    if (ask->form && ask->content_type)
+        return "a form has a type of its own";
+    for (f = ask->form; f && f->name; f++)
+        if (f->size && !f->value && !f->path)
+            return "a form's field with a size and no value";
+    if (ask->bearer && !aw__is_value(ask->bearer))
+        return "a bearer token that cannot be sent";
     if ((ask->stream || ask->send) && !ask->out)
         return ".stream and .send need a variable for the reply";
     return NULL;
@@ -14194,6 +14290,7 @@ static int aw__client_prepare(aw__exchange *x, const aw__client_ask *ask)
     const aw_client_config *c = &x->client->config;
     const char *url = ask->url ? ask->url : "";
     int rc;
+    if (x->client->error) return x->client->error;
     x->timeout_ms = ask->timeout_ms ? ask->timeout_ms : c->timeout_ms;
     x->max_body = ask->max_body ? ask->max_body : c->max_body;
     x->redirects = ask->max_redirects ? ask->max_redirects : c->max_redirects;
@@ -14372,25 +14469,24 @@ static int aw__client_got(aw__exchange *x, size_t n)
 /* What has come of the body, up to n bytes of it. 0: its end; AW_EAGAIN. */
 static ptrdiff_t aw__client_take(aw__exchange *x, char *to, size_t n)
 {
-    const size_t have = x->in.n - x->at;
-    aw_slice in, data = {NULL, 0};
+    aw_slice in = aw__slice(x->in.p, 0), data = in;
     int rc = AW_EAGAIN;
     if (x->state == AW__CLIENT_DONE) return 0;
-    if (n > have) n = have;
-    if (x->state == AW__CLIENT_CHUNKED) {
+    while (rc == AW_EAGAIN && !data.n && x->at < x->in.n) {
         /* Who is given no more than n bytes finds no more than n in them. */
-        in = aw__slice(x->in.p + x->at, n);
-        while (in.n && !data.n && (rc == AW_OK || rc == AW_EAGAIN))
+        in.p = x->in.p + x->at;
+        in.n = x->in.n - x->at < n ? x->in.n - x->at : n;
+        if (x->state == AW__CLIENT_LENGTH && in.n > x->left)
+            in.n = (size_t)x->left;
+        if (x->state == AW__CLIENT_CHUNKED)
             rc = aw__chunked_next(&x->chunked, &in, &data);
+        else
+            data = in, in.p += in.n;
+        x->at = (size_t)(in.p - x->in.p);
         if (rc == 1) x->state = AW__CLIENT_DONE;
-        x->at += n - in.n;
-        n = data.n;
         if (rc < 0 && rc != AW_EAGAIN) return rc;
-    } else {
-        if (x->state == AW__CLIENT_LENGTH && n > x->left) n = (size_t)x->left;
-        data.p = x->in.p + x->at;
-        x->at += n;
     }
+    n = data.n;
     if (n) memcpy(to, data.p, n);
     if (x->state == AW__CLIENT_LENGTH && (x->left -= n) == 0)
         x->state = AW__CLIENT_DONE;
@@ -14464,6 +14560,7 @@ AW_ASYNC(aw__client_answer, (aw__exchange *x;), int rc; size_t n; char *room;)
             if (!self->room) AW_RETURN(AW_ENOMEM);
             AW_AWAIT_TO(self->rc, aw_read, x->conn->stream, self->room,
                         self->n);
+            if (x->ended) AW_RETURN(AW_ECLOSED);
             if (self->rc < 0) AW_RETURN(self->rc);
             self->rc = self->rc > 0 ? aw__client_got(x, (size_t)self->rc)
                 : aw__client_eof(x);
@@ -14487,6 +14584,9 @@ AW_ASYNC(aw__client_turn, (aw__exchange *x;), int rc;)
         x->uploading = self->rc >= 0 && x->upload;
         if (x->uploading) AW_START(aw__client_upload, x);
         AW_AWAIT_TO(self->rc, aw__client_answer, x);
+        /* The body of an answer that is read later may rest on all of this. */
+        if (self->rc > 0 && x->uploading && x->reply->face.status < 300 &&
+            x->state != AW__CLIENT_DONE) AW_GATHER();
         if (self->rc > 0) aw__client_settle(x);
         AW_RETURN(self->rc);
     }
@@ -14643,7 +14743,6 @@ static const char *aw__client_location(aw__exchange *x, aw__url *url, int *rc)
 static int aw__client_redirect(aw__exchange *x)
 {
     const int status = x->reply->face.status;
-    aw_slice host;
     aw__url url;
     int rc;
     const char *to = aw__client_location(x, &url, &rc);
@@ -14651,9 +14750,7 @@ static int aw__client_redirect(aw__exchange *x)
         : status < 303 && x->verb == AW__POST;
     bool cross;
     if (!to) return rc;
-    host = x->url.host;
-    cross = url.tls != x->url.tls || url.port != x->url.port ||
-        url.host.n != host.n || !aw__slice_tail(url.host, host);
+    cross = !aw__url_same_origin(&url, &x->url);
     x->redirects--;
     aw__client_forget(x);
     rc = aw__client_target(x, to);
@@ -14761,6 +14858,7 @@ static aw__reply *aw__fetch_reply(aw_frame *f, aw__exchange *x)
         r->live = x;
         f->defer = NULL;
     } else {
+        aw__body_drop(x);               /* its pieces lie in the reply */
         x->reply = NULL;
     }
     return r;
@@ -14825,10 +14923,15 @@ AW__FETCH_FN(aw_fetch, aw__ask_enter);
 
 /* ---- in pieces ---- */
 
-static aw__exchange *aw__reply_live(const aw_response *reply)
+/* One task at a time is at the exchange of a reply that has one. */
+static int aw__exchange_enter(const aw_response *reply, aw__exchange **out)
 {
     const aw__reply *r = (const aw__reply *)(const void *)reply;
-    return r ? r->live : NULL;
+    if (!r || !r->live) return AW_ECLOSED;
+    if (r->live->users > 1) return AW_EBUSY;
+    *out = r->live;
+    (*out)->users++;
+    return 0;
 }
 
 /* It is over, and the reply stays. */
@@ -14870,21 +14973,21 @@ static int aw__client_came(aw__exchange *x, int rc)
 }
 
 /* What was cut off or broken stays so. */
-static int aw__client_fails(aw__exchange *x, int rc)
+static void aw__client_fails(aw__exchange *x, int rc)
 {
-    if (aw__client_hung_up(rc) || rc == AW_EBADMSG || rc == AW_ENOMEM) {
-        x->error = rc;
-        x->keep = false;
-    }
-    return rc;
+    if (rc != AW_EDEADLINE && rc != AW_ECANCELED) x->error = rc;
 }
 
 AW_ASYNC_DEFINE(aw_response_read, (aw_response *reply; void *buffer;
-                                   size_t size;), int rc; size_t n; char *to;)
+                                   size_t size;),
+                aw__exchange *x; int rc; size_t n; char *to;)
 {
-    aw__exchange *const x = aw__reply_live(self->reply);
+    aw__exchange *x = self->x;
     AW_BEGIN {
-        if (!x || x->sending) AW_RETURN(AW_ECLOSED);
+        self->rc = aw__exchange_enter(self->reply, &self->x);
+        if (self->rc < 0) AW_RETURN(self->rc);
+        x = self->x;
+        if (x->sending) AW_RETURN(AW_ECLOSED);
         if (!self->size || self->size > INT_MAX) AW_RETURN(AW_EINVAL);
         if (x->error) AW_RETURN(x->error);
         for (;;) {
@@ -14896,12 +14999,16 @@ AW_ASYNC_DEFINE(aw_response_read, (aw_response *reply; void *buffer;
             if (!self->to) AW_RETURN(AW_ENOMEM);
             AW_AWAIT_FOR_TO(x->timeout_ms, self->rc, aw_read, x->conn->stream,
                             self->to, self->n);
+            if (x->ended) AW_RETURN(AW_ECLOSED);
             self->rc = aw__client_came(x, self->rc);
             if (self->rc != AW_EAGAIN) break;
         }
+        aw__client_settle(x);           /* others may have the connection */
         if (self->rc == 0) aw__reply_settle(self->reply);
-        else if (self->rc < 0) (void)aw__client_fails(x, self->rc);
+        else if (self->rc < 0) aw__client_fails(x, self->rc);
         AW_RETURN(aw__fetch_error(aw_t, self->rc));
+    } AW_FINALLY {
+        aw__exchange_put(self->x);
     }
 }
 
@@ -14914,44 +15021,53 @@ static int aw__client_chunk_line(aw__exchange *x, char text[32], size_t size)
                     size ? "" : "\r\n");
 }
 
-/* Writes a piece as it is. What is cut short leaves the connection of no use,
-   but the answer may be there already. */
+/* Writes a piece as it is. */
 AW_ASYNC(aw__client_push, (aw__exchange *x; const void *data; size_t size;),
          int rc;)
 {
     aw__exchange *const x = self->x;
     AW_BEGIN {
-        x->error = AW_ECLOSED;
         AW_AWAIT_FOR_TO(x->timeout_ms, self->rc, aw_write, x->conn->stream,
                         self->data, self->size);
-        if (self->rc >= 0) x->error = 0;
-        else x->keep = false;
+        if (self->rc < 0) x->keep = false;
         AW_RETURN(aw__fetch_error(aw_t, self->rc));
     }
 }
 
 AW_ASYNC_DEFINE(aw_fetch_send, (aw_response *reply; const void *data;
-                                size_t size;), char line[32];)
+                                size_t size;),
+                aw__exchange *x; int rc; char line[32];)
 {
-    aw__exchange *const x = aw__reply_live(self->reply);
+    aw__exchange *x = self->x;
     AW_BEGIN {
-        if (!x || !x->sending || self->size > INT_MAX) AW_RETURN(AW_EINVAL);
+        self->rc = aw__exchange_enter(self->reply, &self->x);
+        x = self->x;
+        if (self->rc == AW_EBUSY) AW_RETURN(AW_EBUSY);
+        if (self->rc < 0 || !x->sending || self->size > INT_MAX)
+            AW_RETURN(AW_EINVAL);
         if (!x->send_chunks && (int64_t)self->size > x->send_left)
             AW_RETURN(AW_EINVAL);
-        if (x->error || !self->size || x->mocked)
-            AW_RETURN(x->error ? x->error : (int)self->size);
+        if (x->error || !self->size) AW_RETURN(x->error);
+        if (!x->send_chunks) x->send_left -= (int64_t)self->size;
+        if (x->mocked) AW_RETURN((int)self->size);
+        /* A piece that is cut short is the last: what the connection would
+           carry next is not what it seems. */
+        x->error = AW_ECLOSED;
         if (x->send_chunks)
             AW_AWAIT(aw__client_push, x, self->line,
                      (size_t)aw__client_chunk_line(x, self->line, self->size));
-        else
-            x->send_left -= (int64_t)self->size;
+        if (x->ended) AW_RETURN(AW_ECLOSED);
         AW_AWAIT(aw__client_push, x, self->data, self->size);
+        x->error = 0;
         AW_RETURN((int)self->size);
+    } AW_FINALLY {
+        aw__exchange_put(self->x);
     }
 }
 
-/* What is left to be said of the body, then the answer. */
-AW_ASYNC(aw__client_finish, (aw__exchange *x;), char line[32]; int rc;)
+/* What is left to be said of a body that is whole, then the answer. */
+AW_ASYNC(aw__client_finish, (aw__exchange *x; bool whole;), char line[32];
+         int rc;)
 {
     aw__exchange *const x = self->x;
     AW_BEGIN {
@@ -14959,10 +15075,11 @@ AW_ASYNC(aw__client_finish, (aw__exchange *x;), char line[32]; int rc;)
             AW_AWAIT(aw__mock_fetch, x);
             AW_RETURN(0);
         }
-        if (x->send_chunks && !x->error)
+        if (!self->whole) x->keep = false;
+        if (self->whole && x->send_chunks)
             AW_AWAIT_TO(self->rc, aw__client_push, x, self->line,
                         (size_t)aw__client_chunk_line(x, self->line, 0));
-        x->error = 0;
+        if (x->ended) AW_RETURN(AW_ECLOSED);
         AW_AWAIT_TO(self->rc, aw__client_answer, x);
         if (self->rc > 0) aw__client_settle(x);
         if (self->rc > 0) aw__client_cookies(x);
@@ -14970,26 +15087,34 @@ AW_ASYNC(aw__client_finish, (aw__exchange *x;), char line[32]; int rc;)
     }
 }
 
-AW_ASYNC_DEFINE(aw_fetch_end, (aw_response *reply;), int rc;)
+AW_ASYNC_DEFINE(aw_fetch_end, (aw_response *reply;), aw__exchange *x; int rc;)
 {
-    aw__exchange *const x = aw__reply_live(self->reply);
+    aw__exchange *x = self->x;
     AW_BEGIN {
-        if (!x || !x->sending) AW_RETURN(AW_EINVAL);
+        self->rc = aw__exchange_enter(self->reply, &self->x);
+        x = self->x;
+        if (self->rc == AW_EBUSY) AW_RETURN(AW_EBUSY);
+        if (self->rc < 0 || !x->sending) AW_RETURN(AW_EINVAL);
         x->sending = x->send = false;
-        if (!x->send_chunks && x->send_left && !x->error && !x->mocked) {
-            x->error = AW_EINVAL;
+        self->rc = x->error;
+        x->error = AW_ECLOSED;          /* until there is something to read */
+        if (!x->send_chunks && x->send_left && !self->rc) {
             aw__exchange_release(x, false);
             AW_RETURN(aw__client_bad(x, "less than body_len was sent"));
         }
-        AW_AWAIT_FOR_TO(x->timeout_ms, self->rc, aw__client_finish, x);
+        AW_AWAIT_FOR_TO(x->timeout_ms, self->rc, aw__client_finish, x,
+                        self->rc == 0);
+        if (x->ended) AW_RETURN(AW_ECLOSED);
         if (self->rc < 0) {
-            x->error = AW_ECLOSED;
             aw__exchange_release(x, false);
             AW_RETURN(aw__fetch_error(aw_t, self->rc));
         }
+        x->error = 0;
         self->rc = self->reply->status;
         if (!x->stream) aw__reply_settle(self->reply);
         AW_RETURN(self->rc);
+    } AW_FINALLY {
+        aw__exchange_put(self->x);
     }
 }
 
