@@ -1964,6 +1964,29 @@ const char *aw_ws_protocol(const aw_ws *ws);
 int aw_ws_post(aw_ws *ws, const void *data, size_t size);
 int aw_ws_post_binary(aw_ws *ws, const void *data, size_t size);
 
+#ifndef ASYNCWEB_NO_CLIENT
+/* Opens a WebSocket as a client: AWAIT(aw_ws_connect, &self->ws,
+   .url = "ws://host/chat", .protocols = "v2 v1"). 0, and *out, for which the
+   functions above work as for a server's (AW_ECONNRESET, AW_EEOF, AW_ETIMEDOUT
+   of aw_ws_recv: the peer is gone). An error, and *out is NULL: as of aw_fetch;
+   AW_HTTP(status): the server answered with that, redirects too; AW_EBADMSG
+   (logged): what it says is no handshake. Strings are copied. Awaits: yes.
+   It is yours until aw_ws_free. Example: ws_client.c. */
+AW__AWAITABLE(aw_ws_connect, (
+    aw_ws **out AW__OPT;
+    const char *url AW__OPT;            /* ws://[user:password@]host[:port]/ */
+    const char *protocols AW__OPT;      /* offered, the best first */
+    const aw_header_field *headers AW__OPT;     /* Origin, ... */
+    const char *basic AW__OPT, *bearer AW__OPT;
+    int64_t timeout_ms AW__OPT;         /* until it is open; the client's */
+    size_t max_message AW__OPT;         /* bytes; 0: 1 MiB */
+    struct aw_client *client AW__OPT;)); /* NULL: the loop's own */
+
+/* Gives it back. One that is open is closed with 1000, by itself. For DEFER,
+   hence void *. NULL is fine. One nobody freed, aw_loop_free does. */
+void aw_ws_free(void *ws);
+#endif
+
 /* Sockets that get the same messages, each encoded once and shared. Zeroed is
    an empty room; it stays where it is while it has members. A socket leaves by
    itself when it is closed, by either side, and may be in many rooms. */
@@ -13003,6 +13026,10 @@ struct aw_client {
     int users;                          /* its owner, its fetches */
     uint64_t tickets;
     aw__jar jar;
+    struct aw_ws *sockets;              /* that it connected */
+    void (*socket_free)(struct aw_ws *);
+    uint8_t chance[256];                /* for their keys, as many are left */
+    size_t chances;
     bool own;                           /* the loop's */
     bool timing;
     aw__call_timer timer;               /* closes the oldest when it is due */
@@ -13258,6 +13285,7 @@ static void aw__client_destroy(aw_client *client)
     while (client->idle_count > 0)
         aw__conn_free(client, aw__idle_remove(client, client->idle.next));
     if (client->timing) aw__timer_stop(l, &client->timer.timer);
+    while (client->sockets) client->socket_free(client->sockets);
     aw__jar_free(&client->jar);
     aw__arena_free(&client->arena);
     aw__mem_put(&l->mem, client, sizeof *client);
@@ -13583,6 +13611,9 @@ typedef struct aw__exchange {
     const aw_mock *mock;                /* NULL: in no row of the table */
     bool proxied;                       /* the target is the whole URL */
     bool single;                        /* the caller speaks of Connection */
+    bool upgrade;                       /* it asks for a WebSocket, */
+    char key[25];                       /* and this is the proof it wants */
+    const char *protocols;
     bool stream, send;
     bool sending;                       /* .send: before aw_fetch_end */
     bool send_chunks;
@@ -13601,6 +13632,7 @@ typedef struct aw__exchange {
     aw__head head;
     aw__chunked chunked;
     aw__reply *reply;
+    struct aw_ws *ws;                   /* what became of it */
 } aw__exchange;
 
 static aw__reply *aw__reply_new(aw_loop *l)
@@ -14157,11 +14189,27 @@ static void aw__put_length(aw__buf *b, int64_t n)
     aw__put_line(b, "Content-Length", text, (size_t)len);
 }
 
+/* What makes a request a WebSocket's handshake (RFC 6455 4.1). */
+static void aw__client_put_upgrade(aw__exchange *x)
+{
+    aw__put_text(&x->out, "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+                 "Sec-WebSocket-Version: 13\r\n");
+    aw__put_line(&x->out, "Sec-WebSocket-Key", x->key, 24);
+    if (x->protocols) {
+        const char *p = x->protocols;
+        aw__put_text(&x->out, "Sec-WebSocket-Protocol: ");
+        for (; *p; p++)
+            aw__buf_add(&x->out, *p == ' ' ? ", " : p, *p == ' ' ? 2 : 1);
+        aw__put_text(&x->out, "\r\n");
+    }
+}
+
 /* How the body is framed, and the end of the head. A method that is meant to
    have one says so even if it is empty (RFC 9110 8.6). */
 static void aw__client_frame(aw__exchange *x, bool has, int64_t n)
 {
     const int verb = x->verb;
+    if (x->upgrade) aw__client_put_upgrade(x);
     if (x->send && n == 0) {
         x->send_chunks = true;
         aw__put_text(&x->out, "Transfer-Encoding: chunked\r\n");
@@ -14266,7 +14314,7 @@ static int aw__client_target(aw__exchange *x, const char *url)
     aw_client *client = x->client;
     aw_loop *l = x->loop;
     x->reply->face.url = url;
-    if (aw__url_parse(url, &x->url) < 0 || x->url.ws) {
+    if (aw__url_parse(url, &x->url) < 0 || (x->url.ws && !x->upgrade)) {
         aw__client_log(l, url, "not a URL this client can fetch; it takes "
                        "http://host[:port]/path, other bytes as %XX");
         return AW_EURL;
@@ -14354,6 +14402,10 @@ static int aw__client_body(aw__exchange *x)
 {
     const aw__head *h = &x->head;
     if (!h->keep_alive) x->keep = false;
+    if (h->status == 101) {             /* another protocol follows */
+        x->state = AW__CLIENT_CLOSE;
+        return 0;
+    }
     if (x->verb == AW__HEAD || h->status == 204 || h->status == 304 ||
         (h->content_length == 0 && !h->chunked)) {
         x->state = AW__CLIENT_DONE;
@@ -14385,7 +14437,7 @@ static int aw__client_feed_head(aw__exchange *x)
                                     AW__CLIENT_MAX_HEAD, h);
         if (rc == AW_EAGAIN) x->seen = x->in.n;
         if (rc < 0) return rc;
-        if (h->status >= 200) break;
+        if (h->status >= 200 || (h->status == 101 && x->upgrade)) break;
         /* RFC 9110 15.2: any number may come first, but not without end; and
            101 (15.2.2) would answer an Upgrade. */
         if (h->status == 101 || ++x->interim > AW__CLIENT_INTERIM)
@@ -16736,6 +16788,7 @@ typedef struct aw__ws_out {
     uint8_t head[AW__WS_HEAD];
     uint8_t head_n, opcode;
     bool part;                  /* of a message in parts */
+    int result;                 /* bytes of the message in it */
 } aw__ws_out;
 
 /* That a socket is in a room. */
@@ -16749,7 +16802,9 @@ typedef struct aw__ws_member {
 struct aw_ws {
     aw_loop *loop;
     aw_stream *stream;
-    aw_req *req;                /* of a server's */
+    aw_req *req;                /* of a server's; NULL: a client's */
+    struct aw_client *client;   /* of a client's */
+    aw_ws *next, **back;        /* in it */
     const aw__ws_limits *limits;
     aw__ws_reader in;
     char *given;                /* the message that the reader has */
@@ -16776,8 +16831,10 @@ struct aw_ws {
     bool told, ended;           /* the view knows that it is over; has ended */
     uint8_t streaming;          /* what the message in parts is, or 0 */
     aw__utf8 utf8;              /* of that */
-    /* Stored by the owner: opens an ASKED one; ends who works for the peer,
-       which is lost; frees it, for the view has ended and the stream, too. */
+    /* Stored by the owner: makes a key to mask with; opens an ASKED one; ends
+       who works for the peer, which is lost; frees it, for the view has ended
+       and the stream, too. */
+    bool (*random)(aw_ws *, uint8_t key[4]);
     int (*open)(aw_ws *);
     void (*lost)(aw_ws *);
     void (*over)(aw_ws *);
@@ -16798,6 +16855,7 @@ static aw__ws_out aw__ws_out_of(int opcode, bool last, const void *data,
     o.opcode = (uint8_t)opcode;
     o.data = (const char *)data;
     o.size = n;
+    o.result = (int)n;
     o.head_n = (uint8_t)aw__ws_write_head(o.head, opcode, last, n, NULL);
     return o;
 }
@@ -16853,20 +16911,40 @@ static aw__ws_out *aw__ws_record(aw_ws *ws, const aw__ws_out *o,
     return r;
 }
 
+/* A frame of a client is masked, with a key of its own that nobody can guess
+   (5.3, 10.3): it lies in a copy. 0, AW_ENOMEM, AW_EIO. */
+static int aw__ws_cover(aw_ws *ws, aw__ws_out *o)
+{
+    aw__ws_shared *s;
+    uint8_t key[4];
+    char *data;
+    if (ws->in.masked || o->shared) return 0;
+    if (!ws->random(ws, key)) return AW_EIO;
+    o->head_n = (uint8_t)aw__ws_write_head(
+        o->head, o->opcode, (o->head[0] & AW__WS_FIN) != 0, o->size, key);
+    s = aw__ws_share(ws->loop, o);
+    if (!s) return AW_ENOMEM;
+    data = (char *)(s + 1) + o->head_n;
+    aw__ws_mask(data, data, o->size, key, 0);
+    o->shared = s;
+    o->data = (const char *)(s + 1);
+    o->size = s->n;
+    o->head_n = 0;
+    return 0;
+}
+
 /* A frame leaves the queue: it is out, or will never be. */
 static void aw__ws_out_end(aw_ws *ws, aw__ws_out *o, int rc)
 {
+    aw__ws_shared *shared = o->shared;
     aw__task *t = o->task;
     aw__list_remove(&o->link);
     if (ws->pong == o) ws->pong = NULL;
-    if (t) {
-        aw__task_put(t, o);
-        aw__complete(t, rc);
-        return;
-    }
-    ws->queued -= o->size;
-    aw__ws_shared_drop(ws->loop, o->shared);
-    aw__mem_put(&ws->loop->mem, o, sizeof *o);
+    if (!t) ws->queued -= o->size;
+    if (t) aw__task_put(t, o);
+    else aw__mem_put(&ws->loop->mem, o, sizeof *o);
+    aw__ws_shared_drop(ws->loop, shared);
+    if (t) aw__complete(t, rc);
 }
 
 /* These frames do not go out any more; one that has begun perhaps does. */
@@ -17039,7 +17117,7 @@ static bool aw__ws_sent(aw_ws *ws, size_t n)
         if (n < left) break;
         n -= left;
         closed |= o->opcode == AW__WS_CLOSE;
-        aw__ws_out_end(ws, o, (int)o->size);
+        aw__ws_out_end(ws, o, o->result);
     }
     return closed;
 }
@@ -17104,8 +17182,9 @@ static void aw__ws_release(aw_ws *ws)
    it has to be queued. Else the peer is gone. */
 static int aw__ws_begin(aw_ws *ws, aw__ws_out *o)
 {
-    int rc = AW_EAGAIN;
-    if (ws->doomed) return AW_ECLOSED;
+    int rc = AW_EAGAIN, covered = ws->doomed ? AW_ECLOSED : 0;
+    if (!covered) covered = aw__ws_cover(ws, o);
+    if (covered < 0) return covered;
     if (aw__list_empty(&ws->out) && !aw__ws_holds(ws, o))
         rc = aw__ws_try(ws, o);
     if (rc < 0 && rc != AW_EAGAIN) aw__ws_gone(ws, rc);
@@ -17116,14 +17195,15 @@ static int aw__ws_begin(aw_ws *ws, aw__ws_out *o)
    would be missing in what the peer gets: it is given up (AW_ENOMEM). */
 static int aw__ws_give(aw_ws *ws, aw__ws_out *o, aw__ws_shared **shared)
 {
-    aw__ws_out *r;
-    const int rc = aw__ws_begin(ws, o);
-    if (rc != AW_EAGAIN) return rc;
-    r = aw__ws_record(ws, o, shared);
-    if (!r) {
-        aw__ws_gone(ws, AW_ENOMEM);
-        return AW_ENOMEM;
+    aw__ws_out *r = NULL;
+    int rc = aw__ws_begin(ws, o);
+    if (rc == AW_EAGAIN) {
+        r = aw__ws_record(ws, o, ws->in.masked ? shared : &o->shared);
+        if (!r) rc = AW_ENOMEM;
     }
+    aw__ws_shared_drop(ws->loop, o->shared);
+    if (rc == AW_ENOMEM || rc == AW_EIO) aw__ws_gone(ws, rc);
+    if (!r) return rc;
     aw__ws_queue(ws, r);
     if (r->opcode == AW__WS_PONG) ws->pong = r;
     return AW_EAGAIN;
@@ -17534,7 +17614,9 @@ static void aw__undo_ws_send(aw__task *t)
     }
     aw__list_remove(&o->link);
     if (!ws->streaming) aw__ws_release(ws);
+    shared = o->shared;
     aw__task_put(t, o);
+    aw__ws_shared_drop(ws->loop, shared);
 }
 
 static const aw__wait aw__wait_ws_send = {"a WebSocket to take a message",
@@ -17546,10 +17628,10 @@ static aw_use_RETURN_not_return aw__ws_send(aw__ctx *ctx, aw_ws *ws,
     aw__task *t = (aw__task *)ctx;
     aw__ws_out *mine;
     int rc = aw__ws_begin(ws, o);
-    if (rc == 0) return aw__at_once(t, (int)o->size);
-    if (rc != AW_EAGAIN) return aw__at_once(t, rc);
-    mine = (aw__ws_out *)aw__task_get(t, sizeof *mine);
+    mine = rc == AW_EAGAIN ? (aw__ws_out *)aw__task_get(t, sizeof *mine) : NULL;
     if (!mine) {
+        aw__ws_shared_drop(ws->loop, o->shared);
+        if (rc != AW_EAGAIN) return aw__at_once(t, rc == 0 ? o->result : rc);
         rc = t->ctx.rc;
         if (o->at) aw__ws_gone(ws, rc);
         return aw__at_once(t, rc);
@@ -17771,6 +17853,230 @@ const char *aw_ws_protocol(const aw_ws *ws)
 {
     return ws->protocol;
 }
+#endif
+
+#if !defined ASYNCWEB_NO_WS && !defined ASYNCWEB_NO_CLIENT
+/* >>floor5 ws client  The other side of the handshake (RFC 6455 4.1) ------- */
+
+/* A socket of a client works by itself as a server's does; nobody is cancelled
+   when its peer goes, for its tasks are told by what they await. It belongs to
+   the client, and lives until it is over and aw_ws_free was called. */
+
+static const aw__ws_limits aw__ws_defaults = {
+    1 << 20, 1 << 20, 30000, 20000, 5000, 30000, 500};
+
+static bool aw__ws_client_random(aw_ws *ws, uint8_t key[4])
+{
+    aw_client *c = ws->client;
+    if (!c->chances && !aw__sys_random(c->chance, sizeof c->chance))
+        return false;
+    if (!c->chances) c->chances = sizeof c->chance;
+    c->chances -= 4;
+    memcpy(key, c->chance + c->chances, 4);
+    return true;
+}
+
+static void aw__ws_client_lost(aw_ws *ws)
+{
+    (void)ws;
+}
+
+static void aw__ws_client_free(aw_ws *ws)
+{
+    aw_client *client = ws->client;
+    aw_loop *l = ws->loop;
+    aw__ws_over(ws, AW_ECLOSED);
+    *ws->back = ws->next;
+    if (ws->next) ws->next->back = ws->back;
+    if (ws->protocol)
+        aw__mem_put(&l->mem, (char *)(uintptr_t)ws->protocol,
+                    strlen(ws->protocol) + 1);
+    aw__ws_free(ws);
+    aw__mem_put(&l->mem, ws, sizeof *ws);
+    aw__client_put(client);
+}
+
+void aw_ws_free(void *socket)
+{
+    aw_ws *ws = (aw_ws *)socket;
+    if (!ws || ws->req) return;
+    ws->ended = true;
+    if (ws->state == AW__WS_OVER) aw__ws_client_free(ws);
+    else aw__ws_leave_off(ws, AW_WS_NORMAL, NULL, 0);
+}
+
+/* Whether a list of words has this one: one exactly, or any of any case. */
+static bool aw__words_have(aw_slice list, aw_slice word, bool http)
+{
+    aw_slice item;
+    while (http ? aw__http_list(&list, &item) : aw__word(&list, &item))
+        if (item.n == word.n && (http ? aw__slice_ieq(item, word.p)
+                                 : memcmp(item.p, word.p, word.n) == 0))
+            return true;
+    return false;
+}
+
+/* What is wrong with the answer to the handshake; NULL: nothing. */
+static const char *aw__ws_unwelcome(const aw__exchange *x)
+{
+    const aw_response *r = &x->reply->face;
+    const char *upgrade = aw_response_header(r, "Upgrade");
+    const char *connection = aw_response_header(r, "Connection");
+    const char *accept = aw_response_header(r, "Sec-WebSocket-Accept");
+    const char *protocol = aw_response_header(r, "Sec-WebSocket-Protocol");
+    const char *ours = x->protocols ? x->protocols : "";
+    char right[29];
+    aw__ws_accept_key(aw__slice(x->key, 24), right);
+    if (!upgrade || !aw__slice_ieq(aw__slice(upgrade, strlen(upgrade)),
+                                   "websocket") ||
+        !connection || !aw__words_have(
+            aw__slice(connection, strlen(connection)),
+            aw__slice("upgrade", 7), true))
+        return "no WebSocket: Upgrade or Connection does not say so";
+    if (!accept || strcmp(accept, right) != 0)
+        return "no WebSocket: Sec-WebSocket-Accept is not right";
+    if (aw_response_header(r, "Sec-WebSocket-Extensions"))
+        return "an extension was chosen that nobody offered";
+    if (protocol && !aw__words_have(aw__slice(ours, strlen(ours)),
+                                    aw__slice(protocol, strlen(protocol)),
+                                    false))
+        return "a subprotocol was chosen that nobody offered";
+    return NULL;
+}
+
+/* The connection's stream becomes a socket's, with what has come on it. */
+static int aw__ws_adopt(aw__exchange *x)
+{
+    const char *protocol = aw_response_header(&x->reply->face,
+                                              "Sec-WebSocket-Protocol");
+    const size_t size = protocol ? strlen(protocol) + 1 : 0;
+    aw_loop *l = x->loop;
+    aw_stream *s = x->conn->stream;
+    aw_ws *ws = (aw_ws *)aw__mem_get(&l->mem, sizeof *ws);
+    char *copy = ws && size ? (char *)aw__mem_get(&l->mem, size) : NULL;
+    if (!ws || (size && !copy)) {
+        aw__mem_put(&l->mem, ws, sizeof *ws);
+        return AW_ENOMEM;
+    }
+    memset(ws, 0, sizeof *ws);
+    aw__ws_init(ws, l, &aw__ws_defaults);
+    ws->in.max_message = x->max_body;
+    ws->protocol = size ? (char *)memcpy(copy, protocol, size) : NULL;
+    ws->random = aw__ws_client_random;
+    ws->lost = aw__ws_client_lost;
+    ws->over = aw__ws_client_free;
+    ws->client = x->client;
+    x->client->users++;
+    x->client->socket_free = aw__ws_client_free;
+    ws->next = x->client->sockets;
+    ws->back = &x->client->sockets;
+    if (ws->next) ws->next->back = &ws->next;
+    x->client->sockets = x->ws = ws;
+    x->conn->stream = NULL;
+    aw__ws_enter(ws, AW__WS_OPEN);
+    if (aw__stream_unread(s, x->in.p, x->in.n) < 0) aw__ws_doom(ws);
+    aw__ws_attach(ws, s);
+    return 0;
+}
+
+static int aw__ws_welcome(aw__exchange *x)
+{
+    const int status = x->reply->face.status;
+    const char *wrong;
+    if (status != 101) return AW_HTTP(status);
+    aw__client_cookies(x);
+    wrong = aw__ws_unwelcome(x);
+    if (wrong) aw__client_log(x->loop, x->reply->face.url, wrong);
+    return wrong ? AW_EBADMSG : aw__ws_adopt(x);
+}
+
+typedef struct aw__ws_frame_of {
+    aw_frame aw;
+    aw_ws **out;
+} aw__ws_frame_of;
+
+static aw_use_RETURN_not_return aw__ws_connect_run(aw__ctx *aw_t, aw_frame *f)
+{
+    aw__ws_frame_of *self = (aw__ws_frame_of *)f;
+    aw__exchange *x = (aw__exchange *)f->defer_arg;
+    AW_BEGIN {
+        if (!x) AW_RETURN(AW_ENOMEM);
+        if (x->error < 0) AW_RETURN(x->error);
+        if (x->mocked) {
+            aw__client_log(x->loop, x->reply->face.url,
+                           "WebSockets are not in the table of mocks");
+            AW_RETURN(AW_ECONNREFUSED);
+        }
+        AW_AWAIT_FOR_TO(x->timeout_ms, x->rc, aw__client_once, x);
+        if (x->rc < 0) AW_RETURN(aw__fetch_error(aw_t, x->rc));
+        AW_RETURN(aw__ws_welcome(x));
+    } AW_FINALLY {
+        *self->out = AW_OUTCOME() >= 0 ? x->ws : NULL;
+    }
+}
+
+/* Words between single blanks, each a token. */
+static bool aw__ws_protocols_fit(const char *text)
+{
+    aw_slice list = aw__slice(text, strlen(text)), word;
+    size_t n = 0;
+    while (aw__word(&list, &word)) {
+        if (!aw__is_token(word.p, word.n)) return false;
+        n += word.n + 1;
+    }
+    return n == strlen(text) + 1;
+}
+
+static int aw__ws_prepare(aw__exchange *x, const aw_args_aw_ws_connect *a)
+{
+    aw__client_ask ask;
+    unsigned char key[16];
+    memset(&ask, 0, sizeof ask);
+    ask.url = a->url;
+    ask.headers = a->headers;
+    ask.basic = a->basic;
+    ask.bearer = a->bearer;
+    ask.timeout_ms = a->timeout_ms;
+    ask.max_body = a->max_message ? a->max_message
+                                  : aw__ws_defaults.max_message;
+    ask.out = (aw_response **)&ask;     /* somebody takes what is streamed */
+    ask.stream = true;
+    x->upgrade = true;
+    if (!aw__sys_random(key, sizeof key)) return AW_EIO;
+    (void)aw__base64_encode(x->key, key, sizeof key);
+    if (a->protocols) {
+        x->protocols = aw__arena_text(&x->reply->arena, a->protocols,
+                                      strlen(a->protocols));
+        if (!x->protocols) return AW_ENOMEM;
+        if (!aw__ws_protocols_fit(a->protocols)) {
+            aw__client_log(x->loop, a->url ? a->url : "", "its protocols are "
+                           "to be words between blanks");
+            return AW_EINVAL;
+        }
+    }
+    return aw__client_prepare(x, &ask);
+}
+
+static void aw__ws_connect_enter(aw__ctx *ctx, aw_frame *f)
+{
+    const aw_args_aw_ws_connect *a = AW__LEAF_ARGS(aw_ws_connect, f + 1);
+    aw_loop *l = ctx->loop;
+    aw__exchange *x = aw__exchange_new(a->client ? a->client
+                                                 : aw__client_of(l));
+    f->defer = x ? aw__exchange_free : NULL;
+    f->defer_arg = x;
+    if (x) x->error = x->loop == l ? aw__ws_prepare(x, a) : AW_EINVAL;
+    memset((aw__ws_frame_of *)f + 1, 0, f->fn->size - sizeof(aw__ws_frame_of));
+}
+
+const aw_fn aw_fn_aw_ws_connect = {
+    "aw_ws_connect", "asyncweb.h", aw__ws_connect_run, NULL,
+    (uint32_t)(sizeof(aw_frame) + sizeof(aw_args_aw_ws_connect) -
+               AW__ARGS_FROM),
+    (uint32_t)(sizeof(aw_frame) + sizeof(aw_args_aw_ws_connect) -
+               AW__ARGS_FROM),
+    (uint32_t)(sizeof(aw_args_aw_ws_connect) - AW__ARGS_FROM),
+    "(aw_ws **out;)", aw__ws_connect_enter};
 #endif
 
 /* >>floor5 files  Representations: whole, in ranges, not at all ------------ */
