@@ -8,6 +8,7 @@
                                    there was no connection
 
    $ echo hello | ./ws_client ws://127.0.0.1:1/; echo $?
+   ws_client: connection refused
    2
 */
 #define ASYNCWEB_IMPLEMENTATION
