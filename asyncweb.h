@@ -732,7 +732,7 @@ AW__AWAITABLE(aw_queue_get, (aw_queue *queue; void **item;));
 
 #ifndef ASYNCWEB_NO_THREADS
 /* Runs fn(arg) on a helper thread; its result. There are ASYNCWEB_MAX_THREADS
-   (4), shared with name lookups; more work waits its turn. Cancellations and
+   (4), and as many to look up names; more work waits its turn. Cancellations and
    deadlines wait until fn has returned, so that arg stays valid: the end of
    the program, too. AW_ENOMEM: no thread. Awaits: yes. */
 AW__AWAITABLE(aw_thread, (int (*fn)(void *); void *arg;));
@@ -749,6 +749,8 @@ typedef struct aw_loop_config {
     int64_t cleanup_ms;         /* for all FINALLY of a cancellation; 5,000;
                                    negative: no limit */
     size_t max_task_bytes;      /* frames of one task; 1 MiB */
+    int64_t names_ms;           /* that a name's addresses are kept; 30,000;
+                                   AW_OFF */
     bool debug;                 /* look for pointers into the dead stack, ... */
     void (*log)(void *data, aw_log_level level, const char *line);
     void *log_data;             /* NULL log: lines go to stderr */
@@ -783,8 +785,8 @@ int64_t aw_now_ms(const aw_loop *loop);
 int aw_post(aw_loop *loop, void (*fn)(aw_loop *, void *), void *arg);
 
 /* To be called first in a forked child that goes on with the loop: gives it a
-   poller of its own. Helper threads stayed behind: an aw_thread that was under
-   way gives AW_EIO. An error leaves a loop that can only be freed. A child
+   poller of its own. Helper threads stayed behind: an aw_thread or a look-up of
+   a name that was under way gives AW_EIO. An error leaves a loop that can only be freed. A child
    that has no use for the loop does without, and must not free it. */
 int aw_loop_after_fork(aw_loop *loop);
 
@@ -912,10 +914,15 @@ aw_field aw_val(const char *name, const aw_value *v);   /* NULL: null */
 typedef struct aw_stream aw_stream;
 typedef struct aw_listener aw_listener;
 
-/* Opens a stream to host (a name, an IPv4 or an IPv6 address) and port, each
-   address of a name in turn, 5 s at most for one that is not the last. 0, and
-   *out; or *out is NULL and the result the last address's error: AW_EDNS,
-   AW_ECONNREFUSED, AW_EUNREACH, AW_ETIMEDOUT, AW_EMFILE, AW_ENOMEM, ...
+/* Opens a stream to host (a name, an IPv4 or an IPv6 address) and port. Of a
+   name up to 8 addresses are tried, IPv6 and IPv4 in turns, each 250 ms after
+   the one before or as soon as one fails; the first to connect wins, the
+   others are closed (RFC 8305). The system gives up after minutes: AWAIT_FOR.
+   0, and *out; or *out is NULL and the result the last error, though "cannot
+   be reached" only when there is no other: AW_EDNS (logged), AW_ECONNREFUSED,
+   AW_EUNREACH, AW_ETIMEDOUT, AW_EMFILE, AW_ENOMEM, ...
+   Names are asked for once at a time and kept for names_ms (see
+   aw_loop_config), but not when none of their addresses was of use.
    A cancelled one leaves nothing open. Awaits: yes. */
 AW__AWAITABLE(aw_connect, (aw_stream **out; const char *host; int port;));
 
@@ -1814,6 +1821,8 @@ typedef struct aw_config {
     int64_t drain_ms AW__OPT;       /* to finish at SIGTERM, 10,000 */
     int64_t cleanup_ms AW__OPT;     /* for FINALLY of the cancelled, 5,000 */
     size_t max_task_bytes AW__OPT;  /* frames of one task, 1 MiB */
+    int64_t names_ms AW__OPT;       /* that a name's addresses are kept,
+                                       30,000; AW_OFF */
 } aw_config;
 
 /* Serves until SIGINT or SIGTERM, then drains: no new connection, idle ones
@@ -7876,6 +7885,10 @@ struct aw_loop {
     void (*log)(void *, aw_log_level, const char *);
     void *log_data;
     struct aw__threads *threads;
+    int64_t names_ms;
+    struct aw__name *names;     /* known or asked for; the last used first */
+    void (*names_lost)(aw_loop *);
+    void (*names_free)(aw_loop *);
     struct aw__sim *sim;        /* in-memory sockets and chaos, for tests */
     struct aw__server *server;
     void (*server_free)(aw_loop *);
@@ -9974,24 +9987,34 @@ AW__LEAF_KEEPS(aw_queue_get, "(aw_queue *queue; void **item;)");
 #define ASYNCWEB_MAX_THREADS 4
 #endif
 
-/* Work for a helper thread. `done` runs on the loop's thread afterwards, or
-   never when the loop is gone by then: the thread frees the job in any case,
-   with plain free(), so the job owns all it points to. */
+/* Work for a helper thread. `done` runs on the loop's thread afterwards, where
+   the job is the loop's again; or never, when the loop is gone by then: the
+   thread frees the job, a plain block that owns all it points to. */
 typedef struct aw__job {
     struct aw__job *next;
     void (*work)(struct aw__job *);
     void (*done)(aw_loop *, struct aw__job *);
-    void *task;                 /* NULL: nobody waits any more */
 } aw__job;
 
+/* Names have threads of their own: a silent name server must not hold up the
+   user's work, nor that the names. */
+enum { AW__WORKERS, AW__ASKERS, AW__CREWS };
+
 #ifndef ASYNCWEB_NO_THREADS
+typedef struct aw__crew {
+    struct aw__threads *threads;
+    aw__job *todo, **tail;
+    int running;
+} aw__crew;
+
 /* Shared by the loop and its helper threads; the last one frees it. A thread
    lives as long as there is work: an idle program has none. */
 typedef struct aw__threads {
     pthread_mutex_t lock;
-    int users, running;
+    int users;
     int wake;                   /* -1: the loop is gone */
-    aw__job *todo, **todo_tail, *done, **done_tail;
+    aw__crew crews[AW__CREWS];
+    aw__job *done, **done_tail;
     aw__post *posts, **posts_tail;
     int unfinished;             /* the loop's own count of jobs */
 } aw__threads;
@@ -10007,12 +10030,13 @@ static void aw__threads_leave(aw__threads *x)
 
 static void *aw__thread_main(void *arg)
 {
-    aw__threads *x = (aw__threads *)arg;
+    aw__crew *crew = (aw__crew *)arg;
+    aw__threads *x = crew->threads;
     aw__job *j;
     pthread_mutex_lock(&x->lock);
-    while ((j = x->todo) != NULL) {
-        x->todo = j->next;
-        if (!x->todo) x->todo_tail = &x->todo;
+    while ((j = crew->todo) != NULL) {
+        crew->todo = j->next;
+        if (!crew->todo) crew->tail = &crew->todo;
         pthread_mutex_unlock(&x->lock);
         j->work(j);
         pthread_mutex_lock(&x->lock);
@@ -10025,7 +10049,7 @@ static void *aw__thread_main(void *arg)
         x->done_tail = &j->next;
         aw__sys_wake(x->wake);
     }
-    x->running--;
+    crew->running--;
     aw__threads_leave(x);
     return NULL;
 }
@@ -10033,6 +10057,7 @@ static void *aw__thread_main(void *arg)
 static aw__threads *aw__threads_new(int wake)
 {
     aw__threads *x = (aw__threads *)aw__plain_get(sizeof *x);
+    int i;
     if (!x) return NULL;
     memset(x, 0, sizeof *x);
     if (pthread_mutex_init(&x->lock, NULL) != 0) {
@@ -10041,46 +10066,70 @@ static aw__threads *aw__threads_new(int wake)
     }
     x->users = 1;
     x->wake = wake;
-    x->todo_tail = &x->todo;
+    for (i = 0; i < AW__CREWS; i++) {
+        x->crews[i].threads = x;
+        x->crews[i].tail = &x->crews[i].todo;
+    }
     x->done_tail = &x->done;
     x->posts_tail = &x->posts;
     return x;
 }
 
 /* One more helper thread, when there may be; signals are for others. */
-static void aw__thread_start(aw__threads *x)
+static void aw__thread_start(aw__crew *crew)
 {
     pthread_attr_t attr;
     pthread_t id;
     sigset_t all, before;
-    if (x->running >= ASYNCWEB_MAX_THREADS || ASYNCWEB_FAULT("thread")) return;
+    if (crew->running >= ASYNCWEB_MAX_THREADS) return;
+    if (ASYNCWEB_FAULT("thread")) return;
     if (pthread_attr_init(&attr) != 0) return;
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (pthread_create(&id, &attr, aw__thread_main, x) == 0)
-        x->running++, x->users++;
+    if (pthread_create(&id, &attr, aw__thread_main, crew) == 0)
+        crew->running++, crew->threads->users++;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
 }
 
 /* Hands j to a helper thread. AW_ENOMEM: no thread could be started; the job
    is the caller's again. */
-static int aw__job_start(aw_loop *l, aw__job *j)
+static int aw__job_start(aw_loop *l, int kind, aw__job *j)
 {
     aw__threads *x = l->threads;
+    aw__crew *crew = &x->crews[kind];
     pthread_mutex_lock(&x->lock);
-    aw__thread_start(x);
-    if (x->running == 0) {
+    aw__thread_start(crew);
+    if (crew->running == 0) {
         pthread_mutex_unlock(&x->lock);
         return AW_ENOMEM;
     }
     j->next = NULL;
-    *x->todo_tail = j;
-    x->todo_tail = &j->next;
+    *crew->tail = j;
+    crew->tail = &j->next;
     x->unfinished++;
     pthread_mutex_unlock(&x->lock);
     return 0;
+}
+
+/* Takes back a job that was started. False: a thread has begun with it. */
+static bool aw__job_revoke(aw_loop *l, int kind, aw__job *j)
+{
+    aw__threads *x = l->threads;
+    aw__crew *crew = &x->crews[kind];
+    aw__job **at = &crew->todo;
+    bool waits;
+    pthread_mutex_lock(&x->lock);
+    while (*at && *at != j) at = &(*at)->next;
+    waits = *at != NULL;
+    if (waits) {
+        *at = j->next;
+        if (!*at) crew->tail = at;
+        x->unfinished--;
+    }
+    pthread_mutex_unlock(&x->lock);
+    return waits;
 }
 
 int aw_post(aw_loop *l, void (*fn)(aw_loop *, void *), void *arg)
@@ -10123,7 +10172,6 @@ static void aw__threads_collect(aw_loop *l)
         aw__job *next = j->next;
         x->unfinished--;
         j->done(l, j);
-        aw__plain_put(j);
         j = next;
     }
 }
@@ -10143,6 +10191,7 @@ static void aw__threads_free(aw_loop *l)
 
 typedef struct aw__thread_job {
     aw__job job;
+    aw__task *task;
     int (*fn)(void *);
     void *arg;
     int rc;
@@ -10156,8 +10205,10 @@ static void aw__thread_work(aw__job *j)
 
 static void aw__thread_done(aw_loop *l, aw__job *j)
 {
+    aw__thread_job *job = (aw__thread_job *)j;
     (void)l;
-    aw__complete((aw__task *)j->task, ((aw__thread_job *)j)->rc);
+    aw__complete(job->task, job->rc);
+    aw__plain_put(job);
 }
 
 static const aw__wait aw__wait_thread = {"a helper thread", NULL};
@@ -10181,10 +10232,10 @@ static aw_use_RETURN_not_return aw__aw_thread(aw__ctx *ctx, const void *args)
     if (!j) return aw__at_once(t, AW_ENOMEM);
     j->job.work = aw__thread_work;
     j->job.done = aw__thread_done;
-    j->job.task = t;
+    j->task = t;
     j->fn = a->fn;
     j->arg = a->arg;
-    rc = aw__job_start(ctx->loop, &j->job);
+    rc = aw__job_start(ctx->loop, AW__WORKERS, &j->job);
     if (rc == 0) return aw__wait_on(t, &aw__wait_thread);
     aw__plain_put(j);
     return aw__at_once(t, rc);
@@ -10196,6 +10247,21 @@ static int aw__jobs_unfinished(const aw_loop *l)
     return l->threads ? l->threads->unfinished : 0;
 }
 #else
+/* The whole loop waits. */
+static int aw__job_start(aw_loop *l, int kind, aw__job *j)
+{
+    (void)kind;
+    j->work(j);
+    j->done(l, j);
+    return 0;
+}
+
+static bool aw__job_revoke(aw_loop *l, int kind, aw__job *j)
+{
+    (void)l, (void)kind, (void)j;
+    return false;
+}
+
 static void aw__threads_collect(aw_loop *l)
 {
     (void)l;
@@ -10472,6 +10538,7 @@ static size_t aw__loop_end(aw_loop *l)
 #ifndef ASYNCWEB_NO_THREADS
     aw__threads_free(l);
 #endif
+    if (l->names_free) l->names_free(l);    /* those no thread has */
     aw__loop_close(l);
     aw__mem_put(&l->mem, l->fds, (size_t)l->fd_cap * sizeof *l->fds);
     aw__mem_put(&l->mem, l->slots, (size_t)l->slot_cap * sizeof *l->slots);
@@ -10515,6 +10582,7 @@ int aw_loop_after_fork(aw_loop *l)
     l->threads = NULL;
     aw__threads_lost(l);
 #endif
+    if (l->names_lost) l->names_lost(l);
     rc = aw__loop_open(l);
     for (fd = 0; rc == 0 && fd < l->fd_cap; fd++) {
         aw__fd *e = &l->fds[fd];
@@ -10545,6 +10613,8 @@ aw_loop *aw_loop_new(const aw_loop_config *config)
     l->idle.ctx.flags = AW__STATIC_TASK;
     l->cleanup_ms = config && config->cleanup_ms ? config->cleanup_ms : 5000;
     if (l->cleanup_ms < 0) l->cleanup_ms = AW_FOREVER;
+    l->names_ms = config && config->names_ms ? config->names_ms : 30000;
+    if (l->names_ms > INT64_MAX / 2) l->names_ms = INT64_MAX / 2;
     l->max_task_bytes = config && config->max_task_bytes
         ? config->max_task_bytes : (size_t)1 << 20;
     if (l->max_task_bytes > AW__TASK_BYTES_MAX)
@@ -10685,7 +10755,7 @@ typedef struct aw__sim_end {
     int32_t fd;                 /* -1: not accepted yet */
     int16_t error;
     bool ended, shut;           /* the peer, this end sends no more */
-    bool listens, spare[3];
+    bool listens, silent, spare[2];     /* silent: never connects */
     aw__address address;        /* the peer's; where it listens */
 } aw__sim_end;
 
@@ -10707,6 +10777,9 @@ typedef struct aw__sim {
     int next_port;
     aw__link look;              /* ends that may be ready */
     aw__link listeners;
+    /* Of a test: does a job of aw__name's, at any time; who never answers. */
+    void (*ask)(aw_loop *, aw__job *);
+    bool (*silent)(const aw__address *);
 } aw__sim;
 
 /* True when this one is not the kernel's. */
@@ -10938,6 +11011,8 @@ static int aw__sim_connect(aw_loop *l, const aw__address *to, int *fd)
         return AW_ENOMEM;
     }
     *fd = e->fd;
+    e->silent = l->sim->silent && l->sim->silent(to);
+    if (e->silent) return AW_EAGAIN;
     if (x && aw__sim_dice(l, 2)) return 0;
     if (!x) e->error = AW_ECONNREFUSED;
     return AW_EAGAIN;
@@ -11053,6 +11128,7 @@ static int aw__sim_error(aw_loop *l, int fd)
 static int aw__sim_ready(const aw__sim *s, const aw__sim_end *e)
 {
     bool full = e->peer && e->peer->count >= s->pipe_bytes && !e->shut;
+    if (e->silent) return 0;
     if (e->listens)
         return aw__list_empty(&((const aw__sim_listener *)e)->queue) ? 0
             : AW_READ;
@@ -11636,12 +11712,37 @@ static const char *aw__door_name(const aw__door *d, char *text, size_t size)
 
 /* >>floor4 names  From host names to addresses ---------------------------- */
 
+/* The invariants of this section:
+   - A name is asked for once at a time, however many wait for it. They wait in
+     its list, and leave it at any time; the thread that asks knows nothing of
+     them.
+   - While it is `asked`, its answer (rc, why, found) is the thread's. It may
+     outlive the loop: then the thread frees it, as any job.
+   - getaddrinfo does not say how long its answer holds (DNS has a TTL), so it
+     is kept for a short time, names_ms; one of no use is not kept at all. */
+
 enum { AW__ADDRESSES = 8, AW__HOST_MAX = 255 };
 
+/* How many names that nobody waits for are kept; how long it is that a name
+   has no address. */
+enum { AW__NAMES = 64, AW__NO_NAME_MS = 1000 };
+
 typedef struct aw__addresses {
-    int count;
+    int count, port;            /* port: of all of them */
     aw__address at[AW__ADDRESSES];
 } aw__addresses;
+
+typedef struct aw__name {
+    aw__job job;                /* first */
+    struct aw__name *next;
+    void *waiters;              /* arg: the aw__addresses to fill */
+    int64_t until;              /* its answer holds before */
+    bool asked;
+    int rc;
+    const char *why;            /* the resolver's word on a failure */
+    aw__addresses found;        /* without port */
+    char host[AW__HOST_MAX + 1];
+} aw__name;
 
 static void aw__addresses_add(aw__addresses *list, aw__address a)
 {
@@ -11654,25 +11755,33 @@ static bool aw__ends_with(const char *text, const char *end)
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
+/* No resolver is asked for such a thing, nor a log told of it. */
+static bool aw__host_fits(const char *host)
+{
+    size_t n = 0;
+    while (host[n] && aw__http_is(host[n], AW__C_VALUE)) n++;
+    return n > 0 && n <= AW__HOST_MAX && !host[n];
+}
+
 /* What can be told without asking anybody. True: *list, empty when there can
    be no address. host NULL: every interface. */
-static bool aw__resolve_here(const aw_loop *l, const char *host, int port,
+static bool aw__resolve_here(const aw_loop *l, const char *host,
                              aw__addresses *list)
 {
+    const int port = list->port;
     aw__address a;
-    size_t n = host ? strlen(host) : 0;
     list->count = 0;
     if (!host) {
         aw__addresses_add(list, aw__address_any(6, port));
         aw__addresses_add(list, aw__address_any(4, port));
         return true;
     }
-    if (n == 0 || n > AW__HOST_MAX) return true;
+    if (!aw__host_fits(host)) return true;
     if (aw__address_parse(host, port, &a)) {
         aw__addresses_add(list, a);
         return true;
     }
-    if (!l->sim) return false;
+    if (!l->sim || l->sim->ask) return false;
     /* In memory every name is this host's, but for those that RFC 6761
        section 6.4 promises to have no address. */
     if (aw__ends_with(host, ".invalid")) return true;
@@ -11690,7 +11799,7 @@ static const struct addrinfo *aw__next_of(const struct addrinfo *i, int family)
 /* The system's order (RFC 6724), but the families take turns, so that a
    broken one costs one attempt only (RFC 8305 section 4). */
 static void aw__addresses_fill(aw__addresses *list,
-                               const struct addrinfo *found, int port)
+                               const struct addrinfo *found)
 {
     const int first = found ? found->ai_family : AF_INET6;
     const int other = first == AF_INET6 ? AF_INET : AF_INET6;
@@ -11707,100 +11816,181 @@ static void aw__addresses_fill(aw__addresses *list,
         if (i->ai_addrlen > sizeof a) continue;
         memcpy(&a, i->ai_addr, i->ai_addrlen);
         aw__addresses_add(list, aw__address_from(&a));
-        list->at[list->count - 1].port = (uint16_t)port;
     }
 }
 
 /* Asks the system, which may take seconds: hosts file, nsswitch, DNS. Runs on
    any thread. */
-static int aw__resolve_slowly(const char *host, int port, aw__addresses *list)
+static void aw__name_work(aw__job *job)
 {
+    aw__name *n = (aw__name *)job;
     struct addrinfo hints, *found = NULL;
     int rc;
     memset(&hints, 0, sizeof hints);
     hints.ai_family = AF_UNSPEC;
     hints.ai_socktype = SOCK_STREAM;
-    list->count = 0;
-    rc = getaddrinfo(host, NULL, &hints, &found);
-    if (rc != 0) return rc == EAI_MEMORY ? AW_ENOMEM : AW_EDNS;
-    aw__addresses_fill(list, found, port);
-    freeaddrinfo(found);
-    return list->count ? 0 : AW_EDNS;
+    n->found.count = 0;
+    rc = getaddrinfo(n->host, NULL, &hints, &found);
+    n->why = rc ? gai_strerror(rc) : "no address";
+    aw__addresses_fill(&n->found, rc ? NULL : found);
+    if (rc == 0) freeaddrinfo(found);
+    n->rc = rc == EAI_MEMORY ? AW_ENOMEM : n->found.count ? 0 : AW_EDNS;
 }
 
-/* The addresses of host, at least one, in *list. 0; AW_EDNS; AW_EINVAL: not a
-   port; AW_ENOMEM. An awaitable of ours only. */
+/* Nobody asks for n any more. Names that were not used for long go. */
+static void aw__name_rest(aw_loop *l, aw__name *n)
+{
+    aw__name **at = &l->names;
+    int kept = 0;
+    n->asked = false;
+    while ((n = *at) != NULL) {
+        if (n->asked || kept++ < AW__NAMES) {
+            at = &n->next;
+        } else {
+            *at = n->next;
+            aw__plain_put(n);
+        }
+    }
+}
+
+/* What is known of n. */
+static int aw__name_give(const aw__name *n, aw__addresses *list)
+{
+    const int port = list->port;
+    int i;
+    if (n->rc < 0) return n->rc;
+    *list = n->found;
+    list->port = port;
+    for (i = 0; i < list->count; i++) list->at[i].port = (uint16_t)port;
+    return 0;
+}
+
+static void aw__name_tell(aw__name *n)
+{
+    while (n->waiters) {
+        aw__addresses *list = (aw__addresses *)aw__waiter_arg(n->waiters);
+        (void)aw__wake_first(&n->waiters, aw__name_give(n, list));
+    }
+}
+
+static void aw__name_done(aw_loop *l, aw__job *job)
+{
+    aw__name *n = (aw__name *)job;
+    int64_t ms = l->names_ms;
+    if (n->rc < 0 && ms > AW__NO_NAME_MS) ms = AW__NO_NAME_MS;
+    n->until = n->rc == AW_ENOMEM ? 0 : l->now + ms;
+    if (n->rc == AW_EDNS)
+        aw__log(l, AW_LOG_WARNING, "asyncweb: no address of %s: %s", n->host,
+                n->why);
+    aw__name_tell(n);
+    aw__name_rest(l, n);
+}
+
+/* In a forked child: nobody asks any more. */
+static void aw__names_lost(aw_loop *l)
+{
+    aw__name *n;
+    for (n = l->names; n; n = n->next) {
+        if (!n->asked) continue;
+        n->asked = false;
+        n->until = 0;
+        n->rc = AW_EIO;
+        aw__name_tell(n);
+    }
+}
+
+/* The threads are gone, or have what they are asked for. */
+static void aw__names_free(aw_loop *l)
+{
+    while (l->names) {
+        aw__name *n = l->names;
+        l->names = n->next;
+        if (!n->asked) aw__plain_put(n);
+    }
+}
+
+/* The one of that name, now the last used. NULL: there is none. */
+static aw__name *aw__name_find(aw_loop *l, const char *host)
+{
+    aw__name **at = &l->names, *n;
+    while ((n = *at) != NULL && strcmp(n->host, host) != 0) at = &n->next;
+    if (!n) return NULL;
+    *at = n->next;
+    n->next = l->names;
+    l->names = n;
+    return n;
+}
+
+static aw__name *aw__name_new(aw_loop *l, const char *host)
+{
+    aw__name *n = (aw__name *)aw__plain_get(sizeof *n);
+    if (!n) return NULL;
+    memset(n, 0, sizeof *n);
+    n->job.work = aw__name_work;
+    n->job.done = aw__name_done;
+    memcpy(n->host, host, strlen(host) + 1);
+    n->next = l->names;
+    l->names = n;
+    l->names_lost = aw__names_lost;
+    l->names_free = aw__names_free;
+    return n;
+}
+
+/* It was of no use: the next one asks again. */
+static void aw__name_forget(aw_loop *l, const char *host)
+{
+    aw__name *n = aw__name_find(l, host);
+    if (n) n->until = 0;
+}
+
+/* Begins to ask for n; without threads, that is all. */
+static int aw__name_ask(aw_loop *l, aw__name *n)
+{
+    int rc = 0;
+    if (ASYNCWEB_FAULT("getaddrinfo")) return AW_EDNS;
+    n->asked = true;
+    if (l->sim) l->sim->ask(l, &n->job);
+    else rc = aw__job_start(l, AW__ASKERS, &n->job);
+    if (rc < 0) aw__name_rest(l, n);
+    return rc;
+}
+
+/* Nobody wants it any more: what no thread has begun with need not be. */
+static void aw__undo_name(aw__task *t)
+{
+    aw__name *n = (aw__name *)(void *)
+        ((char *)t->w.waiter.on - offsetof(aw__name, waiters));
+    aw__undo_waiter(t);
+    if (!n->waiters && aw__job_revoke(t->ctx.loop, AW__ASKERS, &n->job))
+        aw__name_rest(t->ctx.loop, n);
+}
+
+static const aw__wait aw__wait_name = {"a host name", aw__undo_name};
+
+/* The addresses of host, at least one, in *list, which stays where it is. 0;
+   AW_EDNS, of which the log tells more; AW_EINVAL: not a port; AW_ENOMEM. An
+   awaitable of ours only. */
 AW__DECLARE_ARGS(aw__resolve, (const char *host; int port;
                                aw__addresses *list;));
-
-#ifndef ASYNCWEB_NO_THREADS
-/* It has all the thread needs: who waits may go away at any time. */
-typedef struct aw__resolve_job {
-    aw__job job;
-    aw__addresses found, *list;
-    int port, rc;
-    char host[AW__HOST_MAX + 1];
-} aw__resolve_job;
-
-static void aw__resolve_work(aw__job *job)
-{
-    aw__resolve_job *j = (aw__resolve_job *)job;
-    j->rc = aw__resolve_slowly(j->host, j->port, &j->found);
-}
-
-static void aw__resolve_done(aw_loop *l, aw__job *job)
-{
-    aw__resolve_job *j = (aw__resolve_job *)job;
-    (void)l;
-    if (!job->task) return;
-    if (j->rc == 0) *j->list = j->found;
-    aw__complete((aw__task *)job->task, j->rc);
-}
-
-static void aw__undo_resolve(aw__task *t)
-{
-    ((aw__job *)t->w.waiter.arg)->task = NULL;
-}
-
-static const aw__wait aw__wait_resolve = {"a host name", aw__undo_resolve};
-
-static aw_use_RETURN_not_return
-aw__resolve_begin(aw__task *t, const aw_args_aw__resolve *a)
-{
-    aw__resolve_job *j = (aw__resolve_job *)aw__plain_get(sizeof *j);
-    int rc;
-    if (!j) return aw__at_once(t, AW_ENOMEM);
-    memset(j, 0, sizeof *j);
-    j->job.work = aw__resolve_work;
-    j->job.done = aw__resolve_done;
-    j->job.task = t;
-    j->list = a->list;
-    j->port = a->port;
-    memcpy(j->host, a->host, strlen(a->host) + 1);
-    t->w.waiter.arg = &j->job;
-    rc = aw__job_start(t->ctx.loop, &j->job);
-    if (rc == 0) return aw__wait_on(t, &aw__wait_resolve);
-    aw__plain_put(j);
-    return aw__at_once(t, rc);
-}
-#else
-/* The whole loop waits. */
-static aw_use_RETURN_not_return
-aw__resolve_begin(aw__task *t, const aw_args_aw__resolve *a)
-{
-    return aw__at_once(t, aw__resolve_slowly(a->host, a->port, a->list));
-}
-#endif
 
 static aw_use_RETURN_not_return aw__aw__resolve(aw__ctx *ctx, const void *args)
 {
     const aw_args_aw__resolve *a = AW__LEAF_ARGS(aw__resolve, args);
     aw__task *t = (aw__task *)ctx;
+    aw_loop *l = ctx->loop;
+    aw__name *n;
+    int rc = 0;
     if (a->port < 0 || a->port > 65535) return aw__at_once(t, AW_EINVAL);
-    if (aw__resolve_here(ctx->loop, a->host, a->port, a->list))
+    a->list->port = a->port;
+    if (aw__resolve_here(l, a->host, a->list))
         return aw__at_once(t, a->list->count ? 0 : AW_EDNS);
-    if (ASYNCWEB_FAULT("getaddrinfo")) return aw__at_once(t, AW_EDNS);
-    return aw__resolve_begin(t, a);
+    n = aw__name_find(l, a->host);
+    if (!n) n = aw__name_new(l, a->host);
+    if (!n) return aw__at_once(t, AW_ENOMEM);
+    if (!n->asked && n->until <= l->now) rc = aw__name_ask(l, n);
+    if (rc < 0) return aw__at_once(t, rc);
+    if (!n->asked) return aw__at_once(t, aw__name_give(n, a->list));
+    return aw__wait_in(t, &n->waiters, a->list, &aw__wait_name);
 }
 static AW__LEAF(aw__resolve);
 
@@ -12258,87 +12448,152 @@ static aw__host aw__host_copy(const char *name)
     return h;
 }
 
-/* One attempt. The stream exists from the start, and is closed with it. */
-AW__DECLARE_ARGS(aw__dial, (aw_stream **out; aw__address to;));
+/* Attempts to connect to one of several addresses, each some time after the
+   one before or when that has failed (RFC 8305 section 5, "happy eyeballs").
+   The stream of an attempt exists from the start, and is closed with it. */
+enum { AW__ATTEMPT_MS = 250 };
+
+typedef struct aw__dials {
+    aw__call_timer next;        /* first: of the next attempt */
+    aw__task *task;
+    aw_stream **out;
+    aw_stream *open[AW__ADDRESSES];     /* under way */
+    int count, at, rc;          /* of `open`; the next address; the result */
+    aw__addresses to;
+} aw__dials;
+
+static void aw__dials_stop(aw__dials *d)
+{
+    aw__timer_stop(d->task->ctx.loop, &d->next.timer);
+    while (d->count) aw_stream_abort(d->open[--d->count]);
+}
 
 static void aw__undo_dial(aw__task *t)
 {
-    aw_stream_abort(t->w.waiter.on);
+    aw__dials_stop((aw__dials *)t->w.waiter.on);
 }
 
 static const aw__wait aw__wait_dial = {"a connection", aw__undo_dial};
 
+static aw_stream *aw__dial_take(aw__dials *d, int i)
+{
+    aw_stream *s = d->open[i];
+    d->open[i] = d->open[--d->count];
+    return s;
+}
+
+/* The first to connect: the others are closed. */
+static void aw__dial_won(aw__dials *d, aw_stream *s)
+{
+    aw__dials_stop(d);
+    d->rc = 0;
+    *d->out = s;
+}
+
+/* A fault of ours ends it: no other address would do better. That one cannot
+   be reached from here at all tells less than what became of another. */
+static void aw__dial_failed(aw__dials *d, int rc)
+{
+    if (rc == AW_ENOMEM || rc == AW_EMFILE) d->at = d->to.count;
+    if (d->rc == 0 || (rc != AW_EUNREACH && rc != AW_EADDRNOTAVAIL &&
+                       rc != AW_ENOTSUP)) d->rc = rc;
+}
+
+/* One attempt. 1: it is under way; 0: *s is connected. */
+static int aw__dial_one(aw__dials *d, const aw__address *to, aw_stream **s)
+{
+    aw_loop *l = d->task->ctx.loop;
+    int fd = -1, rc = aw__io_connect(l, to, &fd);
+    const bool waits = rc == AW_EAGAIN;
+    if (rc < 0 && !waits) return rc;
+    *s = aw__stream_new(l, fd, to);
+    if (!*s) return AW_ENOMEM;
+    if (!waits) return 0;
+    rc = aw__fd_want(l, fd, AW_WRITE);
+    if (rc < 0) {
+        aw_stream_abort(*s);
+        return rc;
+    }
+    l->fds[fd].kind = AW__FD_DIAL;
+    l->fds[fd].object = d;
+    d->open[d->count++] = *s;
+    return 1;
+}
+
+/* Goes on to the next address that is not refused at once. True: it is over,
+   d->rc says how; otherwise something is under way. */
+static bool aw__dial_next(aw__dials *d)
+{
+    aw_stream *s = NULL;
+    aw__timer_stop(d->task->ctx.loop, &d->next.timer);
+    while (d->at < d->to.count) {
+        int rc = aw__dial_one(d, &d->to.at[d->at++], &s);
+        if (rc == 0) {
+            aw__dial_won(d, s);
+            return true;
+        }
+        if (rc > 0) break;
+        aw__dial_failed(d, rc);
+    }
+    if (d->at < d->to.count)
+        aw__timer_start(d->task->ctx.loop, &d->next.timer, AW__ATTEMPT_MS,
+                        AW__TIMER_CALL);
+    return d->count == 0;
+}
+
+static void aw__dial_late(aw_loop *l, aw__call_timer *timer)
+{
+    aw__dials *d = (aw__dials *)timer;
+    (void)l;
+    if (aw__dial_next(d)) aw__complete(d->task, d->rc);
+}
+
 static void aw__on_dial(aw_loop *l, int fd, int events)
 {
-    aw__task *t = (aw__task *)l->fds[fd].object;
-    aw_stream *s = (aw_stream *)t->w.waiter.on;
-    int rc;
+    aw__dials *d = (aw__dials *)l->fds[fd].object;
+    int rc = aw__io_error(l, fd), i = 0;
+    aw_stream *s;
     (void)events;
-    rc = aw__io_error(l, fd);
+    while (d->open[i]->fd != fd) i++;
+    s = aw__dial_take(d, i);
     if (rc == 0) {
         l->fds[fd].kind = AW__FD_STREAM;
         l->fds[fd].object = s;
-        *(aw_stream **)t->w.waiter.arg = s;
+        aw__dial_won(d, s);
     } else {
         aw_stream_abort(s);
+        aw__dial_failed(d, rc);
+        if (!aw__dial_next(d)) return;
     }
-    aw__complete(t, rc);
+    aw__complete(d->task, d->rc);
 }
+
+/* To d->to, from zeroes; d stays where it is. */
+AW__DECLARE_ARGS(aw__dial, (aw_stream **out; aw__dials *dials;));
 
 static aw_use_RETURN_not_return aw__aw__dial(aw__ctx *ctx, const void *args)
 {
     const aw_args_aw__dial *a = AW__LEAF_ARGS(aw__dial, args);
     aw__task *t = (aw__task *)ctx;
-    aw_loop *l = ctx->loop;
-    aw_stream *s;
-    int fd = -1, rc = aw__io_connect(l, &a->to, &fd);
-    if (rc < 0 && rc != AW_EAGAIN) return aw__at_once(t, rc);
-    s = aw__stream_new(l, fd, &a->to);
-    if (!s) return aw__at_once(t, AW_ENOMEM);
-    if (rc == 0) {
-        *a->out = s;
-        return aw__at_once(t, 0);
-    }
-    rc = aw__fd_want(l, fd, AW_WRITE);
-    if (rc < 0) {
-        aw_stream_abort(s);
-        return aw__at_once(t, rc);
-    }
-    l->fds[fd].kind = AW__FD_DIAL;
-    l->fds[fd].object = t;
-    l->on_fd[AW__FD_DIAL] = aw__on_dial;
-    t->w.waiter.on = s;
-    t->w.waiter.arg = a->out;
+    aw__dials *d = a->dials;
+    ctx->loop->on_fd[AW__FD_DIAL] = aw__on_dial;
+    d->next.fn = aw__dial_late;
+    d->task = t;
+    d->out = a->out;
+    if (aw__dial_next(d)) return aw__at_once(t, d->rc);
+    t->w.waiter.on = d;
     return aw__wait_on(t, &aw__wait_dial);
 }
 static AW__LEAF(aw__dial);
 
-/* How long attempt i may take: a host that does not even refuse must not use
-   up the time of the others. */
-static int64_t aw__dial_limit(const aw__addresses *list, int i)
-{
-    return i + 1 < list->count ? AW_SECONDS(5) : AW_FOREVER;
-}
-
-/* True when another address may do better: the fault is not on our side. */
-static bool aw__dial_again(int rc)
-{
-    return rc < 0 && rc != AW_ENOMEM && rc != AW_EMFILE;
-}
-
 AW_ASYNC(aw__connect, (aw_stream **out; aw__host host; int port;),
-         aw__addresses list; int i; int rc;)
+         aw__dials dials; int rc;)
 {
     AW_BEGIN {
-        AW_AWAIT_TO(self->rc, aw__resolve, self->host.name, self->port,
-                    &self->list);
-        if (self->rc < 0) AW_RETURN(self->rc);
-        for (; self->i < self->list.count; self->i++) {
-            AW_AWAIT_FOR_TO(aw__dial_limit(&self->list, self->i), self->rc,
-                            aw__dial, self->out, self->list.at[self->i]);
-            if (!aw__dial_again(self->rc)) break;
-        }
-        AW_RETURN(self->rc == AW_EDEADLINE ? AW_ETIMEDOUT : self->rc);
+        AW_AWAIT(aw__resolve, self->host.name, self->port, &self->dials.to);
+        AW_AWAIT_TO(self->rc, aw__dial, self->out, &self->dials);
+        if (self->rc < 0) aw__name_forget(AW_LOOP(), self->host.name);
+        AW_RETURN(self->rc);
     }
 }
 
@@ -22469,6 +22724,7 @@ int aw_run_config(aw_config config)
     memset(&loop, 0, sizeof loop);
     loop.cleanup_ms = config.cleanup_ms;
     loop.max_task_bytes = config.max_task_bytes;
+    loop.names_ms = config.names_ms;
     loop.debug = config.debug;
     loop.log = config.log;
     loop.log_data = config.log_data;
@@ -22581,6 +22837,7 @@ aw_test *aw_test_open_config(aw_test_config config)
     if (config.config) {
         loop.cleanup_ms = config.config->cleanup_ms;
         loop.max_task_bytes = config.config->max_task_bytes;
+        loop.names_ms = config.config->names_ms;
         if (config.config->log) loop.log = config.config->log;
         loop.log_data = config.config->log_data;
     }
