@@ -19,7 +19,7 @@ sanitize := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
 groups := http+ws+bodies+edge \
     app+app_structure+files+forms+torture+sse+entangled \
     json+formats+streams+client+fuzz_seeds \
-    core_tasks+core_chaos+core
+    core_tasks+core_chaos+core+names
 alone := $(filter-out $(subst +, ,$(groups)), \
     $(patsubst tests/%.c,%,$(wildcard tests/*.c)))
 programs := $(addprefix $(out)/,$(groups) $(alone))
