@@ -76,7 +76,7 @@ BUILD OPTIONS, defined before the include
   ASYNCWEB_NO_SLABS         small blocks come from malloc, too
   ASYNCWEB_POLL             poll() instead of epoll or kqueue
   ASYNCWEB_JSON_DEPTH       how deep JSON may nest, 64
-  ASYNCWEB_MAX_THREADS      helper threads at most, 4
+  ASYNCWEB_MAX_THREADS      helper threads at most, 4; as many look up names
   ASYNCWEB_REALLOC(ctx, p, n), ASYNCWEB_FREE(ctx, p), ASYNCWEB_ALLOC_CTX
                             your own allocator: all three or none
 

@@ -242,7 +242,7 @@ TEST(name_unfit)
 }
 
 /* The oldest go, of those nobody waits for. */
-static char hosts[AW__NAMES + 10][16];
+static char hosts[AW__NAMES + 10][24];
 
 ASYNC(looks_up_many, (), int i;)
 {
@@ -320,6 +320,7 @@ static pthread_mutex_t gate_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t gate_moves = PTHREAD_COND_INITIALIZER;
 static bool gate_open;
 static int at_gate, at_gate_most, through;      /* threads */
+static int memory_asked;
 
 static void gate_set(bool open)
 {
@@ -365,7 +366,10 @@ int getaddrinfo(const char *host, const char *service,
     CHECK(!service && hints->ai_socktype == SOCK_STREAM);
     if (strncmp(host, "shut", 4) == 0) gate_pass(NULL);
     if (strcmp(host, "none.test") == 0) return EAI_NONAME;
-    if (strcmp(host, "memory.test") == 0) return EAI_MEMORY;
+    if (strcmp(host, "memory.test") == 0) {
+        memory_asked++;         /* by one thread at a time */
+        return EAI_MEMORY;
+    }
     *out = NULL;
     for (i = strcmp(host, "both.test") == 0 ? 0 : 1; i < 2; i++) {
         found *f = (found *)calloc(1, sizeof *f);
@@ -401,6 +405,7 @@ TEST(resolver_errors)
 {
     char line[200];
     aw_loop *l = open_loop();
+    memory_asked = 0;
     SPAWN_ON(l, looks_up, "none.test", 1);
     SPAWN_ON(l, looks_up, "none.test", 1);
     SPAWN_ON(l, looks_up, "memory.test", 1);
@@ -411,6 +416,7 @@ TEST(resolver_errors)
     CHECK(strstr(trail, "e-2 :0"));
     SPAWN_ON(l, looks_up, "memory.test", 1);    /* that is not kept */
     CHECK_EQ(aw_loop_run(l), 0);
+    CHECK_EQ(memory_asked, 2);
     close_loop(l);
 }
 
@@ -444,7 +450,7 @@ TEST(name_revoked)
 {
     static char names[ASYNCWEB_MAX_THREADS + 3][8];
     enum { LAST = ASYNCWEB_MAX_THREADS + 2 };
-    aw_task t[LAST + 1];
+    aw_task t[LAST + 1], second;
     aw_loop *l = open_loop();
     int i;
     gate_set(false);
@@ -452,15 +458,17 @@ TEST(name_revoked)
         snprintf(names[i], sizeof names[i], "shut%d", i);
         t[i] = SPAWN_ON(l, looks_up, names[i], i);
     }
-    CHECK_EQ(aw_loop_step(l, 0), LAST + 1);
+    second = SPAWN_ON(l, looks_up, names[LAST - 1], 0);
+    CHECK_EQ(aw_loop_step(l, 0), LAST + 2);
     CHECK_EQ(aw__jobs_unfinished(l), LAST + 1);
     gate_await(&at_gate, ASYNCWEB_MAX_THREADS);
     aw_cancel(t[0]);            /* begun */
     aw_cancel(t[LAST]);         /* the last in the line, and one before */
     aw_cancel(t[LAST - 2]);
+    aw_cancel(second);          /* of two that wait */
     CHECK_EQ(aw_loop_step(l, 0), LAST - 2);
     CHECK_EQ(aw__jobs_unfinished(l), LAST - 1);
-    CHECK_STR(trail, "C C C ");
+    CHECK_STR(trail, "C C C C ");
     t[LAST] = SPAWN_ON(l, looks_up, names[LAST], 77);   /* once more */
     CHECK_EQ(aw_loop_step(l, 0), LAST - 1);
     CHECK_EQ(aw__jobs_unfinished(l), LAST);
@@ -556,6 +564,25 @@ TEST(second_address_of_kernel)
     CHECK_STR(trail, "connected");
     close_loop(l);
 }
+
+/* With the poller failing, too, none of them stays open. */
+TEST(kernel_will_not_watch)
+{
+    long k;
+    fault_call = "epoll_ctl";
+    for (k = 1; k == 1 || fault_count >= k - 1; k++) {
+        aw_loop *l = open_loop();
+        NOTE("%ld", k);
+        l->is_virtual = false;
+        fault_count = 0;
+        fault_at = k;
+        SPAWN_ON(l, connects_to_both);
+        CHECK_EQ(aw_loop_run(l), 0);
+        fault_at = 0;
+        close_loop(l);
+    }
+    fault_call = NULL;
+}
 #endif
 
 /* ---- the first to connect ---- */
@@ -647,6 +674,18 @@ TEST(attempts_are_staggered)
     CHECK_EQ(tried_at[0], 0);
     CHECK_EQ(tried_at[1], 250);
     CHECK_EQ(tried_at[2], 500);
+}
+
+/* The last attempt needs no timer. */
+TEST(one_address_costs_no_timer)
+{
+    aw_loop *l = open_named(AT_V4);
+    aw_task t = SPAWN_ON(l, connects, "one.test", AW_FOREVER);
+    CHECK_EQ(aw_loop_step(l, 0), 1);
+    CHECK_EQ(tried, 1);
+    CHECK_EQ(l->wheel.count, 0);
+    aw_cancel(t);
+    run_named(l);
 }
 
 /* The silent find their voice, after `ms`: all in the same turn. */
