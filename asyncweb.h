@@ -732,9 +732,9 @@ AW__AWAITABLE(aw_queue_get, (aw_queue *queue; void **item;));
 
 #ifndef ASYNCWEB_NO_THREADS
 /* Runs fn(arg) on a helper thread; its result. There are ASYNCWEB_MAX_THREADS
-   (4), and as many to look up names; more work waits its turn. Cancellations and
-   deadlines wait until fn has returned, so that arg stays valid: the end of
-   the program, too. AW_ENOMEM: no thread. Awaits: yes. */
+   (4), and as many to look up names; more work waits its turn. Cancellations
+   and deadlines wait until fn has returned, so that arg stays valid: the end
+   of the program, too. AW_ENOMEM: no thread. Awaits: yes. */
 AW__AWAITABLE(aw_thread, (int (*fn)(void *); void *arg;));
 #endif
 
@@ -786,8 +786,9 @@ int aw_post(aw_loop *loop, void (*fn)(aw_loop *, void *), void *arg);
 
 /* To be called first in a forked child that goes on with the loop: gives it a
    poller of its own. Helper threads stayed behind: an aw_thread or a look-up of
-   a name that was under way gives AW_EIO. An error leaves a loop that can only be freed. A child
-   that has no use for the loop does without, and must not free it. */
+   a name that was under way gives AW_EIO. An error leaves a loop that can only
+   be freed. A child that has no use for the loop does without, and must not
+   free it. */
 int aw_loop_after_fork(aw_loop *loop);
 
 /* One log line per task and frame: function, file:line, what it waits for. */

@@ -5,6 +5,29 @@
 #include <netdb.h>
 #include <pthread.h>
 
+/* Fails the n-th call of one kind, with an errno. */
+static struct {
+    const char *call;
+    int error;
+    long at, count;
+} broken;
+
+static int breaks(const char *call)
+{
+    if (strcmp(broken.call, call) != 0 || ++broken.count != broken.at) return 0;
+    errno = broken.error;
+    return 1;
+}
+
+static void break_at(const char *call, int error, long at)
+{
+    broken.call = call;
+    broken.error = error;
+    broken.at = at;
+    broken.count = 0;
+    test_fault = at ? breaks : NULL;
+}
+
 /* ---- a loop in memory, and names for it ---- */
 
 /* What a name has, told after so long; never when `ms` is negative. */
@@ -569,19 +592,16 @@ TEST(second_address_of_kernel)
 TEST(kernel_will_not_watch)
 {
     long k;
-    fault_call = "epoll_ctl";
-    for (k = 1; k == 1 || fault_count >= k - 1; k++) {
+    for (k = 1; k == 1 || broken.count >= k - 1; k++) {
         aw_loop *l = open_loop();
         NOTE("%ld", k);
         l->is_virtual = false;
-        fault_count = 0;
-        fault_at = k;
+        break_at("epoll_ctl", ENOMEM, k);
         SPAWN_ON(l, connects_to_both);
         CHECK_EQ(aw_loop_run(l), 0);
-        fault_at = 0;
+        test_fault = NULL;
         close_loop(l);
     }
-    fault_call = NULL;
 }
 #endif
 
@@ -744,21 +764,16 @@ TEST(telling_error)
     for (i = 0; i < sizeof rows / sizeof *rows; i++) {
         aw_loop *l = open_named("");
         NOTE("row %d", (int)i);
-        fault_call = "connect";
-        fault_error = rows[i].error;
-        fault_count = 0;
-        fault_at = rows[i].at;
+        break_at("connect", rows[i].error, rows[i].at);
         SPAWN_ON(l, connects, "two.test", AW_FOREVER);
         run_named(l);
-        fault_call = NULL;
-        fault_error = 0;
-        fault_at = 0;
+        test_fault = NULL;
         snprintf(expected, sizeof expected, "%s @0 ",
                  rows[i].rc == AW_ECONNREFUSED ? "refused"
                  : aw_strerror(rows[i].rc));
         CHECK(strncmp(trail, expected, strlen(expected)) == 0);
         /* A call that fails at once is none that anybody was silent to. */
-        CHECK_EQ(fault_count, rows[i].tried);
+        CHECK_EQ(broken.count, rows[i].tried);
     }
 }
 
@@ -822,21 +837,17 @@ ASYNC(dials_all, (), aw_listener *x; int rc;)
     } FINALLY { aw_listener_close(self->x); }
 }
 
-static int64_t dial_all(uint64_t chaos, int64_t cancel_at, long fail_at)
+/* How often it has waited; 0: there was no memory for a loop. */
+static int64_t dial_all(uint64_t chaos, int64_t cancel_at)
 {
-    aw_loop *l;
-    int64_t suspended = 0;
-    fault_count = 0;
-    fault_at = fail_at;
-    l = open_named(AT_V6);
-    if (l) {
-        if (chaos) aw__chaos_on(l, chaos);
-        aw__cancel_at(l, SPAWN_ON(l, dials_all), cancel_at);
-        CHECK_EQ(aw_loop_run(l), 0);
-        suspended = l->chaos.suspended;
-        end_named(l);
-    }
-    fault_at = 0;
+    int64_t suspended;
+    aw_loop *l = open_named(AT_V6);
+    if (!l) return 0;
+    if (chaos) aw__chaos_on(l, chaos);
+    aw__cancel_at(l, SPAWN_ON(l, dials_all), cancel_at);
+    CHECK_EQ(aw_loop_run(l), 0);
+    suspended = l->chaos.suspended;
+    end_named(l);
     return suspended;
 }
 
@@ -845,17 +856,17 @@ TEST(dials_in_any_order)
     uint64_t seed;
     for (seed = 0; seed <= (uint64_t)test_rounds(500); seed++) {
         NOTE("seed %d", (int)seed);
-        CHECK(dial_all(seed, 0, 0) > 12);
+        CHECK(dial_all(seed, 0) > 12);
     }
 }
 
 TEST(dials_cancelled_anywhere)
 {
-    int64_t k, last = dial_all(0, 0, 0);
+    int64_t k, last = dial_all(0, 0);
     for (k = 1; k <= last; k++) {
         NOTE("suspension %d", (int)k);
-        dial_all(0, k, 0);
-        dial_all(7, k, 0);
+        dial_all(0, k);
+        dial_all(7, k);
     }
 }
 
@@ -868,14 +879,11 @@ TEST(dials_while_calls_fail)
     size_t i;
     long k;
     for (i = 0; i < 5 * 4; i++) {
-        fault_call = calls[i / 4];
-        fault_error = errors[i % 4];
-        for (k = 1; k == 1 || fault_count >= k - 1; k++) {
-            NOTE("%s %ld fails with %d", fault_call, k, fault_error);
-            dial_all(0, 0, k);
+        for (k = 1; k == 1 || broken.count >= k - 1; k++) {
+            NOTE("%s %ld fails with %d", calls[i / 4], k, errors[i % 4]);
+            break_at(calls[i / 4], errors[i % 4], k);
+            dial_all(0, 0);
         }
         CHECK(k > 3);
     }
-    fault_call = NULL;
-    fault_error = 0;
 }
