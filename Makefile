@@ -16,9 +16,9 @@ sanitize := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
     $(if $(TEST_FULL),,$(fewer)))
 # It is the header that takes the time to compile: these share one copy. Each
 # can also be made by itself.
-groups := http+ws+bodies+edge \
+groups := http+ws+bodies+edge+ws_client \
     app+app_structure+files+forms+torture+sse+entangled \
-    json+formats+streams+client+fuzz_seeds \
+    json+formats+streams+client+jar+fuzz_seeds \
     core_tasks+core_chaos+core+names
 alone := $(filter-out $(subst +, ,$(groups)), \
     $(patsubst tests/%.c,%,$(wildcard tests/*.c)))

@@ -30,13 +30,14 @@ static void set_cookie_give(aw__jar *jar, const char *text)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    static aw_loop *loop;
     char *text = fuzz_copy((const char *)data, n), *p = text, *end = text + n;
     aw_loop_config config;
+    aw_loop *loop;
     aw__jar jar;
     aw__url url;
     memset(&config, 0, sizeof config);
-    if (!loop) loop = aw_loop_new(&config);
+    loop = aw_loop_new(&config);
+    MUST(loop != NULL);
     fuzz_begin(data, n);
     aw__jar_init(&jar, loop);
     MUST(aw__url_parse(fuzz_random(2) ? "https://a.b/c/d" : "http://a.b/c/d",
@@ -56,6 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     set_cookie_give(&jar, "https://a.b/");
     aw__jar_free(&jar);
     MUST(jar.count == 0);
+    aw_loop_free(loop);
     free(text);
     return 0;
 }
