@@ -13779,7 +13779,7 @@ void aw_client_free(void *client)
 
 #endif
 
-/* >>floor5 client  HTTP/1.1 client (RFC 9112) ------------------------------ */
+/* >>floor5 replies  Exchanges of a client, and what becomes of them --------- */
 
 #ifndef ASYNCWEB_NO_CLIENT
 
@@ -14096,7 +14096,11 @@ const aw_value *aw_response_json(const aw_response *reply)
 }
 #endif
 
-/* ---- the request ---- */
+#endif
+
+/* >>floor5 asking  What a client sends ------------------------------------ */
+
+#ifndef ASYNCWEB_NO_CLIENT
 
 static aw__exchange *aw__exchange_new(aw_client *client)
 {
@@ -14609,7 +14613,11 @@ static int aw__client_prepare(aw__exchange *x, const aw__client_ask *ask)
     return rc;
 }
 
-/* ---- the answer: no I/O here ---- */
+#endif
+
+/* >>floor5 client  HTTP/1.1 client (RFC 9112) ------------------------------ */
+
+#ifndef ASYNCWEB_NO_CLIENT
 
 /* Makes room for the next read; *n is how much. NULL: out of memory. */
 static char *aw__client_room(aw__exchange *x, size_t *n)
@@ -15286,8 +15294,8 @@ static void aw__client_fails(aw__exchange *x, int rc)
     if (rc != AW_EDEADLINE && rc != AW_ECANCELED) x->error = rc;
 }
 
-AW_ASYNC_DEFINE(aw_response_read, (aw_response *reply; void *buffer;
-                                   size_t size;),
+AW_ASYNC_DEFINE(aw_response_read,
+                (aw_response *reply; void *buffer; size_t size;),
                 aw__exchange *x; int rc; size_t n; char *to;)
 {
     aw__exchange *x = self->x;
@@ -15342,8 +15350,8 @@ AW_ASYNC(aw__client_push, (aw__exchange *x; const void *data; size_t size;),
     }
 }
 
-AW_ASYNC_DEFINE(aw_fetch_send, (aw_response *reply; const void *data;
-                                size_t size;),
+AW_ASYNC_DEFINE(aw_fetch_send,
+                (aw_response *reply; const void *data; size_t size;),
                 aw__exchange *x; int rc; char line[32];)
 {
     aw__exchange *x = self->x;
@@ -15374,8 +15382,8 @@ AW_ASYNC_DEFINE(aw_fetch_send, (aw_response *reply; const void *data;
 }
 
 /* What is left to be said of a body that is whole, then the answer. */
-AW_ASYNC(aw__client_finish, (aw__exchange *x; bool whole;), char line[32];
-         int rc;)
+AW_ASYNC(aw__client_finish, (aw__exchange *x; bool whole;),
+         char line[32]; int rc;)
 {
     aw__exchange *const x = self->x;
     AW_BEGIN {
