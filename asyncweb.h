@@ -14361,24 +14361,48 @@ static int aw__body_text(aw__exchange *x, aw__buf *text)
     return 0;
 }
 
+/* A file to be sent: its descriptor, or an error; and a piece of it. */
+#ifdef ASYNCWEB_NO_STATIC_FILES
+static int aw__body_open(const char *path, int64_t *size)
+{
+    (void)path, (void)size;
+    return AW_ENOTSUP;
+}
+
+static int aw__body_read(int fd, char *p, size_t n, int64_t at)
+{
+    (void)fd, (void)p, (void)n, (void)at;
+    return AW_ENOTSUP;
+}
+#else
+static int aw__body_open(const char *path, int64_t *size)
+{
+    aw__file file;
+    const int rc = aw__file_take(aw__sys_open(AT_FDCWD, path, 0), &file);
+    *size = file.size;
+    if (rc == 0) return file.fd;
+    return rc > 0 || rc <= AW_HTTP(0) ? AW_ENOENT : rc;
+}
+
+static int aw__body_read(int fd, char *p, size_t n, int64_t at)
+{
+    const int rc = aw__file_read(fd, p, n, at);
+    return rc == AW_EEOF ? AW_EIO : rc;
+}
+#endif
+
 /* The file at f->path, which is there from now on, whatever its name does. */
 static int aw__body_file(aw__exchange *x, const aw_form_field *f)
 {
-#ifdef ASYNCWEB_NO_FILES
-    (void)f;
-    return aw__client_bad(x, "a file to be sent, without ASYNCWEB_NO_FILES");
-#else
-    aw__file file;
-    int rc = aw__file_take(aw__sys_open(AT_FDCWD, f->path, 0), &file);
-    if (rc > 0 || rc <= AW_HTTP(0)) rc = AW_ENOENT;
-    if (rc < 0) {
-        aw__log(x->loop, AW_LOG_WARNING, "%s: %s", f->path, aw_strerror(rc));
-        return rc;
+    int64_t size = 0;
+    const int fd = aw__body_open(f->path, &size);
+    if (fd < 0) {
+        aw__log(x->loop, AW_LOG_WARNING, "%s: %s", f->path, aw_strerror(fd));
+        return fd;
     }
-    if (aw__body_add(x, NULL, file.size, file.fd)) return 0;
-    aw__sys_close(file.fd);
+    if (aw__body_add(x, NULL, size, fd)) return 0;
+    aw__sys_close(fd);
     return AW_ENOMEM;
-#endif
 }
 
 /* multipart/form-data (RFC 7578). */
@@ -14837,8 +14861,7 @@ AW_ASYNC(aw__client_send_file, (aw__exchange *x; const aw__body_piece *u;),
             self->n = sizeof self->bytes;
             if (u->n - self->at < (int64_t)self->n)
                 self->n = (size_t)(u->n - self->at);
-            rc = aw__file_read(u->fd, self->bytes, self->n, self->at);
-            if (rc == AW_EEOF) rc = AW_EIO;
+            rc = aw__body_read(u->fd, self->bytes, self->n, self->at);
             if (rc < 0) AW_RETURN(rc);
             AW_AWAIT(aw_write, self->x->conn->stream, self->bytes, self->n);
         }
