@@ -908,6 +908,26 @@ aw_field aw_double(const char *name, double d);
 aw_field aw_str(const char *name, const char *s);       /* NULL: null */
 aw_field aw_val(const char *name, const aw_value *v);   /* NULL: null */
 
+/* Documents of your own: a WebSocket's messages, a body for aw_fetch, a file.
+   Zeroed is an empty one; it keeps what is read and written in it until
+   aw_json_free, after which it is empty again. In an async function it belongs
+   into the frame, and DEFER(aw_json_free, &self->doc) behind it. */
+typedef struct aw_json_doc {
+    void *memory;
+} aw_json_doc;
+
+/* Reads text, n bytes of it; NULL: it is no JSON, or out of memory. */
+const aw_value *aw_json_parse(aw_json_doc *doc, const char *text, size_t n);
+
+/* A writer, NULL: out of memory; and the text it has written, NUL-terminated,
+   *n (which may be NULL) bytes without that. NULL: a mistake was made, or there
+   was no memory. aw_json_text is for writers of a request, too. */
+aw_json_writer *aw_json_write(aw_json_doc *doc);
+const char *aw_json_text(aw_json_writer *w, size_t *n);
+
+/* Gives its memory back. For DEFER, hence void *. */
+void aw_json_free(void *doc);
+
 #endif /* ASYNCWEB_NO_JSON */
 
 /* >>stream  Streams: any protocol over TCP -------------------------------- */
@@ -4406,6 +4426,63 @@ static void aw__put_field(aw_json_writer *w, const aw_field *f)
         case AW_JSON_STRING: aw_put_str(w, f->name, f->as.s); break;
         default: aw_put_value(w, f->name, f->as.value);
     }
+}
+
+/* ---- documents of the user's ---- */
+
+typedef struct aw__json_writing {
+    aw_json_writer writer;
+    aw__buf out;
+} aw__json_writing;
+
+/* The memory of a document, made when it is first needed; NULL: there is none. */
+static aw__arena *aw__json_memory(aw_json_doc *doc)
+{
+    if (!doc->memory) {
+        doc->memory = aw__plain_get(sizeof(aw__arena));
+        if (doc->memory) memset(doc->memory, 0, sizeof(aw__arena));
+    }
+    return (aw__arena *)doc->memory;
+}
+
+const aw_value *aw_json_parse(aw_json_doc *doc, const char *text, size_t n)
+{
+    aw__arena *arena = aw__json_memory(doc);
+    const aw_value *v = NULL;
+    size_t at;
+    if (!arena || aw__json_parse(arena, text, n, &v, &at) < 0) return NULL;
+    return v;
+}
+
+aw_json_writer *aw_json_write(aw_json_doc *doc)
+{
+    aw__arena *arena = aw__json_memory(doc);
+    aw__json_writing *w = arena
+        ? (aw__json_writing *)aw__arena_get(arena, sizeof *w) : NULL;
+    if (!w) return NULL;
+    memset(&w->out, 0, sizeof w->out);
+    w->out.arena = arena;
+    aw__json_writer_init(&w->writer, &w->out, NULL);
+    return &w->writer;
+}
+
+const char *aw_json_text(aw_json_writer *w, size_t *n)
+{
+    char *end = NULL;
+    if (aw__json_finish(w) == 0) end = aw__buf_room(w->out, 1);
+    if (n) *n = end ? w->out->n : 0;
+    if (!end) return NULL;
+    *end = 0;
+    return w->out->p;
+}
+
+void aw_json_free(void *document)
+{
+    aw_json_doc *doc = (aw_json_doc *)document;
+    if (!doc->memory) return;
+    aw__arena_free((aw__arena *)doc->memory);
+    aw__plain_put(doc->memory);
+    doc->memory = NULL;
 }
 
 #endif /* ASYNCWEB_NO_JSON */

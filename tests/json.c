@@ -891,3 +891,33 @@ TEST(json_each_allocation_fails)
     }
     CHECK(k > 10);
 }
+
+TEST(documents_of_ones_own)
+{
+    aw_json_doc doc = {NULL};
+    const aw_value *v;
+    aw_json_writer *w;
+    size_t n;
+    int i;
+    aw_json_free(&doc);
+    for (i = 0; i < 3; i++) {
+        v = aw_json_parse(&doc, "{\"a\": [1, \"two\"]}x", 17);
+        CHECK_STR(aw_json_str(aw_json_get(v, "a.1"), NULL), "two");
+        CHECK(aw_json_parse(&doc, "{\"a\": }", 8) == NULL);
+        CHECK_STR(aw_json_str(aw_json_get(v, "a.1"), NULL), "two");
+        w = aw_json_write(&doc);
+        aw_put_object(w, NULL);
+        aw_put_value(w, "b", v);
+        CHECK(aw_json_text(w, &n) == NULL);
+        CHECK_EQ(n, 0);
+        aw_put_end(w);
+        CHECK_STR(aw_json_text(w, &n), "{\"b\":{\"a\":[1,\"two\"]}}");
+        CHECK_EQ(n, 21);
+        CHECK_STR(aw_json_text(w, NULL), "{\"b\":{\"a\":[1,\"two\"]}}");
+        aw_put_end(w);
+        CHECK(aw_json_text(w, NULL) == NULL);
+        if (i != 1) aw_json_free(&doc);
+    }
+    CHECK(aw_json_text(NULL, NULL) == NULL);
+    CHECK(doc.memory == NULL);
+}
