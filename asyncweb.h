@@ -267,7 +267,25 @@ enum {
     X(ENOTSUP, 29, "not supported here") \
     X(EIO, 30, "input/output error") \
     X(EEXIST, 31, "there is a file of that name") \
-    X(ENOSPC, 32, "the disk is full")
+    X(ENOSPC, 32, "the disk is full") \
+    X(ETLS, 33, "the TLS handshake failed") \
+    X(ETLS_ISSUER, 34, "TLS: nobody trusted has signed the certificate, or the " \
+      "server does not send all of its chain; name another root in ca_file") \
+    X(ETLS_SELF_SIGNED, 35, "TLS: the certificate is signed by itself; if it " \
+      "is yours, name it in ca_file") \
+    X(ETLS_NAME, 36, "TLS: the certificate is for another host") \
+    X(ETLS_EXPIRED, 37, "TLS: the certificate has expired") \
+    X(ETLS_NOT_YET, 38, "TLS: the certificate is not valid yet, or the clock " \
+      "of this machine is slow") \
+    X(ETLS_CLOCK, 39, "TLS: the clock of this machine is not set, so no " \
+      "certificate can be checked") \
+    X(ETLS_VERSION, 40, "TLS: the peer has no TLS 1.2 with ECDHE and AES-GCM " \
+      "or ChaCha20") \
+    X(ETLS_WEAK, 41, "TLS: the certificate's key or signature is too weak " \
+      "(RSA below 2048 bits, SHA-1), or of an unknown kind") \
+    X(ETLS_PIN, 42, "TLS: the server has another key than the pinned one") \
+    X(ETLS_ROOTS, 43, "TLS: no root certificates: install ca-certificates, or " \
+      "set SSL_CERT_FILE or ca_file")
 
 enum {
 #define AW__ERROR_ENUM(name, number, text) AW_##name = -(number),
@@ -999,6 +1017,65 @@ int aw_listener_port(const aw_listener *listener);
 /* Stops listening and frees it; a task in aw_accept gets AW_ECLOSED. For DEFER,
    too. NULL is fine. */
 void aw_listener_close(void *listener);
+
+/* >>tls  TLS (needs BearSSL) ----------------------------------------------- */
+
+/* With -DASYNCWEB_BEARSSL for every file of the program, and -lbearssl, the
+   HTTP client fetches https://, a server with .tls speaks it, and streams can
+   be opened to TLS servers. Without, that is AW_ENOTLS, and there is no code
+   for it. TLS 1.2, ECDHE with AES-GCM or ChaCha20-Poly1305: BearSSL has no TLS
+   1.3. */
+
+/* How a client makes sure whom it talks to. All zero: the certificate is for
+   the host that was asked for, is valid now, and a root of the system's has
+   signed it: of SSL_CERT_FILE, or of the usual bundles of Debian, Red Hat,
+   SUSE, Alpine, the BSDs and macOS. Files are read when they have changed;
+   connections and sessions are shared by equal options only. */
+typedef struct aw_tls {
+    const char *ca_file AW__OPT;        /* these roots instead, PEM or DER; a
+                                           self-signed certificate is one, too */
+    const char *ca_pem AW__OPT;         /* the same as text; before ca_file */
+    const char *pin AW__OPT;            /* and its key has this hash: "sha256//"
+                                           and base64, as curl's pinnedpubkey */
+    const char *server_name AW__OPT;    /* instead of the host's name */
+    const char *certificate AW__OPT;    /* shown to the server: PEM file, chain */
+    const char *key AW__OPT;            /* its key; NULL: in the same file */
+    bool insecure AW__OPT;              /* nothing of it (but the pin) is
+                                           checked; logged each time */
+} aw_tls;
+
+/* A certificate with its chain, the server's own first, and its key: PEM files,
+   RSA or EC. key NULL: in the same file. */
+typedef struct aw_tls_pair {
+    const char *certificate, *key;
+} aw_tls_pair;
+
+/* What a server shows: .tls = {.certificate = "chain.pem", .key = "key.pem"}.
+   aw_run reads the files again at SIGHUP; when one is bad the old ones stay,
+   and connections stay in any case. */
+typedef struct aw_tls_server {
+    const char *certificate AW__OPT, *key AW__OPT;
+    /* Others, ended by {NULL}: the first that is for the name a client asks for
+       (SNI) and of a kind it takes is shown, else the first of all. */
+    const aw_tls_pair *more AW__OPT;
+    const char *client_ca AW__OPT;      /* roots: clients are asked for a
+                                           certificate by one of them... */
+    bool client_required AW__OPT;       /* ...and refused without */
+    int64_t handshake_ms AW__OPT;       /* for a handshake, 10,000 */
+} aw_tls_server;
+
+#ifdef ASYNCWEB_BEARSSL
+/* As aw_connect, and then the handshake; tls NULL: all zero. Reads and writes
+   are those of any stream; aw_read gives 0 only when the peer has said that
+   this is the end, and AW_EEOF when the connection just ended.
+   Besides aw_connect's results: AW_ETLS_ISSUER, AW_ETLS_SELF_SIGNED,
+   AW_ETLS_NAME, AW_ETLS_EXPIRED, AW_ETLS_NOT_YET, AW_ETLS_CLOCK, AW_ETLS_WEAK,
+   AW_ETLS_PIN, AW_ETLS_VERSION, AW_ETLS_ROOTS, AW_ETLS: anything else, a refusal
+   of our certificate too; AW_EINVAL: options that make no sense (logged).
+   Awaits: yes. */
+AW__AWAITABLE(aw_connect_tls, (aw_stream **out; const char *host; int port;
+                               const aw_tls *tls;));
+#endif
 
 /* >>client  HTTP client ---------------------------------------------------- */
 
@@ -1799,6 +1876,7 @@ typedef struct aw_config {
     const char *host AW__OPT;       /* "127.0.0.1"; "::" is every address */
     int port AW__OPT;               /* 5000; AW_ANY_PORT */
     const char *listen AW__OPT;     /* instead of both: see above */
+    aw_tls_server tls AW__OPT;      /* speak TLS, see >>tls */
     int unix_mode AW__OPT;          /* of UNIX sockets, 0660; else by umask */
     const char *trusted_proxies AW__OPT;    /* "10.0.0.0/8 ::1 unix" */
     bool proxy_protocol AW__OPT;    /* they, and only they, may connect */
@@ -2237,6 +2315,9 @@ int aw_test_close(aw_test *t);
 #endif
 #if defined(__linux__)
 #include <sys/eventfd.h>
+#endif
+#ifdef ASYNCWEB_BEARSSL
+#include <bearssl.h>
 #endif
 #ifndef ASYNCWEB_NO_STATIC_FILES
 #include <sys/stat.h>
@@ -7737,6 +7818,202 @@ static bool aw__ws_origin_fits(const char *allowed, aw_slice origin,
 }
 #endif
 
+#ifdef ASYNCWEB_BEARSSL
+/* >>floor2 certificate  What is asked of one (RFC 5280) -------------------- */
+
+/* BearSSL decides whether a chain holds. What it does not tell, for whom a
+   certificate is and from when to when, is read here. */
+
+/* One element of a DER text; `all` is with its header. */
+typedef struct aw__der {
+    int tag;
+    aw_slice all, in;
+} aw__der;
+
+/* Takes the first element off `rest`. False: there is none, or no DER. */
+static bool aw__der_next(aw_slice *rest, aw__der *e)
+{
+    const unsigned char *p = (const unsigned char *)rest->p;
+    size_t n, i, head = 2;
+    if (rest->n < 2) return false;
+    n = p[1];
+    if (n & 0x80) {
+        head += n & 0x7f;
+        if (head == 2 || head > 5 || rest->n < head) return false;
+        for (n = 0, i = 2; i < head; i++) n = n << 8 | p[i];
+    }
+    if (n > rest->n - head) return false;
+    e->tag = p[0];
+    e->all = aw__slice(rest->p, head + n);
+    e->in = aw__slice(rest->p + head, n);
+    *rest = aw__slice(rest->p + head + n, rest->n - head - n);
+    return true;
+}
+
+enum {
+    AW__DER_OID = 6, AW__DER_UTC = 0x17, AW__DER_TIME = 0x18, AW__DER_SEQ = 0x30,
+    AW__DER_SET = 0x31, AW__DER_BYTES = 4
+};
+
+static bool aw__der_take(aw_slice *rest, int tag, aw__der *e)
+{
+    return aw__der_next(rest, e) && e->tag == tag;
+}
+
+/* Slices of its DER text. */
+typedef struct aw__cert {
+    aw_slice issuer, subject;   /* with their headers */
+    aw_slice key;               /* SubjectPublicKeyInfo, with its header */
+    aw_slice names;             /* in subjectAltName */
+    int64_t from, until;        /* unix time */
+} aw__cert;
+
+/* YYMMDDHHMMSSZ or YYYYMMDDHHMMSSZ (4.1.2.5). */
+static bool aw__der_time(aw_slice *rest, int64_t *t)
+{
+    aw__der e;
+    int v[7], i, count, at = 0;
+    if (!aw__der_next(rest, &e)) return false;
+    count = e.tag == AW__DER_TIME ? 7 : 6;
+    if ((e.tag != AW__DER_UTC && count == 6) ||
+        e.in.n != (size_t)count * 2 + 1 || e.in.p[count * 2] != 'Z')
+        return false;
+    for (i = 7 - count; i < 7; i++, at += 2) {
+        const char a = e.in.p[at], b = e.in.p[at + 1];
+        if (a < '0' || a > '9' || b < '0' || b > '9') return false;
+        v[i] = (a - '0') * 10 + b - '0';
+    }
+    if (count == 6) v[0] = v[1] >= 50 ? 19 : 20;
+    if (v[2] < 1 || v[2] > 12 || v[3] < 1 || v[3] > 31) return false;
+    *t = aw__date_seconds(v[0] * 100 + v[1], v[2], v[3],
+                          v[4] * 3600 + v[5] * 60 + v[6]);
+    return true;
+}
+
+/* Looks for subjectAltName, 2.5.29.17. */
+static void aw__cert_extensions(aw_slice in, aw__cert *c)
+{
+    aw__der list, one, id, value;
+    if (!aw__der_take(&in, AW__DER_SEQ, &list)) return;
+    while (aw__der_take(&list.in, AW__DER_SEQ, &one)) {
+        if (!aw__der_take(&one.in, AW__DER_OID, &id)) return;
+        do if (!aw__der_next(&one.in, &value)) return;
+        while (value.tag != AW__DER_BYTES);     /* past `critical` */
+        if (id.in.n == 3 && memcmp(id.in.p, "\x55\x1d\x11", 3) == 0 &&
+            aw__der_take(&value.in, AW__DER_SEQ, &one)) c->names = one.in;
+    }
+}
+
+static bool aw__cert_read(aw_slice der, aw__cert *c)
+{
+    aw__der e, body;
+    memset(c, 0, sizeof *c);
+    if (!aw__der_take(&der, AW__DER_SEQ, &e) ||
+        !aw__der_take(&e.in, AW__DER_SEQ, &body)) return false;
+    if (body.in.n && *body.in.p == (char)0xa0 &&
+        !aw__der_next(&body.in, &e)) return false;      /* version */
+    if (!aw__der_next(&body.in, &e) ||                  /* serial number */
+        !aw__der_take(&body.in, AW__DER_SEQ, &e)) return false;
+    if (!aw__der_take(&body.in, AW__DER_SEQ, &e)) return false;
+    c->issuer = e.all;
+    if (!aw__der_take(&body.in, AW__DER_SEQ, &e) ||
+        !aw__der_time(&e.in, &c->from) || !aw__der_time(&e.in, &c->until))
+        return false;
+    if (!aw__der_take(&body.in, AW__DER_SEQ, &e)) return false;
+    c->subject = e.all;
+    if (!aw__der_take(&body.in, AW__DER_SEQ, &e)) return false;
+    c->key = e.all;
+    while (aw__der_next(&body.in, &e))
+        if (e.tag == 0xa3) aw__cert_extensions(e.in, c);
+    return true;
+}
+
+static bool aw__slice_same(aw_slice a, aw_slice b)
+{
+    return a.n == b.n && memcmp(a.p, b.p, a.n) == 0;
+}
+
+/* RFC 9525 6.3: a wildcard stands for one whole label, the first; not above
+   two others. */
+static bool aw__cert_name_fits(aw_slice name, aw_slice host)
+{
+    size_t i;
+    if (name.n > 2 && memcmp(name.p, "*.", 2) == 0) {
+        const char *dot = (const char *)memchr(host.p, '.', host.n);
+        if (!dot || dot == host.p || !memchr(name.p + 2, '.', name.n - 2))
+            return false;
+        host = aw__slice(dot, host.n - (size_t)(dot - host.p));
+        name = aw__slice(name.p + 1, name.n - 1);
+    }
+    if (name.n != host.n || name.n == 0) return false;
+    for (i = 0; i < name.n; i++) {
+        const char a = name.p[i], b = host.p[i];
+        if (a != b && ((a ^ b) != 0x20 || (a | 0x20) < 'a' || (a | 0x20) > 'z'))
+            return false;
+    }
+    return true;
+}
+
+/* Whether it is for that host, a name or an address. Only subjectAltName
+   counts, never the subject (RFC 9525 2). */
+static bool aw__cert_is_for(const aw__cert *c, const char *host)
+{
+    aw_slice rest = c->names, name = aw__slice(host, strlen(host));
+    aw__address a;
+    aw__der e;
+    const bool numeric = aw__address_parse(host, 0, &a);
+    if (name.n && host[name.n - 1] == '.') name.n--;
+    while (aw__der_next(&rest, &e)) {
+        if (numeric && e.tag == 0x87 && e.in.n == (a.family == 4 ? 4u : 16u) &&
+            memcmp(e.in.p, a.bytes, e.in.n) == 0) return true;
+        if (!numeric && e.tag == 0x82 && aw__cert_name_fits(e.in, name))
+            return true;
+    }
+    return false;
+}
+
+/* A value of a name, as RFC 4514 2.4 writes it. */
+static void aw__dn_value(aw__buf *b, aw_slice value)
+{
+    size_t i;
+    for (i = 0; i < value.n; i++) {
+        char two[2];
+        two[0] = '\\';
+        two[1] = value.p[i];
+        if ((unsigned char)two[1] < 32 || two[1] == 127) two[1] = '?';
+        if (strchr("\",+<>;=\\", two[1])) aw__buf_add(b, two, 2);
+        else aw__buf_add(b, two + 1, 1);
+    }
+}
+
+/* "CN=alice,O=Example": the parts of a name that have letters, in the order of
+   the certificate. */
+static void aw__dn_text(aw_slice dn, aw__buf *b)
+{
+    static const struct {
+        char id;                /* 2.5.4.x */
+        const char *letters;
+    } types[] = {{3, "CN="}, {6, "C="}, {7, "L="}, {8, "ST="}, {10, "O="},
+                 {11, "OU="}};
+    aw__der all, set, one, id, value;
+    size_t i;
+    if (!aw__der_take(&dn, AW__DER_SEQ, &all)) return;
+    while (aw__der_take(&all.in, AW__DER_SET, &set)) {
+        while (aw__der_take(&set.in, AW__DER_SEQ, &one)) {
+            if (!aw__der_take(&one.in, AW__DER_OID, &id) ||
+                !aw__der_next(&one.in, &value) || id.in.n != 3 ||
+                memcmp(id.in.p, "\x55\x04", 2) != 0) continue;
+            for (i = 0; i < sizeof types / sizeof *types; i++) {
+                if (types[i].id != id.in.p[2]) continue;
+                if (b->n) aw__buf_add(b, ",", 1);
+                aw__buf_add(b, types[i].letters, strlen(types[i].letters));
+                aw__dn_value(b, value.in);
+            }
+        }
+    }
+}
+#endif
+
 /* >>floor3 structs  What a loop is made of --------------------------------- */
 
 /* A timer: in the wheel or among the fresh ones, or in no list. */
@@ -7900,10 +8177,17 @@ typedef struct aw__fd {
     uint8_t kind, have;         /* have: what the kernel watches */
     uint8_t registered;         /* the kernel knows it, perhaps disarmed */
     uint8_t polled;             /* by poll: is a member of this turn's set */
+#ifdef ASYNCWEB_BEARSSL
+    struct aw__tls *tls;        /* NULL: plain; it outlives a registration */
+#endif
 } aw__fd;
 
 enum { AW__FD_FREE, AW__FD_WAKE, AW__FD_TASKS, AW__FD_SERVER, AW__FD_CONN,
-       AW__FD_STREAM, AW__FD_LISTENER, AW__FD_DIAL, AW__FD_WS, AW__FD_KINDS };
+       AW__FD_STREAM, AW__FD_LISTENER, AW__FD_DIAL, AW__FD_WS,
+#ifdef ASYNCWEB_BEARSSL
+       AW__FD_GREET, AW__FD_TLS_REST,
+#endif
+       AW__FD_KINDS };
 
 /* In a loop with in-memory sockets, descriptors from here on are such. */
 enum { AW__SIM_FD = 1 << 12 };
@@ -7970,6 +8254,16 @@ struct aw_loop {
     struct aw__sim *sim;        /* in-memory sockets and chaos, for tests */
     struct aw__server *server;
     void (*server_free)(aw_loop *);
+#ifdef ASYNCWEB_BEARSSL
+    struct aw__tls_loop *tls;   /* NULL: nobody has spoken TLS yet */
+    int64_t tls_epoch;          /* unix time of virtual time 0, for tests */
+    int (*tls_want)(aw_loop *, int fd, int want);
+    int (*tls_wanted)(const aw_loop *, int fd);
+    int (*tls_event)(aw_loop *, int fd, int events);
+    bool (*tls_soon)(const aw_loop *);  /* has tls_poll anything to tell? */
+    bool (*tls_poll)(aw_loop *);
+    void (*tls_free)(aw_loop *);
+#endif
 };
 
 /* >>floor3 log ------------------------------------------------------------- */
@@ -8413,6 +8707,9 @@ static void aw__fd_event(aw_loop *l, int fd, uint32_t generation, int events)
     if (!e || e->kind == AW__FD_FREE || e->generation != generation) return;
     if (!(e->have & AW__RESET)) events &= ~AW__RESET;
     else if (events & AW__RESET) events = AW__RESET;
+#ifdef ASYNCWEB_BEARSSL
+    if (e->tls) events = l->tls_event(l, fd, events);
+#endif
     if (e->have & AW__ONCE) e->have = 0;
     if (events && l->on_fd[e->kind]) l->on_fd[e->kind](l, fd, events);
 }
@@ -8632,9 +8929,9 @@ static int aw__poll_wait(aw_loop *l, int ms)
 #error "asyncweb.h: no epoll or kqueue here; build with -DASYNCWEB_POLL"
 #endif
 
-/* Watches fd for `want` (AW_READ | AW_WRITE, perhaps AW__ONCE); 0 for
-   nothing. A system call only when that is a change. */
-static int aw__fd_want(aw_loop *l, int fd, int want)
+/* Has the kernel watch fd for `want`. A system call only when that is a
+   change. */
+static int aw__fd_watch(aw_loop *l, int fd, int want)
 {
     aw__fd *e = &l->fds[fd];
     int rc = 0;
@@ -8643,6 +8940,24 @@ static int aw__fd_want(aw_loop *l, int fd, int want)
         ? l->sim_want(l, fd) : aw__poll_ctl(l, fd, e, want);
     e->have = (uint8_t)(rc < 0 ? 0 : want);
     return rc;
+}
+
+/* What the owner of fd waits for: AW_READ | AW_WRITE, perhaps AW__ONCE; 0 for
+   nothing. Under TLS, to read may need a socket that takes bytes. */
+static int aw__fd_want(aw_loop *l, int fd, int want)
+{
+#ifdef ASYNCWEB_BEARSSL
+    if (l->fds[fd].tls) return l->tls_want(l, fd, want);
+#endif
+    return aw__fd_watch(l, fd, want);
+}
+
+static int aw__fd_wanted(const aw_loop *l, int fd)
+{
+#ifdef ASYNCWEB_BEARSSL
+    if (l->fds[fd].tls) return l->tls_wanted(l, fd);
+#endif
+    return l->fds[fd].have;
 }
 
 /* From now on events of fd go to on_fd[kind]. 0; AW_ENOMEM. */
@@ -8665,6 +8980,7 @@ static void aw__fd_forget(aw_loop *l, int fd)
     aw__fd *e = &l->fds[fd];
     if (e->kind == AW__FD_FREE) return;
     (void)aw__fd_want(l, fd, 0);
+    (void)aw__fd_watch(l, fd, 0);
     e->kind = AW__FD_FREE;
     e->object = NULL;
     e->generation++;
@@ -10503,6 +10819,9 @@ static int aw__wait_limit(aw_loop *l, int64_t max_wait_ms)
     int64_t ms = next == INT64_MAX ? AW_FOREVER : next - l->now;
     if (ms > max_wait_ms) ms = max_wait_ms;
     if (l->ready || ms <= 0) return 0;
+#ifdef ASYNCWEB_BEARSSL
+    if (l->tls && l->tls_soon(l)) return 0;
+#endif
     return ms == AW_FOREVER ? -1 : ms > 1 << 30 ? 1 << 30 : (int)ms;
 }
 
@@ -10532,6 +10851,9 @@ static int aw__turn(aw_loop *l, int64_t max_wait_ms)
     events = aw__poll_wait(l, l->is_virtual ? 0
                            : aw__wait_limit(l, max_wait_ms));
     more = l->poll_more && l->poll_more(l);
+#ifdef ASYNCWEB_BEARSSL
+    if (l->tls && l->tls_poll(l)) more = true;
+#endif
     if (l->is_virtual && events <= 0 && !more) alive = aw__jump(l, max_wait_ms);
     aw__run_ready(l);
     aw__expire(l);
@@ -10613,6 +10935,9 @@ static size_t aw__loop_end(aw_loop *l)
     if (l->server_free) l->server_free(l);
     if (l->client_free) l->client_free(l);      /* requests hold replies */
     aw__close_lost(l);
+#ifdef ASYNCWEB_BEARSSL
+    if (l->tls) l->tls_free(l);
+#endif
 #ifndef ASYNCWEB_NO_THREADS
     aw__threads_free(l);
 #endif
@@ -10668,7 +10993,7 @@ int aw_loop_after_fork(aw_loop *l)
         if (e->kind == AW__FD_FREE || fd == l->wake_read || !want) continue;
         e->have = 0;
         if (e->kind == AW__FD_TASKS) aw__fd_tasks_rest(l, fd);
-        else rc = aw__fd_want(l, fd, want);
+        else rc = aw__fd_watch(l, fd, want);
     }
     return rc;
 }
@@ -11294,7 +11619,7 @@ static AW__UNUSED int aw__sim_open(aw_loop *l)
     return 0;
 }
 
-/* >>floor4 socket  One face over the kernel's sockets and those in memory - */
+/* >>floor4 raw  Bytes as they are on the wire ------------------------------ */
 
 /* Results >= 0, or an error of ours; AW_EAGAIN: not now. */
 
@@ -11305,16 +11630,1772 @@ static ptrdiff_t aw__io_result(ptrdiff_t n)
 }
 
 /* 0: the end of the stream. */
-static ptrdiff_t aw__io_recv(aw_loop *l, int fd, void *p, size_t n)
+static ptrdiff_t aw__raw_recv(aw_loop *l, int fd, void *p, size_t n)
 {
     if (aw__sim_has(l, fd)) return aw__sim_recv(l, fd, p, n);
     return aw__io_result(aw__sys_recv(fd, p, n));
 }
 
-static ptrdiff_t aw__io_send(aw_loop *l, int fd, const void *p, size_t n)
+static ptrdiff_t aw__raw_send(aw_loop *l, int fd, const void *p, size_t n)
 {
     if (aw__sim_has(l, fd)) return aw__sim_send(l, fd, p, n);
     return aw__io_result(aw__sys_send(fd, p, n));
+}
+
+static void aw__raw_shutdown(aw_loop *l, int fd)
+{
+    if (aw__sim_has(l, fd)) aw__sim_shutdown(l, fd);
+    else (void)shutdown(fd, SHUT_WR);
+}
+
+/* The poller forgets it first (rule 23). */
+static void aw__raw_close(aw_loop *l, int fd)
+{
+    if (fd < l->fd_cap) aw__fd_forget(l, fd);
+    if (aw__sim_has(l, fd)) aw__sim_close(l, fd, false);
+    else aw__sys_close(fd);
+}
+
+#ifdef ASYNCWEB_BEARSSL
+/* >>floor4 trust  Roots, certificates and keys, and who may be believed ---- */
+
+enum {
+    AW__TLS_FILE = 8 << 20,     /* a larger one is no bundle */
+    AW__TLS_CERT = 65536,       /* nor this a certificate */
+    AW__TLS_CHAIN = 16,
+    AW__TLS_RSA = 4096,         /* bits: what BearSSL takes */
+    AW__TLS_SINCE = 1577836800, /* 2020: a clock before that was never set */
+    AW__TLS_CACHE = 32768,      /* sessions a server remembers: about 300 */
+    AW__TLS_SESSIONS = 16,      /* that a client keeps for one aw_tls */
+    AW__TLS_PROFILES = 16       /* of aw_tls that nobody uses just now */
+};
+
+/* The time that certificates are held against. */
+static int64_t aw__tls_seconds(const aw_loop *l)
+{
+    return l->is_virtual ? l->tls_epoch + l->now / 1000
+        : aw__sys_unix_seconds();
+}
+
+/* ---- files ---- */
+
+/* All of a file. 0 or an error. */
+static int aw__tls_file(const char *path, aw__buf *to)
+{
+    ptrdiff_t n = 1;
+    char *room;
+    int fd, rc = 0;
+    do fd = ASYNCWEB_FAULT("open") ? -1
+        : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0) return aw__errno();
+    while (n > 0 && to->n < AW__TLS_FILE && (room = aw__buf_room(to, 16384))) {
+        do n = ASYNCWEB_FAULT("read") ? -1 : read(fd, room, 16384);
+        while (n < 0 && errno == EINTR);
+        if (n > 0) to->n += (size_t)n;
+        if (n < 0) rc = errno == EISDIR ? AW_EACCES : aw__errno();
+    }
+    aw__sys_close(fd);
+    if (to->n >= AW__TLS_FILE) return AW_ETOOBIG;
+    return to->failed ? AW_ENOMEM : rc;
+}
+
+static void aw__pem_put(void *to, const void *p, size_t n)
+{
+    aw__buf_add((aw__buf *)to, (const char *)p, n);
+}
+
+/* Calls found() for each object of a PEM text; one certificate may also be
+   bare DER. 0, or the first error. */
+static int aw__pem_read(aw__mem *mem, aw_slice text,
+                        int (*found)(void *to, const char *name, aw_slice der),
+                        void *to)
+{
+    br_pem_decoder_context x;
+    aw__buf der;
+    int rc = 0;
+    bool ended = false;
+    memset(&der, 0, sizeof der);
+    der.mem = mem;
+    if (text.n > 1 && *text.p == AW__DER_SEQ && (text.p[1] & 0x80))
+        return found(to, "CERTIFICATE", text);
+    br_pem_decoder_init(&x);
+    while (rc == 0 && (text.n || !ended)) {
+        size_t n;
+        if (!text.n) {          /* the last line may lack its end */
+            text = aw__slice("\n", 1);
+            ended = true;
+        }
+        n = br_pem_decoder_push(&x, text.p, text.n);
+        text = aw__slice(text.p + n, text.n - n);
+        switch (br_pem_decoder_event(&x)) {
+            case BR_PEM_BEGIN_OBJ:
+                der.n = 0;
+                br_pem_decoder_setdest(&x, aw__pem_put, &der);
+                break;
+            case BR_PEM_END_OBJ:
+                rc = der.failed ? AW_ENOMEM
+                    : found(to, br_pem_decoder_name(&x), aw__slice(der.p, der.n));
+                break;
+            case BR_PEM_ERROR:
+                rc = AW_EBADMSG;
+                break;
+            default: break;
+        }
+    }
+    if (der.failed) rc = AW_ENOMEM;
+    /* Keys lay in there. */
+    if (der.p) memset(der.p, 0, der.cap);
+    aw__buf_free(&der);
+    return rc;
+}
+
+static bool aw__pem_is_cert(const char *name)
+{
+    return strcmp(name, "CERTIFICATE") == 0 ||
+        strcmp(name, "X509 CERTIFICATE") == 0;
+}
+
+static unsigned char *aw__der_keep(aw__arena *a, const void *p, size_t n)
+{
+    unsigned char *copy = (unsigned char *)aw__arena_get(a, n ? n : 1);
+    if (copy && n) memcpy(copy, p, n);
+    return copy;
+}
+
+/* ---- trust anchors ---- */
+
+/* Shared by all that name the same file; read anew when that has changed. */
+typedef struct aw__tls_roots {
+    aw__link link;              /* in tls->roots; of a text: in no list */
+    aw_loop *loop;
+    int refs;
+    aw__arena memory;
+    const char *path;
+    int64_t changed, size;      /* of the file, when it was read */
+    br_x509_trust_anchor *p;
+    size_t n, cap;
+} aw__tls_roots;
+
+static void aw__roots_drop(aw__tls_roots *r)
+{
+    aw_loop *l = r ? r->loop : NULL;
+    if (!r || --r->refs > 0) return;
+    if (r->link.next) aw__list_remove(&r->link);
+    aw__arena_free(&r->memory);
+    aw__mem_put(&l->mem, r->p, r->cap * sizeof *r->p);
+    aw__mem_put(&l->mem, r, sizeof *r);
+}
+
+static aw__tls_roots *aw__roots_new(aw_loop *l)
+{
+    aw__tls_roots *r = (aw__tls_roots *)aw__mem_get(&l->mem, sizeof *r);
+    if (!r) return NULL;
+    memset(r, 0, sizeof *r);
+    r->loop = l;
+    r->refs = 1;
+    r->memory.mem = &l->mem;
+    return r;
+}
+
+static br_x509_trust_anchor *aw__roots_room(aw__tls_roots *r)
+{
+    size_t cap = r->cap ? r->cap * 2 : 16;
+    br_x509_trust_anchor *p;
+    if (r->n < r->cap) return &r->p[r->n];
+    p = (br_x509_trust_anchor *)aw__mem_resize(
+        &r->loop->mem, r->p, r->cap * sizeof *p, cap * sizeof *p);
+    if (!p) return NULL;
+    r->p = p;
+    r->cap = cap;
+    return &r->p[r->n];
+}
+
+/* The key of a certificate outlives its decoder. False: out of memory. */
+static bool aw__key_keep(aw__arena *a, const br_x509_pkey *from,
+                         br_x509_pkey *to)
+{
+    *to = *from;
+    if (from->key_type == BR_KEYTYPE_EC) {
+        to->key.ec.q = aw__der_keep(a, from->key.ec.q, from->key.ec.qlen);
+        return to->key.ec.q != NULL;
+    }
+    to->key.rsa.n = aw__der_keep(a, from->key.rsa.n, from->key.rsa.nlen);
+    to->key.rsa.e = aw__der_keep(a, from->key.rsa.e, from->key.rsa.elen);
+    return to->key.rsa.n && to->key.rsa.e;
+}
+
+/* One that cannot be understood (an algorithm BearSSL has not got) is left
+   out: in a bundle of 140 it is missed by few. */
+static int aw__roots_add(void *to, const char *name, aw_slice der)
+{
+    aw__tls_roots *r = (aw__tls_roots *)to;
+    br_x509_trust_anchor *root = aw__roots_room(r);
+    br_x509_decoder_context x;
+    const br_x509_pkey *key;
+    aw__cert c;
+    if (!root) return AW_ENOMEM;
+    if (!aw__pem_is_cert(name) || !aw__cert_read(der, &c)) return 0;
+    br_x509_decoder_init(&x, NULL, NULL);
+    br_x509_decoder_push(&x, der.p, der.n);
+    key = br_x509_decoder_get_pkey(&x);
+    if (!key) return 0;
+    root->flags = br_x509_decoder_isCA(&x) ? BR_X509_TA_CA : 0;
+    root->dn.len = c.subject.n;
+    root->dn.data = aw__der_keep(&r->memory, c.subject.p, c.subject.n);
+    if (!root->dn.data || !aw__key_keep(&r->memory, key, &root->pkey))
+        return AW_ENOMEM;
+    r->n++;
+    return 0;
+}
+
+/* *out: those of a file, perhaps as they were read before. AW_ETLS_ROOTS: none
+   is in there. */
+static int aw__roots_load(aw_loop *l, aw__link *known, const char *path,
+                          aw__tls_roots **out)
+{
+    struct stat now;
+    aw__tls_roots *r;
+    aw__link *i;
+    aw__buf text;
+    int rc;
+    if (stat(path, &now) < 0) return aw__errno();
+    for (i = known->next; i != known; i = i->next) {
+        r = (aw__tls_roots *)i;
+        if (strcmp(r->path, path) != 0 || r->changed != (int64_t)now.st_mtime ||
+            r->size != (int64_t)now.st_size) continue;
+        r->refs++;
+        *out = r;
+        return 0;
+    }
+    r = aw__roots_new(l);
+    if (!r) return AW_ENOMEM;
+    memset(&text, 0, sizeof text);
+    text.mem = &l->mem;
+    r->path = aw__arena_text(&r->memory, path, strlen(path));
+    r->changed = (int64_t)now.st_mtime;
+    r->size = (int64_t)now.st_size;
+    rc = r->path ? aw__tls_file(path, &text) : AW_ENOMEM;
+    if (rc == 0)
+        rc = aw__pem_read(&l->mem, aw__slice(text.p, text.n), aw__roots_add, r);
+    aw__buf_free(&text);
+    if (rc == 0 && r->n == 0) rc = AW_ETLS_ROOTS;
+    if (rc < 0) {
+        aw__roots_drop(r);
+        return rc;
+    }
+    aw__list_add(known, &r->link);
+    *out = r;
+    return 0;
+}
+
+/* The system's: the first bundle there is. */
+static int aw__roots_system(aw_loop *l, aw__link *known, aw__tls_roots **out)
+{
+    static const char *const files[] = {
+        "/etc/ssl/certs/ca-certificates.crt",           /* Debian, Arch */
+        "/etc/pki/tls/certs/ca-bundle.crt",             /* Red Hat */
+        "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+        "/etc/ssl/ca-bundle.pem",                       /* SUSE */
+        "/etc/ssl/cert.pem",            /* Alpine, OpenBSD, FreeBSD, macOS */
+        "/usr/local/share/certs/ca-root-nss.crt",       /* FreeBSD */
+        "/etc/openssl/certs/ca-certificates.crt"        /* NetBSD */
+    };
+    const char *own = getenv("SSL_CERT_FILE");
+    size_t i;
+    int rc;
+    if (own && *own) {
+        rc = aw__roots_load(l, known, own, out);
+        return rc == AW_ENOMEM || rc == AW_EMFILE ? rc
+            : rc < 0 ? (int)AW_ETLS_ROOTS : 0;
+    }
+    for (i = 0; i < sizeof files / sizeof *files; i++) {
+        rc = aw__roots_load(l, known, files[i], out);
+        if (rc == 0 || rc == AW_ENOMEM || rc == AW_EMFILE) return rc;
+    }
+    return AW_ETLS_ROOTS;
+}
+
+/* ---- own certificates ---- */
+
+/* A chain and its key; in the arena of its owner, where it does not move. */
+typedef struct aw__tls_identity {
+    struct aw__tls_identity *next;
+    br_x509_certificate *chain;
+    size_t count;
+    aw__cert leaf;              /* slices of chain[0] */
+    int key_type, issuer_type;
+    br_skey_decoder_context key;
+} aw__tls_identity;
+
+typedef struct aw__tls_loading {
+    aw__arena *memory;
+    aw__tls_identity *to;
+} aw__tls_loading;
+
+static int aw__identity_cert(void *to, const char *name, aw_slice der)
+{
+    aw__tls_loading *x = (aw__tls_loading *)to;
+    br_x509_certificate *c;
+    if (!aw__pem_is_cert(name)) return 0;
+    if (x->to->count == AW__TLS_CHAIN) return AW_ETOOBIG;
+    c = &x->to->chain[x->to->count];
+    c->data = aw__der_keep(x->memory, der.p, der.n);
+    c->data_len = der.n;
+    if (!c->data) return AW_ENOMEM;
+    x->to->count++;
+    return 0;
+}
+
+static int aw__identity_key(void *to, const char *name, aw_slice der)
+{
+    aw__tls_identity *id = ((aw__tls_loading *)to)->to;
+    if (strcmp(name, "PRIVATE KEY") != 0 &&
+        strcmp(name, "RSA PRIVATE KEY") != 0 &&
+        strcmp(name, "EC PRIVATE KEY") != 0) return 0;
+    br_skey_decoder_init(&id->key);
+    br_skey_decoder_push(&id->key, der.p, der.n);
+    id->key_type = br_skey_decoder_key_type(&id->key);
+    return id->key_type ? 0 : AW_EBADMSG;
+}
+
+static bool aw__bytes_same(const void *a, size_t n, const void *b, size_t m)
+{
+    const unsigned char *p = (const unsigned char *)a;
+    const unsigned char *q = (const unsigned char *)b;
+    while (n && !*p) p++, n--;
+    while (m && !*q) q++, m--;
+    return n == m && memcmp(p, q, n) == 0;
+}
+
+/* Whether the key is that of the certificate. */
+static bool aw__identity_fits(const aw__tls_identity *id,
+                              const br_x509_pkey *key)
+{
+    unsigned char pub[BR_EC_KBUF_PUB_MAX_SIZE], n[AW__TLS_RSA / 8];
+    if (key->key_type != id->key_type) return false;
+    if (id->key_type == BR_KEYTYPE_EC) {
+        const size_t size = br_ec_compute_pub(br_ec_get_default(), NULL, pub,
+                                              &id->key.key.ec);
+        return size == key->key.ec.qlen &&
+            memcmp(pub, key->key.ec.q, size) == 0;
+    }
+    if (id->key.key.rsa.n_bitlen > AW__TLS_RSA) return false;
+    return aw__bytes_same(
+        n, br_rsa_compute_modulus_get_default()(n, &id->key.key.rsa),
+        key->key.rsa.n, key->key.rsa.nlen);
+}
+
+/* What is wrong with a pair, NULL: nothing. */
+static const char *aw__identity_check(aw__tls_identity *id)
+{
+    const br_x509_certificate *first = id->chain;
+    br_x509_decoder_context x;
+    if (!id->count) return "there is no certificate in it";
+    if (!id->key_type) return "there is no RSA or EC key in its key file "
+        "(BearSSL reads no key with a passphrase: openssl pkey -in ... takes "
+        "it off)";
+    br_x509_decoder_init(&x, NULL, NULL);
+    br_x509_decoder_push(&x, first->data, first->data_len);
+    if (!br_x509_decoder_get_pkey(&x) ||
+        !aw__cert_read(aw__slice((const char *)first->data, first->data_len),
+                       &id->leaf)) return "it cannot be understood";
+    id->issuer_type = br_x509_decoder_get_signer_key_type(&x);
+    return aw__identity_fits(id, br_x509_decoder_get_pkey(&x)) ? NULL
+        : "its key is another's; the server's own certificate comes first in "
+          "the file";
+}
+
+static int aw__identity_read(aw_loop *l, aw__tls_loading *x, const char *path,
+                             int (*found)(void *, const char *, aw_slice))
+{
+    aw__buf text;
+    int rc;
+    memset(&text, 0, sizeof text);
+    text.mem = &l->mem;
+    rc = aw__tls_file(path, &text);
+    if (rc == 0)
+        rc = aw__pem_read(&l->mem, aw__slice(text.p, text.n), found, x);
+    if (text.p) memset(text.p, 0, text.cap);
+    aw__buf_free(&text);
+    if (rc < 0 && rc != AW_ENOMEM)
+        aw__log(l, AW_LOG_ERROR, "asyncweb: TLS: cannot read %s: %s", path,
+                rc == AW_EBADMSG ? "not a PEM file of this kind"
+                : aw_strerror(rc));
+    return rc;
+}
+
+/* Reads a chain and its key; key NULL: from the same file. What is wrong is
+   logged: AW_EINVAL, or the file's error. */
+static int aw__identity_load(aw_loop *l, aw__arena *memory,
+                             const char *certificate, const char *key,
+                             aw__tls_identity **out)
+{
+    aw__tls_loading x;
+    const char *wrong;
+    int rc;
+    x.memory = memory;
+    x.to = (aw__tls_identity *)aw__arena_get(memory, sizeof *x.to);
+    if (!x.to) return AW_ENOMEM;
+    memset(x.to, 0, sizeof *x.to);
+    x.to->chain = (br_x509_certificate *)aw__arena_get(
+        memory, AW__TLS_CHAIN * sizeof *x.to->chain);
+    if (!x.to->chain) return AW_ENOMEM;
+    rc = aw__identity_read(l, &x, certificate, aw__identity_cert);
+    if (rc == 0)
+        rc = aw__identity_read(l, &x, key ? key : certificate,
+                               aw__identity_key);
+    if (rc < 0) return rc;
+    wrong = aw__identity_check(x.to);
+    if (wrong) {
+        aw__log(l, AW_LOG_ERROR, "asyncweb: TLS: %s: %s", certificate, wrong);
+        return AW_EINVAL;
+    }
+    if (aw__tls_seconds(l) > x.to->leaf.until)
+        aw__log(l, AW_LOG_WARNING, "asyncweb: TLS: %s has expired; clients "
+                "will refuse it", certificate);
+    *out = x.to;
+    return 0;
+}
+
+/* ---- what a server shows ---- */
+
+/* All that handshakes need. A new one takes its place when the files are read
+   again; handshakes under way keep theirs. */
+typedef struct aw__tls_site {
+    aw_loop *loop;
+    int refs;
+    bool required;              /* a client's certificate */
+    aw__arena memory;
+    aw__tls_identity *first;
+    aw__tls_roots *clients;     /* who may sign clients' certificates, or NULL */
+    br_ssl_session_cache_lru cache;
+    unsigned char sessions[AW__TLS_CACHE];
+} aw__tls_site;
+
+static void aw__site_drop(aw__tls_site *s)
+{
+    if (!s || --s->refs > 0) return;
+    aw__roots_drop(s->clients);
+    /* Keys lay in there. */
+    for (; s->first; s->first = s->first->next)
+        memset(&s->first->key, 0, sizeof s->first->key);
+    aw__arena_free(&s->memory);
+    aw__mem_put(&s->loop->mem, s, sizeof *s);
+}
+
+static int aw__site_load(aw__tls_site *s, aw__link *known,
+                         const aw_tls_server *config)
+{
+    const aw_tls_pair *more = config->more;
+    aw__tls_identity **next = &s->first;
+    int rc = aw__identity_load(s->loop, &s->memory, config->certificate,
+                               config->key, next);
+    for (; rc == 0 && more && more->certificate; more++) {
+        next = &(*next)->next;
+        rc = aw__identity_load(s->loop, &s->memory, more->certificate,
+                               more->key, next);
+    }
+    if (rc < 0 || !config->client_ca) return rc;
+    rc = aw__roots_load(s->loop, known, config->client_ca, &s->clients);
+    if (rc < 0)
+        aw__log(s->loop, AW_LOG_ERROR, "asyncweb: TLS: client_ca %s: %s",
+                config->client_ca, aw_strerror(rc));
+    return rc;
+}
+
+/* 0 and *out, or an error, which is logged. */
+static int aw__site_open(aw_loop *l, aw__link *known,
+                         const aw_tls_server *config, aw__tls_site **out)
+{
+    aw__tls_site *s = (aw__tls_site *)aw__mem_get(&l->mem, sizeof *s);
+    int rc;
+    if (!s) return AW_ENOMEM;
+    memset(s, 0, sizeof *s);
+    s->loop = l;
+    s->refs = 1;
+    s->memory.mem = &l->mem;
+    s->required = config->client_required;
+    br_ssl_session_cache_lru_init(&s->cache, s->sessions, sizeof s->sessions);
+    rc = aw__site_load(s, known, config);
+    if (rc == 0) *out = s;
+    else aw__site_drop(s);
+    return rc;
+}
+
+/* Who is served: a policy of BearSSL's, for one handshake. */
+typedef struct aw__tls_policy {
+    const br_ssl_server_policy_class *vtable;   /* first */
+    const aw__tls_site *site;
+    const aw__tls_identity *chosen;
+} aw__tls_policy;
+
+/* SHA-256, -384 or -512 of those that a client takes; 0: none. */
+static unsigned aw__policy_hash(uint32_t hashes)
+{
+    unsigned id;
+    for (id = br_sha256_ID; id <= br_sha512_ID; id++)
+        if (hashes >> id & 1) return id;
+    return 0;
+}
+
+static bool aw__policy_try(aw__tls_policy *p, const aw__tls_identity *id,
+                           const br_ssl_server_context *cc,
+                           br_ssl_server_choices *choices)
+{
+    const bool ec = id->key_type == BR_KEYTYPE_EC;
+    const unsigned hash = aw__policy_hash(
+        br_ssl_server_get_client_hashes(cc) >> (ec ? 8 : 0) & 0xff);
+    const br_suite_translated *suites;
+    size_t i, n;
+    suites = br_ssl_server_get_client_suites(cc, &n);
+    for (i = 0; hash && i < n; i++) {
+        if (suites[i][1] >> 12 !=
+            (ec ? BR_SSLKEYX_ECDHE_ECDSA : BR_SSLKEYX_ECDHE_RSA)) continue;
+        choices->cipher_suite = suites[i][0];
+        choices->algo_id = 0xff00 + hash;
+        choices->chain = id->chain;
+        choices->chain_len = id->count;
+        p->chosen = id;
+        return true;
+    }
+    return false;
+}
+
+/* The first certificate for the name that the client can use; for a name that
+   none is for, or no name, the first of all: what it is for, the client
+   judges. */
+static int aw__policy_choose(const br_ssl_server_policy_class **self,
+                             const br_ssl_server_context *cc,
+                             br_ssl_server_choices *choices)
+{
+    aw__tls_policy *p = (aw__tls_policy *)(void *)self;
+    const char *name = br_ssl_engine_get_server_name(&cc->eng);
+    const aw__tls_identity *id;
+    for (id = p->site->first; id && *name; id = id->next)
+        if (aw__cert_is_for(&id->leaf, name) &&
+            aw__policy_try(p, id, cc, choices)) return 1;
+    for (id = p->site->first; id; id = id->next)
+        if (aw__policy_try(p, id, cc, choices)) return 1;
+    return 0;
+}
+
+/* Key exchange without ECDHE is not offered. */
+static uint32_t aw__policy_keyx(const br_ssl_server_policy_class **self,
+                                unsigned char *data, size_t *len)
+{
+    (void)self, (void)data, (void)len;
+    return 0;
+}
+
+static size_t aw__policy_sign(const br_ssl_server_policy_class **self,
+                              unsigned algo_id, unsigned char *data,
+                              size_t hv_len, size_t len)
+{
+    static const unsigned char *const oids[] = {
+        BR_HASH_OID_SHA256, BR_HASH_OID_SHA384, BR_HASH_OID_SHA512};
+    static const br_hash_class *const hashes[] = {
+        &br_sha256_vtable, &br_sha384_vtable, &br_sha512_vtable};
+    const aw__tls_policy *p = (const aw__tls_policy *)(const void *)self;
+    const br_skey_decoder_context *key = &p->chosen->key;
+    const unsigned hash = (algo_id & 0xff) - br_sha256_ID;
+    unsigned char hv[64];
+    size_t n;
+    memcpy(hv, data, hv_len);
+    if (key->key_type == BR_KEYTYPE_EC)
+        return len < 139 ? 0 : br_ecdsa_sign_asn1_get_default()(
+            br_ec_get_default(), hashes[hash], hv, &key->key.ec, data);
+    n = (key->key.rsa.n_bitlen + 7) / 8;
+    return n <= len && br_rsa_pkcs1_sign_get_default()(
+        oids[hash], hv, hv_len, &key->key.rsa, data) ? n : 0;
+}
+
+static const br_ssl_server_policy_class aw__policy_class = {
+    sizeof(aw__tls_policy), aw__policy_choose, aw__policy_keyx, aw__policy_sign
+};
+
+/* ---- what a client asks for ---- */
+
+typedef struct aw__tls_session {
+    aw__link link;              /* the oldest first */
+    br_ssl_session_parameters data;
+    size_t size;
+    int port;
+    char host[1];
+} aw__tls_session;
+
+/* An aw_tls, read and kept: the same options are the same profile, so that
+   connections and sessions are shared by those of one profile only. */
+typedef struct aw__tls_profile {
+    aw__link link;              /* in tls->profiles */
+    aw_loop *loop;
+    int refs;
+    unsigned char id[br_sha256_SIZE];
+    unsigned char pin[br_sha256_SIZE];
+    bool insecure, pinned;
+    aw__arena memory;
+    const char *ca_file, *server_name;
+    aw__tls_roots *roots;       /* of ca_pem; else of the last handshake */
+    aw__tls_identity *identity;
+    aw__link sessions;
+    int session_count;
+} aw__tls_profile;
+
+static void aw__session_free(aw__tls_profile *p, aw__tls_session *s)
+{
+    aw__list_remove(&s->link);
+    p->session_count--;
+    memset(&s->data, 0, sizeof s->data);
+    aw__mem_put(&p->loop->mem, s, s->size);
+}
+
+static void aw__sessions_free(aw__tls_profile *p)
+{
+    while (!aw__list_empty(&p->sessions))
+        aw__session_free(p, (aw__tls_session *)p->sessions.next);
+}
+
+static void aw__profile_free(aw__tls_profile *p)
+{
+    aw__sessions_free(p);
+    aw__list_remove(&p->link);
+    aw__roots_drop(p->roots);
+    if (p->identity) memset(&p->identity->key, 0, sizeof p->identity->key);
+    aw__arena_free(&p->memory);
+    aw__mem_put(&p->loop->mem, p, sizeof *p);
+}
+
+static aw__tls_session *aw__session_find(const aw__tls_profile *p,
+                                         const char *host, int port)
+{
+    aw__link *i;
+    for (i = p->sessions.next; i != &p->sessions; i = i->next) {
+        aw__tls_session *s = (aw__tls_session *)i;
+        if (s->port == port && strcmp(s->host, host) == 0) return s;
+    }
+    return NULL;
+}
+
+/* Without memory for it the next handshake is a full one. */
+static void aw__session_keep(aw__tls_profile *p, const char *host, int port,
+                             const br_ssl_session_parameters *data)
+{
+    const size_t size = sizeof(aw__tls_session) + strlen(host);
+    aw__tls_session *s = aw__session_find(p, host, port);
+    if (s) aw__session_free(p, s);
+    if (!data->session_id_len) return;
+    if (p->session_count >= AW__TLS_SESSIONS)
+        aw__session_free(p, (aw__tls_session *)p->sessions.next);
+    s = (aw__tls_session *)aw__mem_get(&p->loop->mem, size);
+    if (!s) return;
+    memset(s, 0, sizeof *s);
+    s->data = *data;
+    s->size = size;
+    s->port = port;
+    memcpy(s->host, host, strlen(host) + 1);
+    aw__list_add(&p->sessions, &s->link);
+    p->session_count++;
+}
+
+/* "sha256//" and base64, as curl has it. */
+static int aw__profile_pin(aw__tls_profile *p, const char *pin)
+{
+    char bytes[36];
+    size_t n;
+    if (strncmp(pin, "sha256//", 8) != 0 || strlen(pin) != 8 + 44 ||
+        aw__base64_decode(bytes, pin + 8, 44, &n) < 0 || n != sizeof p->pin)
+        return AW_EINVAL;
+    memcpy(p->pin, bytes, n);
+    p->pinned = true;
+    return 0;
+}
+
+static int aw__profile_read(aw__tls_profile *p, const aw_tls *tls)
+{
+    aw_loop *l = p->loop;
+    int rc = 0;
+    p->insecure = tls->insecure;
+    if (tls->ca_file) {
+        p->ca_file = aw__arena_text(&p->memory, tls->ca_file,
+                                    strlen(tls->ca_file));
+        if (!p->ca_file) return AW_ENOMEM;
+    }
+    if (tls->server_name) {
+        if (strlen(tls->server_name) > 255) return AW_EINVAL;
+        p->server_name = aw__arena_text(&p->memory, tls->server_name,
+                                        strlen(tls->server_name));
+        if (!p->server_name) return AW_ENOMEM;
+    }
+    if (tls->ca_pem) {
+        p->roots = aw__roots_new(l);
+        if (!p->roots) return AW_ENOMEM;
+        rc = aw__pem_read(&l->mem, aw__slice(tls->ca_pem, strlen(tls->ca_pem)),
+                          aw__roots_add, p->roots);
+        if (rc == AW_ENOMEM) return rc;
+        if (rc < 0 || !p->roots->n) return AW_ETLS_ROOTS;
+    }
+    if (tls->pin) rc = aw__profile_pin(p, tls->pin);
+    if (rc < 0) {
+        aw__log(l, AW_LOG_ERROR, "asyncweb: TLS: a pin is \"sha256//\" and 44 "
+                "characters of base64");
+        return rc;
+    }
+    if (tls->certificate)
+        rc = aw__identity_load(l, &p->memory, tls->certificate, tls->key,
+                               &p->identity);
+    return rc;
+}
+
+static void aw__profile_hash(br_sha256_context *h, const char *text)
+{
+    const uint32_t n = text ? (uint32_t)strlen(text) + 1 : 0;
+    br_sha256_update(h, &n, sizeof n);
+    if (n) br_sha256_update(h, text, n - 1);
+}
+
+/* Two aw_tls of one content have one number. */
+static void aw__profile_id(const aw_tls *tls, unsigned char *id)
+{
+    br_sha256_context h;
+    br_sha256_init(&h);
+    aw__profile_hash(&h, tls->ca_file);
+    aw__profile_hash(&h, tls->ca_pem);
+    aw__profile_hash(&h, tls->pin);
+    aw__profile_hash(&h, tls->server_name);
+    aw__profile_hash(&h, tls->certificate);
+    aw__profile_hash(&h, tls->key);
+    br_sha256_update(&h, tls->insecure ? "i" : "s", 1);
+    br_sha256_out(&h, id);
+}
+
+/* The roots of p as they are now; when they changed, whom they vouched for is
+   to be asked anew. */
+static int aw__profile_roots(aw__tls_profile *p, aw__link *known)
+{
+    aw__tls_roots *now = NULL;
+    int rc;
+    if (p->insecure || (p->roots && !p->roots->path)) return 0;
+    rc = p->ca_file ? aw__roots_load(p->loop, known, p->ca_file, &now)
+        : aw__roots_system(p->loop, known, &now);
+    if (rc < 0) {
+        if (p->ca_file && rc != AW_ENOMEM)
+            aw__log(p->loop, AW_LOG_ERROR, "asyncweb: TLS: ca_file %s: %s",
+                    p->ca_file, aw_strerror(rc));
+        return rc == AW_ENOMEM || rc == AW_EMFILE ? rc : (int)AW_ETLS_ROOTS;
+    }
+    if (now != p->roots) aw__sessions_free(p);
+    aw__roots_drop(p->roots);
+    p->roots = now;
+    return 0;
+}
+
+/* ---- the judgement ---- */
+
+/* Looks at the peer's certificates for one handshake, as a validator of
+   BearSSL's. It hands them on to BearSSL's own, which follows the chain to an
+   anchor, and adds what that does not tell. */
+typedef struct aw__tls_check {
+    const br_x509_class *vtable;        /* first */
+    union {
+        br_x509_minimal_context chain;
+        br_x509_decoder_context key;    /* insecure: only the key is read */
+    } u;
+    const aw_loop *loop;
+    const aw__tls_roots *roots;
+    const unsigned char *pin;           /* NULL: any key */
+    const char *host;                   /* NULL: a client is looked at */
+    bool insecure, named, fits, self_signed, early;
+    aw__buf cert;                       /* the one that is coming in */
+    aw__buf subject;                    /* of a client */
+    int count, error;
+} aw__tls_check;
+
+static aw__tls_check *aw__check_of(const br_x509_class **self)
+{
+    return (aw__tls_check *)(void *)self;
+}
+
+static void aw__check_begin(const br_x509_class **self, const char *name)
+{
+    aw__tls_check *c = aw__check_of(self);
+    const int64_t now = aw__tls_seconds(c->loop);
+    br_x509_minimal_context *m = &c->u.chain;
+    (void)name;                         /* judged here, by more than that */
+    c->count = 0;
+    if (c->insecure) return;
+    br_x509_minimal_init(m, &br_sha256_vtable, c->roots->p, c->roots->n);
+    br_x509_minimal_set_hash(m, br_sha256_ID, &br_sha256_vtable);
+    br_x509_minimal_set_hash(m, br_sha384_ID, &br_sha384_vtable);
+    br_x509_minimal_set_hash(m, br_sha512_ID, &br_sha512_vtable);
+    br_x509_minimal_set_rsa(m, br_rsa_pkcs1_vrfy_get_default());
+    br_x509_minimal_set_ecdsa(m, br_ec_get_default(),
+                              br_ecdsa_vrfy_asn1_get_default());
+    br_x509_minimal_set_minrsa(m, 2048 / 8);
+    /* Its days begin with the year 0. */
+    br_x509_minimal_set_time(m, (uint32_t)(now / 86400 + 719528),
+                             (uint32_t)(now % 86400));
+    m->vtable->start_chain(&m->vtable, NULL);
+}
+
+static void aw__check_cert(const br_x509_class **self, uint32_t length)
+{
+    aw__tls_check *c = aw__check_of(self);
+    c->cert.n = 0;
+    if (length > AW__TLS_CERT) c->error = AW_ETOOBIG;
+    if (!c->insecure) c->u.chain.vtable->start_cert(&c->u.chain.vtable, length);
+    else if (c->count == 0) br_x509_decoder_init(&c->u.key, NULL, NULL);
+}
+
+static void aw__check_bytes(const br_x509_class **self,
+                            const unsigned char *p, size_t n)
+{
+    aw__tls_check *c = aw__check_of(self);
+    if (!c->error) aw__buf_add(&c->cert, (const char *)p, n);
+    if (!c->insecure) c->u.chain.vtable->append(&c->u.chain.vtable, p, n);
+    else if (c->count == 0) br_x509_decoder_push(&c->u.key, p, n);
+}
+
+/* The peer's own, the first. */
+static void aw__check_first(aw__tls_check *c, const aw__cert *cert)
+{
+    unsigned char key[br_sha256_SIZE];
+    br_sha256_context h;
+    br_sha256_init(&h);
+    br_sha256_update(&h, cert->key.p, cert->key.n);
+    br_sha256_out(&h, key);
+    c->fits = !c->pin || memcmp(key, c->pin, sizeof key) == 0;
+    c->named = !c->host || aw__cert_is_for(cert, c->host);
+    c->self_signed = aw__slice_same(cert->issuer, cert->subject);
+    if (!c->host) aw__dn_text(cert->subject, &c->subject);
+}
+
+static void aw__check_cert_end(const br_x509_class **self)
+{
+    aw__tls_check *c = aw__check_of(self);
+    aw__cert cert;
+    if (!c->insecure) c->u.chain.vtable->end_cert(&c->u.chain.vtable);
+    if (c->cert.failed) c->error = AW_ENOMEM;
+    if (!c->error && aw__cert_read(aw__slice(c->cert.p, c->cert.n), &cert)) {
+        if (c->count == 0) aw__check_first(c, &cert);
+        if (cert.from > aw__tls_seconds(c->loop)) c->early = true;
+    }
+    c->count++;
+}
+
+/* What BearSSL's judgement means; 0: it is content. */
+static int aw__check_chain(const aw__tls_check *c, unsigned rc)
+{
+    switch (rc) {
+        case BR_ERR_OK: return 0;
+        case BR_ERR_X509_EXPIRED:
+            return c->early ? AW_ETLS_NOT_YET : AW_ETLS_EXPIRED;
+        case BR_ERR_X509_NOT_TRUSTED:
+            return c->self_signed ? AW_ETLS_SELF_SIGNED : AW_ETLS_ISSUER;
+        case BR_ERR_X509_DN_MISMATCH: case BR_ERR_X509_NOT_CA:
+            return AW_ETLS_ISSUER;
+        case BR_ERR_X509_WEAK_PUBLIC_KEY: case BR_ERR_X509_UNSUPPORTED:
+            return AW_ETLS_WEAK;
+        default: return AW_ETLS;
+    }
+}
+
+static unsigned aw__check_end(const br_x509_class **self)
+{
+    aw__tls_check *c = aw__check_of(self);
+    unsigned rc = 0;
+    if (!c->insecure) {
+        rc = c->u.chain.vtable->end_chain(&c->u.chain.vtable);
+        if (!c->error && aw__tls_seconds(c->loop) < AW__TLS_SINCE)
+            c->error = AW_ETLS_CLOCK;
+        if (!c->error) c->error = aw__check_chain(c, rc);
+        if (!c->error && !c->named) c->error = AW_ETLS_NAME;
+    } else if (!c->error && !br_x509_decoder_get_pkey(&c->u.key)) {
+        c->error = AW_ETLS_WEAK;
+    }
+    if (!c->error && !c->fits) c->error = AW_ETLS_PIN;
+    if (!c->error && c->subject.failed) c->error = AW_ENOMEM;
+    return !c->error ? 0 : rc ? rc : BR_ERR_X509_NOT_TRUSTED;
+}
+
+static const br_x509_pkey *aw__check_key(const br_x509_class *const *self,
+                                         unsigned *usages)
+{
+    aw__tls_check *c = (aw__tls_check *)(uintptr_t)(const void *)self;
+    if (!c->insecure)
+        return c->u.chain.vtable->get_pkey(&c->u.chain.vtable, usages);
+    if (usages) *usages = BR_KEYTYPE_KEYX | BR_KEYTYPE_SIGN;
+    return br_x509_decoder_get_pkey(&c->u.key);
+}
+
+static const br_x509_class aw__check_class = {
+    sizeof(aw__tls_check), aw__check_begin, aw__check_cert, aw__check_bytes,
+    aw__check_cert_end, aw__check_end, aw__check_key
+};
+
+static void aw__check_open(aw__tls_check *c, aw_loop *l)
+{
+    memset(c, 0, sizeof *c);
+    c->vtable = &aw__check_class;
+    c->loop = l;
+    c->cert.mem = c->subject.mem = &l->mem;
+}
+
+static void aw__check_close(aw__tls_check *c)
+{
+    aw__buf_free(&c->cert);
+    aw__buf_free(&c->subject);
+}
+
+/* >>floor4 tls  TLS 1.2 by BearSSL, between a socket and its owner ---------- */
+
+/* It lies below aw__io_recv and aw__io_send, found by descriptor: streams,
+   connections and WebSockets do not know that they are encrypted.
+
+   BearSSL's engine does no I/O: it is moved [aw__tls_work]. What it waits for
+   need not be what the owner waits for (to read may need a socket that takes
+   bytes), so aw__fd_want tells aw__tls_want, which has the kernel watch what
+   the engine needs [aw__tls_needs], and events come by aw__tls_event, which
+   tells the owner of what it wants only. The kernel knows nothing of bytes
+   that have been decrypted, nor of an end that was read with them: who has
+   some stands in the list `soon` and is told in each turn, so that it is
+   level-triggered, too.
+
+   Sent means encrypted into the engine's buffer. What of it the kernel has not
+   taken when the owner closes is sent by and by [aw__tls_leave], as the kernel
+   does with its own buffers.
+
+   The two buffers of a record are there only while something is in one. That
+   is sound with BearSSL 0.6: the engine keeps positions in them, never
+   pointers into them, and each of its calls takes `ibuf` and `obuf` anew;
+   before the first byte of a record (recvrec_buf gives 5 bytes at the start of
+   `ibuf`) and with no record to send, it reads nothing that it wrote there
+   before. tests/tls.c poisons what is given back. */
+
+enum {
+    AW__TLS_IN = 16384 + 325,   /* BR_SSL_BUFSIZE_INPUT: any record */
+    AW__TLS_OUT = 16384 + 85,   /* BR_SSL_BUFSIZE_OUTPUT */
+    AW__TLS_SPARE = 8,          /* pairs kept for the next records */
+    AW__TLS_REST_MS = 10000     /* to take what was sent, after the end */
+};
+
+typedef struct aw__tls_buffers {
+    struct aw__tls_buffers *next;
+    unsigned char in[AW__TLS_IN], out[AW__TLS_OUT];
+} aw__tls_buffers;
+
+/* What only a handshake needs. */
+typedef struct aw__tls_hello {
+    aw__tls_check check;
+    aw__tls_policy policy;
+    aw__tls_roots *roots;       /* of the check */
+    int port;                   /* the client's part: of whom */
+    char host[256];
+} aw__tls_hello;
+
+typedef struct aw__tls {
+    aw__link link;              /* in tls->soon, or in no list */
+    aw_loop *loop;
+    int fd;
+    int want;                   /* the owner's */
+    int error;                  /* it stays */
+    bool done;                  /* the handshake is */
+    bool ended, over;           /* the peer's FIN; its close_notify */
+    bool shut;                  /* ours has been said */
+    bool drained;               /* the kernel had no more just now */
+    bool sends, takes, holds;   /* a record to send; input; plaintext */
+    bool server;
+    uint16_t extra, extra_at;   /* input in `in` that the engine has not had */
+    br_ssl_engine_context *eng; /* NULL: a client that has not spoken yet */
+    aw__tls_buffers *buffers;
+    aw__tls_hello *hello;       /* until it is done */
+    aw__tls_site *site;         /* the server's, as long */
+    aw__tls_profile *profile;   /* the client's, to the end */
+    char *subject;              /* of the client's certificate, or NULL */
+} aw__tls;
+
+/* What is left of a connection that its owner has closed. */
+typedef struct aw__tls_rest {
+    aw__call_timer timer;       /* first */
+    aw__tls *tls;
+} aw__tls_rest;
+
+typedef struct aw__tls_loop {
+    aw__link soon, profiles, roots;
+    int profile_count;          /* that nobody uses */
+    aw__tls_buffers *spare;
+    int spares;
+    int64_t handshakes, resumed;        /* for tests */
+} aw__tls_loop;
+
+static aw__tls *aw__tls_on(const aw_loop *l, int fd)
+{
+    return fd < l->fd_cap ? l->fds[fd].tls : NULL;
+}
+
+/* ---- buffers ---- */
+
+/* Puts buffers under the engine. False: out of memory. */
+static bool aw__tls_open(aw__tls *t)
+{
+    aw__tls_loop *x = t->loop->tls;
+    aw__tls_buffers *b = x->spare;
+    if (t->buffers) return true;
+    if (b) {
+        x->spare = b->next;
+        x->spares--;
+    } else {
+        b = (aw__tls_buffers *)aw__mem_get(&t->loop->mem, sizeof *b);
+    }
+    if (!b) return false;
+    t->buffers = b;
+    if (t->eng) {
+        t->eng->ibuf = b->in;
+        t->eng->obuf = b->out;
+    }
+    return true;
+}
+
+static void aw__tls_put_buffers(aw__tls *t)
+{
+    aw__tls_loop *x = t->loop->tls;
+    aw__tls_buffers *b = t->buffers;
+    if (!b) return;
+    t->buffers = NULL;
+    if (t->eng) t->eng->ibuf = t->eng->obuf = NULL;
+#ifdef ASYNCWEB_TLS_POISON
+    memset(b, 0xdb, sizeof *b);
+#endif
+    if (x->spares >= AW__TLS_SPARE) {
+        aw__mem_put(&t->loop->mem, b, sizeof *b);
+        return;
+    }
+    b->next = x->spare;
+    x->spare = b;
+    x->spares++;
+}
+
+/* Notes what the engine is at; one that is at rest gives its buffers back. */
+static void aw__tls_note(aw__tls *t)
+{
+    const unsigned char *in;
+    size_t n, room = 0;
+    if (!t->buffers || !t->eng) return;
+    in = br_ssl_engine_recvrec_buf(t->eng, &room);
+    t->takes = in != NULL;
+    t->sends = br_ssl_engine_sendrec_buf(t->eng, &n) != NULL;
+    t->holds = br_ssl_engine_recvapp_buf(t->eng, &n) != NULL;
+    if (br_ssl_engine_current_state(t->eng) == BR_SSL_CLOSED) {
+        t->takes = t->sends = t->holds = false;
+        aw__tls_put_buffers(t);
+    } else if (t->done && !t->extra && !t->sends && in == t->eng->ibuf &&
+               room == 5) {
+        aw__tls_put_buffers(t);
+    }
+}
+
+/* ---- the engine ---- */
+
+static const char *aw__tls_protocols[] = {"http/1.1"};
+
+/* TLS 1.2, ECDHE and AEAD, and nothing else (RFC 9325 4.2). Where the CPU has
+   no AES, ChaCha20 comes first. */
+static void aw__tls_setup(br_ssl_engine_context *e)
+{
+    static const uint16_t suites[] = {
+        BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        BR_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+        BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        BR_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        BR_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        BR_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        BR_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+    };
+    const bool aes = br_aes_x86ni_ctr_get_vtable() || br_aes_pwr8_ctr_get_vtable();
+    br_ssl_engine_set_versions(e, BR_TLS12, BR_TLS12);
+    br_ssl_engine_set_suites(e, suites + (aes ? 2 : 0), 6);
+    br_ssl_engine_set_default_rsavrfy(e);
+    br_ssl_engine_set_default_ecdsa(e);
+    br_ssl_engine_set_default_aes_gcm(e);
+    br_ssl_engine_set_default_chapol(e);
+    br_ssl_engine_set_hash(e, br_sha256_ID, &br_sha256_vtable);
+    br_ssl_engine_set_hash(e, br_sha384_ID, &br_sha384_vtable);
+    br_ssl_engine_set_hash(e, br_sha512_ID, &br_sha512_vtable);
+    br_ssl_engine_set_prf_sha256(e, &br_tls12_sha256_prf);
+    br_ssl_engine_set_prf_sha384(e, &br_tls12_sha384_prf);
+    br_ssl_engine_add_flags(e, BR_OPT_NO_RENEGOTIATION);
+}
+
+static size_t aw__tls_eng_size(const aw__tls *t)
+{
+    return t->server ? sizeof(br_ssl_server_context)
+        : sizeof(br_ssl_client_context);
+}
+
+static aw__tls_hello *aw__tls_hello_new(aw_loop *l)
+{
+    aw__tls_hello *h = (aw__tls_hello *)aw__mem_get(&l->mem, sizeof *h);
+    if (!h) return NULL;
+    memset(h, 0, sizeof *h);
+    aw__check_open(&h->check, l);
+    return h;
+}
+
+static void aw__tls_hello_end(aw__tls *t)
+{
+    if (t->hello) {
+        aw__check_close(&t->hello->check);
+        aw__roots_drop(t->hello->roots);
+        aw__mem_put(&t->loop->mem, t->hello, sizeof *t->hello);
+        t->hello = NULL;
+    }
+    aw__site_drop(t->site);
+    t->site = NULL;
+}
+
+/* Engine, buffers and what the handshake needs. False: out of memory; what has
+   been got goes with t. */
+static bool aw__tls_begin(aw__tls *t)
+{
+    aw_loop *l = t->loop;
+    if (!aw__tls_open(t)) return false;
+    if (t->eng) return true;
+    t->hello = t->hello ? t->hello : aw__tls_hello_new(l);
+    if (!t->hello) return false;
+    t->eng = (br_ssl_engine_context *)aw__mem_get(&l->mem, aw__tls_eng_size(t));
+    if (!t->eng) return false;
+    if (t->server) br_ssl_server_zero((br_ssl_server_context *)(void *)t->eng);
+    else br_ssl_client_zero((br_ssl_client_context *)(void *)t->eng);
+    aw__tls_setup(t->eng);
+    br_ssl_engine_set_buffers_bidi(t->eng, t->buffers->in, AW__TLS_IN,
+                                   t->buffers->out, AW__TLS_OUT);
+    l->tls->handshakes++;
+    return true;
+}
+
+/* A client has spoken: what it is answered with. */
+static bool aw__tls_serve(aw__tls *t)
+{
+    br_ssl_server_context *s;
+    aw__tls_check *c;
+    aw__tls_site *site = t->site;
+    if (!aw__tls_begin(t)) return false;
+    s = (br_ssl_server_context *)(void *)t->eng;
+    c = &t->hello->check;
+    br_ssl_engine_set_protocol_names(t->eng, aw__tls_protocols, 1);
+    br_ssl_engine_add_flags(t->eng, BR_OPT_ENFORCE_SERVER_PREFERENCES);
+    t->hello->policy.vtable = &aw__policy_class;
+    t->hello->policy.site = site;
+    br_ssl_server_set_policy(s, &t->hello->policy.vtable);
+    if (site->clients) {
+        /* A session does not say whose certificate it began with: so no
+           session goes on that a certificate began. */
+        c->roots = site->clients;       /* the site keeps them */
+        br_ssl_engine_set_x509(t->eng, &c->vtable);
+        br_ssl_server_set_trust_anchor_names_alt(s, site->clients->p,
+                                                 site->clients->n);
+        if (!site->required)
+            br_ssl_engine_add_flags(t->eng, BR_OPT_TOLERATE_NO_CLIENT_AUTH);
+    } else {
+        br_ssl_server_set_cache(s, &site->cache.vtable);
+    }
+    (void)br_ssl_server_reset(s);       /* what fails is the engine's error */
+    return true;
+}
+
+/* The engine and its buffers are there. False: out of memory. */
+static bool aw__tls_ready(aw__tls *t)
+{
+    return t->server && !t->eng ? aw__tls_serve(t) : aw__tls_open(t);
+}
+
+/* ---- moving ---- */
+
+/* What ends it: for each later call, and for who waits. */
+static void aw__tls_fail(aw__tls *t, int error)
+{
+    if (!t->error) t->error = error;
+    t->takes = t->sends = t->holds = false;
+}
+
+/* What the engine gave up for. */
+static int aw__tls_why(const aw__tls *t)
+{
+    const int rc = br_ssl_engine_last_error(t->eng);
+    const int type = t->eng->record_type_in;
+    if (t->done) return AW_EBADMSG;
+    if (t->hello->check.error) return t->hello->check.error;
+    switch (rc) {
+        case BR_ERR_UNSUPPORTED_VERSION:
+            /* So is what is no TLS at all. */
+            return type >= 20 && type <= 23 ? AW_ETLS_VERSION : AW_ETLS;
+        case BR_ERR_BAD_VERSION: case BR_ERR_BAD_CIPHER_SUITE:
+        case BR_ERR_RECV_FATAL_ALERT + 70:      /* protocol_version */
+        case BR_ERR_RECV_FATAL_ALERT + 71:      /* insufficient_security */
+            return AW_ETLS_VERSION;
+        case BR_ERR_RECV_FATAL_ALERT + 40:      /* handshake_failure */
+            return t->hello->check.count || t->server ? AW_ETLS
+                : AW_ETLS_VERSION;
+        default: return AW_ETLS;
+    }
+}
+
+/* The handshake is done: what it needed goes. */
+static void aw__tls_established(aw__tls *t)
+{
+    aw__tls_hello *h = t->hello;
+    aw_loop *l = t->loop;
+    br_ssl_session_parameters now;
+    t->done = true;
+    br_ssl_engine_get_session_parameters(t->eng, &now);
+    if (t->profile) {
+        if (!h->check.count) l->tls->resumed++;
+        aw__session_keep(t->profile, h->host, h->port, &now);
+    } else if (h->check.subject.n) {
+        t->subject = (char *)aw__mem_get(&l->mem, h->check.subject.n + 1);
+        if (!t->subject) {
+            aw__tls_fail(t, AW_ENOMEM);
+        } else {
+            memcpy(t->subject, h->check.subject.p, h->check.subject.n);
+            t->subject[h->check.subject.n] = 0;
+        }
+    }
+    memset(&now, 0, sizeof now);
+    t->eng->x509ctx = NULL;
+    aw__tls_hello_end(t);
+}
+
+/* Hands the engine what has been received. True: it took some. */
+static bool aw__tls_feed(aw__tls *t)
+{
+    bool fed = false;
+    unsigned char *to;
+    size_t n;
+    while (t->extra && (to = br_ssl_engine_recvrec_buf(t->eng, &n)) != NULL) {
+        /* It lies where it was received, or further back. */
+        const unsigned char *from = t->buffers->in + t->extra_at;
+        if (n > t->extra) n = t->extra;
+        if (to != from) memmove(to, from, n);
+        t->extra = (uint16_t)(t->extra - n);
+        t->extra_at = (uint16_t)(t->extra_at + n);
+        br_ssl_engine_recvrec_ack(t->eng, n);
+        fed = true;
+    }
+    return fed;
+}
+
+/* Sends records. True: some bytes went. */
+static bool aw__tls_flush(aw__tls *t)
+{
+    bool sent = false;
+    unsigned char *from;
+    size_t n;
+    while (!t->error &&
+           (from = br_ssl_engine_sendrec_buf(t->eng, &n)) != NULL) {
+        const ptrdiff_t gone = aw__raw_send(t->loop, t->fd, from, n);
+        if (gone == AW_EAGAIN) break;
+        if (gone < 0) aw__tls_fail(t, (int)gone);
+        else br_ssl_engine_sendrec_ack(t->eng, (size_t)gone);
+        sent |= gone > 0;
+    }
+    return sent;
+}
+
+/* Receives as much as there is room for, perhaps more than the one record: the
+   rest waits behind it. True: something came. */
+static bool aw__tls_fill(aw__tls *t)
+{
+    size_t n, room;
+    unsigned char *to = br_ssl_engine_recvrec_buf(t->eng, &n);
+    ptrdiff_t got;
+    if (!to || t->extra || t->ended || t->drained || t->error) return false;
+    room = (size_t)(t->buffers->in + AW__TLS_IN - to);
+    got = aw__raw_recv(t->loop, t->fd, to, room);
+    if (got < 0 && got != AW_EAGAIN) aw__tls_fail(t, (int)got);
+    if (got == 0) t->ended = true;
+    t->drained = got < (ptrdiff_t)room;
+    if (got <= 0) return false;
+    t->extra = (uint16_t)got;
+    t->extra_at = (uint16_t)(to - t->buffers->in);
+    return true;
+}
+
+/* Moves all that can be moved until there is plaintext, or something to wait
+   for. The buffers are there. */
+static void aw__tls_work(aw__tls *t)
+{
+    unsigned state;
+    bool moved;
+    do {
+        moved = aw__tls_feed(t);
+        moved |= aw__tls_flush(t);
+        state = br_ssl_engine_current_state(t->eng);
+        if (!t->done && state & (BR_SSL_SENDAPP | BR_SSL_RECVAPP))
+            aw__tls_established(t);
+        if (!moved && !(state & BR_SSL_RECVAPP)) moved = aw__tls_fill(t);
+    } while (moved && !t->error && !(state & BR_SSL_RECVAPP));
+    if (t->error || state != BR_SSL_CLOSED) return;
+    if (br_ssl_engine_last_error(t->eng)) aw__tls_fail(t, aw__tls_why(t));
+    else if (!t->done) aw__tls_fail(t, AW_EEOF);
+    else t->over = true;
+}
+
+/* ---- what is to be waited for ---- */
+
+static int aw__tls_needs(const aw__tls *t)
+{
+    int want = t->want & (AW_READ | AW_WRITE);
+    if (t->error || t->over) return 0;
+    if (!t->eng) return want ? (int)AW_READ : t->want;
+    if (!t->done) want = want ? AW_READ : 0;
+    if ((!t->takes && !t->holds) || t->ended) want &= ~AW_READ;
+    if (t->sends) want |= AW_WRITE;
+    return want ? want : t->want & AW__RESET;
+}
+
+/* True: the kernel has nothing more to say that the owner waits for. */
+static bool aw__tls_tells(const aw__tls *t)
+{
+    if (t->error || t->over) return t->want != 0;
+    return t->want & AW_READ && (t->holds || (t->ended && t->done));
+}
+
+/* The watch fits the engine again. */
+static int aw__tls_arm(aw__tls *t)
+{
+    int rc;
+    if (t->ended && !t->done && !t->over) aw__tls_fail(t, AW_EEOF);
+    rc = aw__fd_watch(t->loop, t->fd, aw__tls_needs(t));
+    if (rc < 0) aw__tls_fail(t, rc);
+    if (aw__tls_tells(t) == (t->link.next != NULL)) return rc;
+    if (t->link.next) aw__list_remove(&t->link);
+    else aw__list_add(&t->loop->tls->soon, &t->link);
+    return rc;
+}
+
+static int aw__tls_want(aw_loop *l, int fd, int want)
+{
+    aw__tls *t = l->fds[fd].tls;
+    t->want = want;
+    return aw__tls_arm(t);
+}
+
+static int aw__tls_wanted(const aw_loop *l, int fd)
+{
+    return l->fds[fd].tls->want;
+}
+
+/* Notes and watches, after the engine has been moved. */
+static void aw__tls_settle(aw__tls *t)
+{
+    aw__tls_note(t);
+    (void)aw__tls_arm(t);
+}
+
+/* The kernel's event becomes the owner's. */
+static int aw__tls_event(aw_loop *l, int fd, int events)
+{
+    aw__tls *t = l->fds[fd].tls;
+    const bool was = t->done;
+    if (!events || events & AW__RESET) return events & t->want;
+    t->drained = false;
+    if (!t->done || (t->sends && events & AW_WRITE)) {
+        if (!aw__tls_ready(t)) aw__tls_fail(t, AW_ENOMEM);
+        else if (!t->done) aw__tls_work(t);
+        else (void)aw__tls_flush(t);
+        aw__tls_settle(t);
+        if (t->shut && !t->sends) aw__raw_shutdown(l, fd);
+    }
+    if (t->error || t->over) return t->want;
+    if (!t->done) return 0;
+    if (t->holds || t->ended) events |= AW_READ;
+    if (!was) events |= AW_WRITE;
+    if (t->sends) events &= ~AW_WRITE;
+    return events & t->want;
+}
+
+static bool aw__tls_soon(const aw_loop *l)
+{
+    return !aw__list_empty(&l->tls->soon);
+}
+
+/* Tells those who have what the kernel does not know of. True: there was
+   one. */
+static bool aw__tls_poll(aw_loop *l)
+{
+    aw__link due;
+    bool any = false;
+    aw__list_move(&due, &l->tls->soon);
+    while (!aw__list_empty(&due)) {
+        aw__tls *t = (aw__tls *)due.next;
+        const aw__fd *e = &l->fds[t->fd];
+        int events = t->error || t->over ? t->want : t->want & AW_READ;
+        aw__list_remove(&t->link);
+        if (!aw__tls_tells(t)) continue;
+        aw__list_add(&l->tls->soon, &t->link);
+        any = true;
+        if (events & AW__RESET) events = AW__RESET;
+        if (e->kind != AW__FD_FREE && l->on_fd[e->kind])
+            l->on_fd[e->kind](l, t->fd, events);
+    }
+    return any;
+}
+
+/* ---- the face ---- */
+
+/* The end, an error, or AW_EAGAIN. A FIN without close_notify may come from
+   anybody on the way: what ends by it counts as cut off (RFC 5246 7.2.1). */
+static ptrdiff_t aw__tls_nothing(aw__tls *t)
+{
+    if (t->error) return t->error;
+    if (t->over || (t->ended && t->shut)) return 0;
+    if (!t->ended) return AW_EAGAIN;
+    aw__tls_fail(t, AW_EEOF);
+    return t->error;
+}
+
+static ptrdiff_t aw__tls_recv(aw__tls *t, void *p, size_t n)
+{
+    size_t done = 0, have;
+    unsigned char *from;
+    if (t->error || t->over) return aw__tls_nothing(t);
+    if (!aw__tls_ready(t)) return AW_ENOMEM;
+    t->drained = false;
+    do {
+        if (!br_ssl_engine_recvapp_buf(t->eng, &have)) aw__tls_work(t);
+        if (t->error || t->over) break;
+        from = br_ssl_engine_recvapp_buf(t->eng, &have);
+        if (!from) break;
+        if (have > n - done) have = n - done;
+        memcpy((char *)p + done, from, have);
+        br_ssl_engine_recvapp_ack(t->eng, have);
+        done += have;
+        (void)aw__tls_feed(t);
+    } while (done < n);
+    aw__tls_settle(t);
+    return done ? (ptrdiff_t)done : aw__tls_nothing(t);
+}
+
+/* Fills records with the parts, from *at on. */
+static size_t aw__tls_take(aw__tls *t, const aw_slice *parts, int count,
+                           size_t at)
+{
+    size_t room, all = 0;
+    unsigned char *to = br_ssl_engine_sendapp_buf(t->eng, &room);
+    int i;
+    for (i = 0; to && i < count && room; i++) {
+        size_t n = parts[i].n;
+        if (at >= n) {
+            at -= n;
+            continue;
+        }
+        n = n - at < room ? n - at : room;
+        memcpy(to + all, parts[i].p + at, n);
+        all += n;
+        room -= n;
+        at = 0;
+    }
+    if (!all) return 0;
+    br_ssl_engine_sendapp_ack(t->eng, all);
+    br_ssl_engine_flush(t->eng, 0);
+    return all;
+}
+
+static ptrdiff_t aw__tls_send(aw__tls *t, const aw_slice *parts, int count)
+{
+    size_t all = 0, done = 0, took;
+    int i;
+    for (i = 0; i < count; i++) all += parts[i].n;
+    if (t->error) return t->error;
+    if (t->over || t->shut) return AW_ECLOSED;
+    if (all == 0) return 0;
+    if (!aw__tls_ready(t)) return AW_ENOMEM;
+    if (!t->done) aw__tls_work(t);
+    while (t->done && !t->error) {
+        (void)aw__tls_flush(t);
+        took = t->error ? 0 : aw__tls_take(t, parts, count, done);
+        done += took;
+        if (!took) break;
+    }
+    aw__tls_settle(t);
+    if (t->error) return t->error;
+    return done ? (ptrdiff_t)done : (ptrdiff_t)AW_EAGAIN;
+}
+
+/* Says close_notify, and ends the sending side when that is out. */
+static void aw__tls_shutdown(aw__tls *t)
+{
+    if (t->shut) return;
+    t->shut = true;
+    if (t->error || t->over || !t->done || !aw__tls_open(t)) {
+        aw__raw_shutdown(t->loop, t->fd);
+        return;
+    }
+    (void)aw__tls_flush(t);
+    br_ssl_engine_close(t->eng);
+    (void)aw__tls_flush(t);
+    aw__tls_settle(t);
+    if (!t->sends) aw__raw_shutdown(t->loop, t->fd);
+}
+
+static void aw__profile_drop(aw__tls_profile *p)
+{
+    aw__tls_loop *x = p ? p->loop->tls : NULL;
+    aw__link *i, *next;
+    if (!p || --p->refs > 0) return;
+    if (++x->profile_count <= AW__TLS_PROFILES) return;
+    for (i = x->profiles.next; i != &x->profiles; i = next) {
+        next = i->next;
+        if (((aw__tls_profile *)i)->refs) continue;
+        aw__profile_free((aw__tls_profile *)i);
+        x->profile_count--;
+        return;
+    }
+}
+
+/* Forgets it; the descriptor is plain from now on. */
+static void aw__tls_drop(aw__tls *t)
+{
+    aw_loop *l = t->loop;
+    if (t->link.next) aw__list_remove(&t->link);
+    l->fds[t->fd].tls = NULL;
+    aw__tls_put_buffers(t);
+    aw__tls_hello_end(t);
+    if (t->eng) {
+        memset(t->eng, 0, aw__tls_eng_size(t));
+        aw__mem_put(&l->mem, t->eng, aw__tls_eng_size(t));
+    }
+    if (t->subject) aw__mem_put(&l->mem, t->subject, strlen(t->subject) + 1);
+    aw__profile_drop(t->profile);
+    aw__mem_put(&l->mem, t, sizeof *t);
+}
+
+/* ---- what is left to send ---- */
+
+static void aw__tls_left(aw_loop *l, int fd)
+{
+    aw__tls_rest *r = (aw__tls_rest *)l->fds[fd].object;
+    aw__timer_stop(l, &r->timer.timer);
+    aw__tls_drop(r->tls);
+    aw__mem_put(&l->mem, r, sizeof *r);
+    aw__raw_close(l, fd);
+}
+
+static void aw__on_tls_rest(aw_loop *l, int fd, int events)
+{
+    const aw__tls *t = l->fds[fd].tls;
+    (void)events;
+    if (!t->sends) aw__tls_left(l, fd);
+}
+
+static void aw__tls_rest_due(aw_loop *l, aw__call_timer *timer)
+{
+    aw__tls_left(l, ((aw__tls_rest *)timer)->tls->fd);
+}
+
+/* The owner has closed. True: something is still to be sent, so the descriptor
+   stays open for a while, as nobody's. */
+static bool aw__tls_leave(aw__tls *t)
+{
+    aw_loop *l = t->loop;
+    const int fd = t->fd;
+    aw__tls_rest *r = NULL;
+    if (fd < l->fd_cap) aw__fd_forget(l, fd);
+    if (t->sends && !t->error && !l->draining)
+        r = (aw__tls_rest *)aw__mem_get(&l->mem, sizeof *r);
+    if (r && aw__fd_open(l, fd, AW__FD_TLS_REST, r) == 0) {
+        memset(r, 0, sizeof *r);
+        r->tls = t;
+        r->timer.fn = aw__tls_rest_due;
+        l->on_fd[AW__FD_TLS_REST] = aw__on_tls_rest;
+        l->on_lost[AW__FD_TLS_REST] = aw__tls_left;
+        aw__timer_start(l, &r->timer.timer, AW__TLS_REST_MS, AW__TIMER_CALL);
+        if (aw__tls_want(l, fd, AW_WRITE) < 0) aw__tls_left(l, fd);
+        return true;
+    }
+    aw__mem_put(&l->mem, r, sizeof *r);
+    aw__tls_drop(t);
+    return false;
+}
+
+/* ---- beginning ---- */
+
+static void aw__tls_free(aw_loop *l)
+{
+    aw__tls_loop *x = l->tls;
+    while (!aw__list_empty(&x->profiles))
+        aw__profile_free((aw__tls_profile *)x->profiles.next);
+    while (x->spare) {
+        aw__tls_buffers *b = x->spare;
+        x->spare = b->next;
+        aw__mem_put(&l->mem, b, sizeof *b);
+    }
+    aw__mem_put(&l->mem, x, sizeof *x);
+    l->tls = NULL;
+}
+
+/* What the loop's connections share, made when it is first needed. NULL: out
+   of memory. */
+static aw__tls_loop *aw__tls_of(aw_loop *l)
+{
+    aw__tls_loop *x = l->tls;
+    if (x) return x;
+    x = (aw__tls_loop *)aw__mem_get(&l->mem, sizeof *x);
+    if (!x) return NULL;
+    memset(x, 0, sizeof *x);
+    aw__list_init(&x->soon);
+    aw__list_init(&x->profiles);
+    aw__list_init(&x->roots);
+    l->tls = x;
+    l->tls_want = aw__tls_want;
+    l->tls_wanted = aw__tls_wanted;
+    l->tls_event = aw__tls_event;
+    l->tls_soon = aw__tls_soon;
+    l->tls_poll = aw__tls_poll;
+    l->tls_free = aw__tls_free;
+    return x;
+}
+
+static aw__tls *aw__tls_new(aw_loop *l, int fd)
+{
+    aw__tls *t = aw__tls_of(l) ? (aw__tls *)aw__mem_get(&l->mem, sizeof *t)
+        : NULL;
+    if (!t) return NULL;
+    memset(t, 0, sizeof *t);
+    t->loop = l;
+    t->fd = fd;
+    t->takes = true;
+    return t;
+}
+
+/* The client at fd, which is open here, is to speak TLS. False: out of
+   memory. */
+static bool aw__tls_accept(aw_loop *l, int fd, aw__tls_site *site)
+{
+    aw__tls *t = aw__tls_new(l, fd);
+    if (!t) return false;
+    t->server = true;
+    t->site = site;
+    site->refs++;
+    l->fds[fd].tls = t;
+    return true;
+}
+
+/* *out: the profile of these options, with a reference. What is wrong with
+   them is logged. */
+static int aw__profile_of(aw_loop *l, const aw_tls *tls, aw__tls_profile **out)
+{
+    aw__tls_loop *x = aw__tls_of(l);
+    aw__tls_profile *p;
+    unsigned char id[br_sha256_SIZE];
+    aw_tls none;
+    aw__link *i;
+    int rc;
+    memset((void *)&none, 0, sizeof none);
+    if (!tls) tls = &none;
+    if (!x) return AW_ENOMEM;
+    aw__profile_id(tls, id);
+    for (i = x->profiles.next; i != &x->profiles; i = i->next) {
+        p = (aw__tls_profile *)i;
+        if (memcmp(p->id, id, sizeof id) != 0) continue;
+        if (p->refs++ == 0) x->profile_count--;
+        *out = p;
+        return 0;
+    }
+    p = (aw__tls_profile *)aw__mem_get(&l->mem, sizeof *p);
+    if (!p) return AW_ENOMEM;
+    memset(p, 0, sizeof *p);
+    p->loop = l;
+    p->refs = 1;
+    p->memory.mem = &l->mem;
+    memcpy(p->id, id, sizeof id);
+    aw__list_init(&p->sessions);
+    aw__list_add(&x->profiles, &p->link);
+    rc = aw__profile_read(p, tls);
+    if (rc == 0) *out = p;
+    else aw__profile_free(p);
+    return rc;
+}
+
+static void aw__tls_show(br_ssl_client_context *c, const aw__tls_identity *id)
+{
+    if (id->key_type == BR_KEYTYPE_EC)
+        br_ssl_client_set_single_ec(
+            c, id->chain, id->count, &id->key.key.ec, BR_KEYTYPE_SIGN,
+            (unsigned)id->issuer_type, br_ec_get_default(),
+            br_ecdsa_sign_asn1_get_default());
+    else
+        br_ssl_client_set_single_rsa(c, id->chain, id->count, &id->key.key.rsa,
+                                     br_rsa_pkcs1_sign_get_default());
+}
+
+/* The stream at fd, which is connected to host and port, becomes TLS; the
+   handshake goes on by itself while its owner waits for anything. 0 or an
+   error. */
+static int aw__tls_connect(aw_loop *l, int fd, aw__tls_profile *p,
+                           const char *host, int port, bool http)
+{
+    const char *name = p->server_name ? p->server_name : host;
+    aw__tls_session *old;
+    br_ssl_client_context *c;
+    aw__tls_hello *h;
+    aw__address numeric;
+    aw__tls *t;
+    const int rc = aw__profile_roots(p, &l->tls->roots);
+    if (rc < 0) return rc;
+    t = aw__tls_new(l, fd);
+    if (!t) return AW_ENOMEM;
+    t->profile = p;
+    p->refs++;
+    l->fds[fd].tls = t;
+    if (!aw__tls_begin(t)) return AW_ENOMEM;
+    h = t->hello;
+    h->port = port;
+    memcpy(h->host, name, strlen(name) + 1);    /* at most AW__HOST_MAX */
+    h->check.host = h->host;
+    h->check.roots = h->roots = p->roots;
+    if (h->roots) h->roots->refs++;
+    h->check.pin = p->pinned ? p->pin : NULL;
+    h->check.insecure = p->insecure;
+    if (p->insecure)
+        aw__log(l, AW_LOG_WARNING, "asyncweb: TLS: .insecure: the certificate "
+                "of %s port %d is not verified", name, port);
+    c = (br_ssl_client_context *)(void *)t->eng;
+    br_ssl_client_set_default_rsapub(c);
+    br_ssl_engine_set_x509(t->eng, &h->check.vtable);
+    if (http) br_ssl_engine_set_protocol_names(t->eng, aw__tls_protocols, 1);
+    if (p->identity) aw__tls_show(c, p->identity);
+    old = aw__session_find(p, name, port);
+    if (old) br_ssl_engine_set_session_parameters(t->eng, &old->data);
+    /* RFC 6066 3: no address is sent as a name. */
+    (void)br_ssl_client_reset(c, aw__address_parse(name, 0, &numeric) ? NULL
+                              : name, old != NULL);
+    aw__tls_work(t);
+    aw__tls_settle(t);
+    return 0;
+}
+#endif /* ASYNCWEB_BEARSSL */
+
+/* >>floor4 socket  One face: the kernel's and those in memory, plain and TLS  */
+
+static ptrdiff_t aw__io_recv(aw_loop *l, int fd, void *p, size_t n)
+{
+#ifdef ASYNCWEB_BEARSSL
+    if (aw__tls_on(l, fd)) return aw__tls_recv(aw__tls_on(l, fd), p, n);
+#endif
+    return aw__raw_recv(l, fd, p, n);
+}
+
+static ptrdiff_t aw__io_send(aw_loop *l, int fd, const void *p, size_t n)
+{
+#ifdef ASYNCWEB_BEARSSL
+    aw_slice part;
+    if (aw__tls_on(l, fd)) {
+        part = aw__slice((const char *)p, n);
+        return aw__tls_send(aw__tls_on(l, fd), &part, 1);
+    }
+#endif
+    return aw__raw_send(l, fd, p, n);
 }
 
 /* Part by part, until one does not go whole. */
@@ -11339,6 +13420,9 @@ static AW__UNUSED ptrdiff_t aw__io_send2(aw_loop *l, int fd,
 {
     struct iovec v[4];
     int i;
+#ifdef ASYNCWEB_BEARSSL
+    if (aw__tls_on(l, fd)) return aw__tls_send(aw__tls_on(l, fd), parts, count);
+#endif
     if (aw__sim_has(l, fd)) return aw__sim_send2(l, fd, parts, count);
     for (i = 0; i < count; i++) {
         /* sendmsg() does not write there; its struct cannot say so. */
@@ -11346,6 +13430,15 @@ static AW__UNUSED ptrdiff_t aw__io_send2(aw_loop *l, int fd,
         v[i].iov_len = parts[i].n;
     }
     return aw__io_result(aw__sys_sendmsg(fd, v, count));
+}
+
+/* False: a file cannot be sent from where it lies. */
+static AW__UNUSED bool aw__io_is_plain(const aw_loop *l, int fd)
+{
+#ifdef ASYNCWEB_BEARSSL
+    if (aw__tls_on(l, fd)) return false;
+#endif
+    return !aw__sim_has(l, fd);
 }
 
 /* What happened to fd, 0: nothing bad. After a connect that had to wait. */
@@ -11360,16 +13453,21 @@ static int aw__io_error(aw_loop *l, int fd)
 /* Ends the sending side: the peer reads what is under way, then 0. */
 static void aw__io_shutdown(aw_loop *l, int fd)
 {
-    if (aw__sim_has(l, fd)) aw__sim_shutdown(l, fd);
-    else (void)shutdown(fd, SHUT_WR);
+#ifdef ASYNCWEB_BEARSSL
+    if (aw__tls_on(l, fd)) {
+        aw__tls_shutdown(aw__tls_on(l, fd));
+        return;
+    }
+#endif
+    aw__raw_shutdown(l, fd);
 }
 
-/* The poller forgets it first (rule 23). */
 static void aw__io_close(aw_loop *l, int fd)
 {
-    if (fd < l->fd_cap) aw__fd_forget(l, fd);
-    if (aw__sim_has(l, fd)) aw__sim_close(l, fd, false);
-    else aw__sys_close(fd);
+#ifdef ASYNCWEB_BEARSSL
+    if (aw__tls_on(l, fd) && aw__tls_leave(aw__tls_on(l, fd))) return;
+#endif
+    aw__raw_close(l, fd);
 }
 
 /* The same with a reset: the peer's reads fail instead of ending in order. */
@@ -11378,6 +13476,9 @@ static void aw__io_reset(aw_loop *l, int fd)
     struct linger at_once;
     at_once.l_onoff = 1;
     at_once.l_linger = 0;
+#ifdef ASYNCWEB_BEARSSL
+    if (aw__tls_on(l, fd)) aw__tls_drop(aw__tls_on(l, fd));
+#endif
     if (fd < l->fd_cap) aw__fd_forget(l, fd);
     if (aw__sim_has(l, fd)) {
         aw__sim_close(l, fd, true);
@@ -12333,7 +14434,7 @@ static aw_use_RETURN_not_return aw__op_wait(const aw__stream_op *tried)
     t->w.waiter.on = s;
     t->wait = reads ? &aw__wait_read : &aw__wait_write;
     /* When this fails, the wait is over before it began. */
-    aw__stream_want(s, (s->loop->fds[s->fd].have & AW_READ) |
+    aw__stream_want(s, (aw__fd_wanted(s->loop, s->fd) & AW_READ) |
                        (s->reader ? AW_READ : 0) | (s->writer ? AW_WRITE : 0));
     return aw__step(AW__SUSPEND);
 }
@@ -12349,7 +14450,7 @@ static void aw__on_stream(aw_loop *l, int fd, int events)
     if (events & waited & AW_WRITE) rc = aw__write_try(s->writer);
     if (rc != AW_EAGAIN) aw__writer_end(s, rc);
     if (events & ~waited)
-        aw__stream_want(s, l->fds[fd].have & (~events | waited));
+        aw__stream_want(s, aw__fd_wanted(l, fd) & (~events | waited));
 }
 
 /* ---- birth and end ---- */
@@ -12885,6 +14986,120 @@ static void aw__listen_enter(aw__ctx *ctx, aw_frame *f)
     aw__text_keep(ctx, &((aw_args_aw_listen *)aw__frame_args(f))->host);
 }
 AW__LEAF_FN(aw_listen, "", aw__listen_enter);
+
+#ifdef ASYNCWEB_BEARSSL
+/* >>floor4 tls streams  aw_connect_tls ------------------------------------- */
+
+/* The handshake on a stream that is connected: it is over when the stream
+   takes plaintext, or has an error. */
+AW__DECLARE_ARGS(aw__greet, (aw_stream *stream; aw__tls_profile *profile;
+                             const char *host; int port; bool http;));
+
+static void aw__undo_greet(aw__task *t)
+{
+    const aw_stream *s = (const aw_stream *)t->w.waiter.on;
+    aw_loop *l = t->ctx.loop;
+    l->fds[s->fd].kind = AW__FD_STREAM;
+    l->fds[s->fd].object = t->w.waiter.on;
+    (void)aw__fd_want(l, s->fd, 0);
+}
+
+static const aw__wait aw__wait_greet = {"a TLS handshake", aw__undo_greet};
+
+static void aw__on_greet(aw_loop *l, int fd, int events)
+{
+    aw__task *t = (aw__task *)l->fds[fd].object;
+    (void)events;
+    aw__undo_greet(t);
+    aw__complete(t, l->fds[fd].tls->error);
+}
+
+static aw_use_RETURN_not_return aw__aw__greet(aw__ctx *ctx, const void *args)
+{
+    const aw_args_aw__greet *a = AW__LEAF_ARGS(aw__greet, args);
+    aw__task *t = (aw__task *)ctx;
+    aw_loop *l = ctx->loop;
+    const int fd = a->stream->fd;
+    int rc = aw__tls_connect(l, fd, a->profile, a->host, a->port, a->http);
+    if (rc == 0) rc = l->fds[fd].tls->error;
+    if (rc == 0) rc = aw__fd_want(l, fd, AW_READ | AW_WRITE);
+    if (rc < 0 || l->fds[fd].tls->done) return aw__at_once(t, rc);
+    l->fds[fd].kind = AW__FD_GREET;
+    l->fds[fd].object = t;
+    l->on_fd[AW__FD_GREET] = aw__on_greet;
+    t->w.waiter.on = a->stream;
+    return aw__wait_on(t, &aw__wait_greet);
+}
+static AW__LEAF(aw__greet);
+
+static void aw__profile_release(void *p)
+{
+    aw__profile_drop((aw__tls_profile *)p);
+}
+
+/* Takes over a reference of the profile. */
+AW_ASYNC(aw__connect_tls, (aw_stream **out; aw__host host; int port;
+                           aw__tls_profile *profile; bool http;),
+         aw_stream *stream;)
+{
+    AW_BEGIN {
+        AW_DEFER(aw__profile_release, self->profile);
+        AW_AWAIT(aw__connect, &self->stream, self->host, self->port);
+        AW_AWAIT(aw__greet, self->stream, self->profile, self->host.name,
+                 self->port, self->http);
+        *self->out = self->stream;
+    } AW_FINALLY {
+        if (AW_OUTCOME() < 0) aw_stream_abort(self->stream);
+    }
+}
+
+static aw_use_RETURN_not_return aw__aw_connect_tls(aw__ctx *ctx,
+                                                   const void *args)
+{
+    const aw_args_aw_connect_tls *a = AW__LEAF_ARGS(aw_connect_tls, args);
+    aw__task *t = (aw__task *)ctx;
+    const aw_frame *caller = t->top;
+    aw_use_RETURN_not_return step;
+    aw__tls_profile *p;
+    int rc;
+    *a->out = NULL;
+    if (!a->host) return aw__at_once(t, AW_EINVAL);
+    if (a->host == aw__text_lost) return aw__at_once(t, AW_ENOMEM);
+    rc = aw__profile_of(ctx->loop, a->tls, &p);
+    if (rc < 0) return aw__at_once(t, rc);
+    step = aw__call AW__CALL((ctx, ), aw__connect_tls, a->out,
+                             aw__host_copy(a->host), a->port, p, false);
+    if (t->top == caller) aw__profile_drop(p);  /* no memory for its frame */
+    return step;
+}
+
+/* Started, it runs when what the options point to may be gone. */
+static void aw__connect_tls_enter(aw__ctx *ctx, aw_frame *f)
+{
+    aw_args_aw_connect_tls *a = (aw_args_aw_connect_tls *)aw__frame_args(f);
+    aw_tls *copy;
+    aw__text_keep(ctx, &a->host);
+    if (!a->tls) return;
+    copy = (aw_tls *)aw__task_get((aw__task *)ctx, sizeof *copy);
+    if (!copy) {
+        a->host = aw__text_lost;
+        return;
+    }
+    *copy = *a->tls;
+    aw__text_keep(ctx, &copy->ca_file);
+    aw__text_keep(ctx, &copy->ca_pem);
+    aw__text_keep(ctx, &copy->pin);
+    aw__text_keep(ctx, &copy->server_name);
+    aw__text_keep(ctx, &copy->certificate);
+    aw__text_keep(ctx, &copy->key);
+    if (copy->ca_file == aw__text_lost || copy->ca_pem == aw__text_lost ||
+        copy->pin == aw__text_lost || copy->server_name == aw__text_lost ||
+        copy->certificate == aw__text_lost || copy->key == aw__text_lost)
+        a->host = aw__text_lost;
+    a->tls = copy;
+}
+AW__LEAF_FN(aw_connect_tls, "", aw__connect_tls_enter);
+#endif /* ASYNCWEB_BEARSSL */
 
 /* >>floor4 files  Files that are sent -------------------------------------- */
 
@@ -19262,7 +21477,7 @@ static ptrdiff_t aw__pieces_send_file(aw__server *s, int fd,
     aw_loop *l = s->loop;
     ptrdiff_t got;
     char *room;
-    if (!pieces->copied && !aw__sim_has(l, fd)) {
+    if (!pieces->copied && aw__io_is_plain(l, fd)) {
         got = aw__sys_sendfile(fd, pieces->file, at, n);
         if (got < 0 && errno == EINTR) return AW_EAGAIN;
         if (got >= 0 || (errno != ENOSYS && errno != EINVAL &&
@@ -19821,7 +22036,7 @@ static aw_use_RETURN_not_return aw__send_wait(aw__send_op *tried, aw_req *req)
     aw__conn *c = req->conn;
     aw__send_op *op = (aw__send_op *)aw__task_get(t, sizeof *op);
     if (!op || aw__fd_want(req->loop, c->fd, AW_WRITE |
-                           (req->loop->fds[c->fd].have & AW_READ)) < 0) {
+                           (aw__fd_wanted(req->loop, c->fd) & AW_READ)) < 0) {
         if (op) aw__task_put(t, op);
         if (tried->begun) aw__conn_close(req->loop->server, c);
         return aw__at_once(t, AW_ENOMEM);
