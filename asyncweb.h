@@ -253,7 +253,8 @@ enum {
     X(ETOOBIG, 15, "larger than the limit") \
     X(EBADMSG, 16, "the peer broke the protocol") \
     X(EURL, 17, "not a URL this client can fetch") \
-    X(ENOTLS, 18, "https needs TLS, which is not built in: use a local proxy") \
+    X(ENOTLS, 18, "https needs TLS, which is not built in: use a local proxy, " \
+      "or build with -DASYNCWEB_BEARSSL and -lbearssl") \
     X(EDNS, 19, "the host name could not be resolved") \
     X(ECONNREFUSED, 20, "connection refused") \
     X(ECONNRESET, 21, "connection reset by the peer") \
@@ -1850,6 +1851,7 @@ extern const aw_view aw__files_view;
    listen: where, separated by blanks, 32 sockets at most:
      127.0.0.1:80  [::1]:80    one socket each, of IPv4 or of IPv6 only; port 0
                                is a free one
+     tls:*:443  tls:unix:...   any of these that speaks TLS, with .tls
      localhost:80  *:80        two: IPv4 and, where the machine has it, IPv6
      unix:/run/app.sock        made with unix_mode, removed at the stop. One
                                that nobody answers on (its process died) is
@@ -1876,7 +1878,7 @@ typedef struct aw_config {
     const char *host AW__OPT;       /* "127.0.0.1"; "::" is every address */
     int port AW__OPT;               /* 5000; AW_ANY_PORT */
     const char *listen AW__OPT;     /* instead of both: see above */
-    aw_tls_server tls AW__OPT;      /* speak TLS, see >>tls */
+    aw_tls_server tls AW__OPT;      /* without listen, the port speaks it */
     int unix_mode AW__OPT;          /* of UNIX sockets, 0660; else by umask */
     const char *trusted_proxies AW__OPT;    /* "10.0.0.0/8 ::1 unix" */
     bool proxy_protocol AW__OPT;    /* they, and only they, may connect */
@@ -13593,6 +13595,7 @@ typedef struct aw__door {
     int fd;                     /* -1: closed */
     aw__address at;
     char *path;                 /* of a UNIX socket */
+    bool tls;
     bool ours;                  /* this file is removed at the end... */
     dev_t device;               /* ...if it is still the one we made */
     ino_t inode;
@@ -13606,6 +13609,7 @@ typedef struct aw__doors {
     int mode;                   /* permissions of UNIX sockets; 0: by umask */
     int count;
     bool inherits;              /* the environment was asked */
+    bool has_tls;               /* "tls:" may stand in the list */
     aw__door at[AW__DOORS];
 } aw__doors;
 
@@ -13839,6 +13843,14 @@ static int aw__doors_address(aw__doors *x, aw_slice text)
 
 static int aw__doors_add(aw__doors *x, aw_slice word)
 {
+    if (word.n >= 4 && memcmp(word.p, "tls:", 4) == 0) {
+        const int first = x->count;
+        int i, rc;
+        if (!x->has_tls) return AW_ENOTLS;
+        rc = aw__doors_add(x, aw__slice(word.p + 4, word.n - 4));
+        for (i = first; i < x->count; i++) x->at[i].tls = true;
+        return rc;
+    }
     if (word.n >= 5 && memcmp(word.p, "unix:", 5) == 0)
         return aw__doors_unix(x, aw__slice(word.p + 5, word.n - 5));
     if (aw__slice_eq(word, "systemd"))
@@ -13851,6 +13863,8 @@ static int aw__doors_add(aw__doors *x, aw_slice word)
 static const char *aw__doors_wrong(int rc, aw_slice word)
 {
     if (rc == AW_ETOOBIG) return "too many sockets";
+    if (rc == AW_ENOTLS)
+        return "tls: needs .tls, and a build with ASYNCWEB_BEARSSL";
     if (rc == AW_ENOENT && *word.p == 's')
         return "no such socket was passed to this process";
     if (rc == AW_EINVAL && *word.p != 's' && *word.p != 'u')
@@ -13884,7 +13898,7 @@ static const char *aw__door_name(const aw__door *d, char *text, size_t size)
 {
     char at[AW_PEER_TEXT];
     if (d->at.family == AW__UNIX) snprintf(text, size, "unix:%s", d->path);
-    else snprintf(text, size, "http://%s",
+    else snprintf(text, size, "http%s://%s", d->tls ? "s" : "",
                   aw__address_format(&d->at, at, sizeof at));
     return text;
 }
@@ -17872,6 +17886,7 @@ struct aw_req {
     int16_t fate;               /* floor 6's: a status instead of a view */
     uint8_t flags, params;
     bool proxied;               /* it came from a trusted proxy */
+    bool secure;                /* over TLS */
     aw__param param[AW__PARAMS_MAX];
     aw__head head;
 };
@@ -20925,6 +20940,7 @@ int aw_send_file_in(aw_req *req, const char *dir, const char *name)
    WS         a WebSocket; when out is empty it has   its end -> closed
               the descriptor, and this counts it
    LINGER     all said; reads until the client ends   its end, time -> closed
+   HELLO      a TLS handshake is under way            done -> IDLE
 
    A plain view runs within the parse: IDLE -> IDLE. Answers gather in the
    server's one buffer and leave in one send when the input is used up: what
@@ -20934,7 +20950,8 @@ int aw_send_file_in(aw_req *req, const char *dir, const char *name)
    the idle ones also the first to go when there is no room. */
 typedef enum aw__conn_state {
     AW__IDLE, AW__IN_HEAD, AW__IN_BODY, AW__IN_VIEW, AW__IN_READ, AW__IN_SEND,
-    AW__IN_WRITE, AW__IN_DRAIN, AW__LINGER, AW__IN_WS, AW__CONN_STATES
+    AW__IN_WRITE, AW__IN_DRAIN, AW__LINGER, AW__IN_WS, AW__IN_HELLO,
+    AW__CONN_STATES
 } aw__conn_state;
 
 /* Bytes that wait: input not yet parsed, output not yet taken. */
@@ -20956,6 +20973,7 @@ typedef struct aw__conn {
     bool trusted, preface;      /* a proxy; its PROXY header is still to come */
     bool reset;                 /* close with a reset */
     bool counted;               /* in server->crowd */
+    bool tls;
     uint32_t lingered;          /* bytes dropped in LINGER */
     aw__address peer;
 } aw__conn;
@@ -21003,6 +21021,10 @@ typedef struct aw__server {
 #endif
     int connections, max_connections;
     int dumps;                  /* SIGUSR1 that were heard */
+#ifdef ASYNCWEB_BEARSSL
+    aw__tls_site *site;         /* for new connections; NULL: no TLS */
+    int reloads;                /* SIGHUP that were heard */
+#endif
     bool paused, stopping;      /* not accepting for a while; for good */
     aw__head head;              /* of the request being parsed */
     aw_req *handling;           /* whose view runs for the first time */
@@ -22298,6 +22320,7 @@ static size_t aw__conn_begin(aw__server *s, aw__conn *c, aw_slice in, size_t n)
     req->base = in.p;
     req->start = s->loop->now;
     req->proxied = c->trusted;
+    req->secure = c->tls;
     c->req = req;
     /* What follows a CONNECT might be meant for somebody else. */
     if (!head->keep_alive || head->verb == AW__CONNECT) c->last = 1;
@@ -22528,6 +22551,19 @@ static bool aw__conn_readable(aw__server *s, aw__conn *c)
     return true;
 }
 
+#ifdef ASYNCWEB_BEARSSL
+/* The handshake is over, well or not. */
+static void aw__conn_greeted(aw__server *s, aw__conn *c)
+{
+    const aw__tls *t = aw__tls_on(s->loop, c->fd);
+    if (t->done && !t->error) {
+        aw__conn_enter(s, c, AW__IDLE);
+        if (aw__fd_want(s->loop, c->fd, AW_READ) == 0) return;
+    }
+    aw__conn_close(s, c);
+}
+#endif
+
 /* The client takes more. False: c is gone, or has been seen to. */
 static bool aw__conn_writable(aw__server *s, aw__conn *c)
 {
@@ -22550,6 +22586,12 @@ static bool aw__conn_writable(aw__server *s, aw__conn *c)
 static void aw__on_conn(aw_loop *l, int fd, int events)
 {
     aw__conn *c = (aw__conn *)l->fds[fd].object;
+#ifdef ASYNCWEB_BEARSSL
+    if (c->state == AW__IN_HELLO) {
+        aw__conn_greeted(l->server, c);
+        return;
+    }
+#endif
     if (events & AW__RESET) {
         aw__conn_close(l->server, c);
         return;
@@ -22603,7 +22645,8 @@ typedef struct aw__patience {
 } aw__patience;
 
 static const aw__patience aw__dispensable[] = {
-    {AW__LINGER, 1}, {AW__IDLE, 1}, {AW__IN_DRAIN, 1000}, {AW__IN_HEAD, 1000},
+    {AW__LINGER, 1}, {AW__IDLE, 1}, {AW__IN_HELLO, 1000},
+    {AW__IN_DRAIN, 1000}, {AW__IN_HEAD, 1000},
     {AW__IN_WRITE, 5000}, {AW__IN_BODY, 5000}, {AW__IN_SEND, 5000},
     {AW__IN_READ, 5000}
 };
@@ -22624,7 +22667,29 @@ static bool aw__server_evict(aw__server *s)
     return false;
 }
 
-static void aw__server_accepted(aw__server *s, int fd, const aw__address *peer)
+/* Whether the listener at fd speaks TLS. */
+static bool aw__server_is_tls(const aw__server *s, int fd)
+{
+    int i;
+    for (i = 0; i < s->doors.count; i++)
+        if (s->doors.at[i].fd == fd) return s->doors.at[i].tls;
+    return false;
+}
+
+/* The first state of c. False: out of memory, or of room for its address. */
+static bool aw__conn_welcome(aw__server *s, aw__conn *c)
+{
+    aw__conn_enter(s, c, c->tls ? AW__IN_HELLO : AW__IDLE);
+    if (!aw__conn_admit(s, c)) return false;
+#ifdef ASYNCWEB_BEARSSL
+    if (c->tls && !aw__tls_accept(s->loop, c->fd, s->site)) return false;
+#endif
+    return aw__fd_want(s->loop, c->fd, c->tls ? AW_READ | AW_WRITE
+                       : (int)AW_READ) == 0;
+}
+
+static void aw__server_accepted(aw__server *s, int listener, int fd,
+                                const aw__address *peer)
 {
     aw_loop *l = s->loop;
     const bool trusted = s->trusted.n && aw__nets_have(&s->trusted, peer);
@@ -22641,11 +22706,10 @@ static void aw__server_accepted(aw__server *s, int fd, const aw__address *peer)
     c->peer = *peer;
     c->trusted = trusted;
     c->preface = s->config.proxy_protocol;
+    c->tls = aw__server_is_tls(s, listener);
     aw__list_init(&c->link);
     s->connections++;
-    aw__conn_enter(s, c, AW__IDLE);
-    if (!aw__conn_admit(s, c) || aw__fd_want(l, fd, AW_READ) < 0)
-        aw__conn_close(s, c);
+    if (!aw__conn_welcome(s, c)) aw__conn_close(s, c);
 }
 
 static void aw__on_resume(aw_loop *l, aw__call_timer *t)
@@ -22673,7 +22737,7 @@ static void aw__on_server(aw_loop *l, int fd, int events)
         if (client == AW_EAGAIN) return;
         if (client >= 0) {
             evicted = false;
-            aw__server_accepted(s, client, &peer);
+            aw__server_accepted(s, fd, client, &peer);
         } else if (!evicted && !s->stopping &&
                    (client == AW_EMFILE || client == AW_ENOMEM) &&
                    aw__server_evict(s)) {
@@ -22707,6 +22771,7 @@ static void aw__server_stop(aw__server *s)
     }
     aw__timer_stop(s->loop, &s->resume.timer);
     s->time_outs[AW__IDLE] = s->time_outs[AW__IN_HEAD] = AW__STOP_MS;
+    s->time_outs[AW__IN_HELLO] = AW__STOP_MS;
     aw__sweep_by(s, s->loop->now + AW__STOP_MS);
     if (s->stop_sockets) s->stop_sockets(s);
     aw__list_move(&idle, &s->lists[AW__IDLE]);
@@ -23945,7 +24010,8 @@ const char *aw_scheme(aw_req *req)
 {
     const aw__forwarded *f = aw__req_forwarded(req,
                                                &req->loop->server->trusted);
-    return f && f->proto ? f->proto : "http";
+    if (f && f->proto) return f->proto;
+    return req->secure ? "https" : "http";
 }
 
 const char *aw_host(aw_req *req)
@@ -24744,6 +24810,7 @@ static void aw__config_defaults(aw_config *c)
     c->ws_pong_ms = aw__limit_ms(c->ws_pong_ms, 20000);
     c->ws_close_ms = aw__limit_ms(c->ws_close_ms, 5000);
     c->drain_ms = aw__limit_ms(c->drain_ms, 10000);
+    c->tls.handshake_ms = aw__limit_ms(c->tls.handshake_ms, 10000);
     if (!c->max_connections) {
         /* Views need descriptors, too. */
         int all = aw__sys_descriptors();
@@ -24810,6 +24877,9 @@ static void aw__server_free(aw_loop *l)
         while (!aw__list_empty(&s->lists[i]))
             aw__conn_close(s, (aw__conn *)s->lists[i].next);
     aw__doors_close(&s->doors);
+#ifdef ASYNCWEB_BEARSSL
+    aw__site_drop(s->site);
+#endif
     aw__quarantine_end(s);
     aw__log_flush(s);
     aw__timer_stop(l, &s->sweep.timer);
@@ -24841,6 +24911,7 @@ static bool aw__server_open(aw__server *s)
     s->time_outs[AW__IN_SEND] = s->time_outs[AW__IN_WRITE] = c->write_ms;
     s->time_outs[AW__LINGER] = AW__LINGER_MS;
     s->time_outs[AW__IN_WS] = AW_FOREVER;
+    s->time_outs[AW__IN_HELLO] = c->tls.handshake_ms;
 #ifndef ASYNCWEB_NO_WS
     s->ws.max_message = c->ws_max_message;
     s->ws.max_queue = c->ws_max_queue;
@@ -24874,6 +24945,28 @@ static bool aw__server_open(aw__server *s)
     return s->input && s->fields && aw__buf_room(&s->out, 4096);
 }
 
+/* Reads the certificates; what is wrong is logged. */
+static int aw__server_tls(aw__server *s)
+{
+#ifdef ASYNCWEB_BEARSSL
+    const aw_tls_server *config = &s->config.tls;
+    if (!config->certificate) return 0;
+    if (s->config.proxy_protocol) {
+        aw__log(s->loop, AW_LOG_ERROR, "asyncweb: .tls and .proxy_protocol do "
+                "not go together");
+        return AW_EINVAL;
+    }
+    s->doors.has_tls = true;
+    return aw__tls_of(s->loop) ? aw__site_open(s->loop, &s->loop->tls->roots,
+                                               config, &s->site) : AW_ENOMEM;
+#else
+    if (!s->config.tls.certificate) return 0;
+    aw__log(s->loop, AW_LOG_ERROR, "asyncweb: .tls: %s",
+            aw_strerror(AW_ENOTLS));
+    return AW_ENOTLS;
+#endif
+}
+
 /* In memory there is one place to listen at, whatever .listen says. */
 static int aw__server_listen(aw__server *s)
 {
@@ -24890,6 +24983,7 @@ static int aw__server_listen(aw__server *s)
     rc = list ? aw__doors_open(x, c->listen)
         : aw__doors_tcp(x, strcmp(c->host, "::") == 0 ? "*" : c->host, port);
     for (i = 0; i < x->count && rc == 0; i++) {
+        if (!list && x->has_tls) x->at[i].tls = true;
         rc = aw__fd_open(s->loop, x->at[i].fd, AW__FD_SERVER, s);
         if (rc == 0) rc = aw__fd_want(s->loop, x->at[i].fd, AW_READ);
     }
@@ -24918,6 +25012,7 @@ int aw_serve(aw_loop *l, const aw_config *config)
     l->on_fd[AW__FD_CONN] = aw__on_conn;
     rc = !aw__server_open(s) ? AW_ENOMEM : !aw__server_routes(s) ? AW_EINVAL
         : aw__server_trust(s);
+    if (rc == 0) rc = aw__server_tls(s);
     if (rc == 0) rc = aw__server_listen(s);
     if (rc < 0) aw__server_free(l);
     return rc;
@@ -24939,22 +25034,29 @@ void aw_serve_stop(aw_loop *l)
 
 /* The two things of the process that are not a loop's: what signals have
    come, and whom to wake. They belong to the loop that runs aw_run. Only the
-   handler writes to the first: two bits count requests to stop, up to 2, the
-   others SIGUSR1. */
+   handler writes to the first: two bits count requests to stop, up to 2, two
+   SIGHUP, the others SIGUSR1. */
 static volatile sig_atomic_t aw__signals;
 static int aw__signal_fd = -1;
 
 static void aw__on_signal(int number)
 {
     const int had = (int)aw__signals;
-    if (number == SIGUSR1) aw__signals = (had + 4) & 127;
+    if (number == SIGUSR1) aw__signals = (had + 16) & 127;
+    else if (number == SIGHUP) aw__signals = (had & ~12) | ((had + 4) & 12);
     else if ((had & 3) < 2) aw__signals = had + 1;
     if (aw__signal_fd >= 0) aw__sys_wake(aw__signal_fd);
 }
 
-enum { AW__SIGNALS = 4 };
+enum { AW__SIGNALS = 5 };
 static const int aw__signal_numbers[AW__SIGNALS] = {SIGINT, SIGTERM, SIGUSR1,
-                                                    SIGPIPE};
+                                                    SIGPIPE, SIGHUP};
+
+/* SIGHUP is for those who speak TLS; for others it means what it did. */
+static bool aw__signal_is_ours(const aw_loop *l, int number)
+{
+    return number != SIGHUP || l->server->doors.has_tls;
+}
 
 static void aw__signals_take(aw_loop *l, struct sigaction old[AW__SIGNALS])
 {
@@ -24966,9 +25068,10 @@ static void aw__signals_take(aw_loop *l, struct sigaction old[AW__SIGNALS])
     aw__signals = 0;
     aw__signal_fd = l->wake_write;
     for (i = 0; i < AW__SIGNALS; i++) {
-        action.sa_handler = aw__signal_numbers[i] == SIGPIPE ? SIG_IGN
-            : aw__on_signal;
-        sigaction(aw__signal_numbers[i], &action, &old[i]);
+        const int number = aw__signal_numbers[i];
+        action.sa_handler = number == SIGPIPE ? SIG_IGN : aw__on_signal;
+        sigaction(number, aw__signal_is_ours(l, number) ? &action : NULL,
+                  &old[i]);
     }
 }
 
@@ -24979,12 +25082,33 @@ static void aw__signals_leave(struct sigaction old[AW__SIGNALS])
         sigaction(aw__signal_numbers[i], &old[i], NULL);
 }
 
+#ifdef ASYNCWEB_BEARSSL
+/* New connections see the new certificates; if they are bad, the old ones. */
+static void aw__server_reload(aw__server *s)
+{
+    aw__tls_site *site = NULL;
+    const int rc = !s->site ? AW_ENOTLS
+        : aw__site_open(s->loop, &s->loop->tls->roots, &s->config.tls, &site);
+    if (rc == 0) {
+        aw__site_drop(s->site);
+        s->site = site;
+    }
+    aw__log(s->loop, rc < 0 ? AW_LOG_ERROR : AW_LOG_INFO, "asyncweb: TLS: %s",
+            rc < 0 ? "the old certificates stay in use"
+            : "the certificates have been read again");
+}
+#endif
+
 /* How often it was asked to stop. Sees to what else has come. */
 static int aw__signals_stop(aw_loop *l)
 {
     const int came = (int)aw__signals;
-    if (l->server->dumps != came >> 2) aw_loop_dump(l);
-    l->server->dumps = came >> 2;
+    if (l->server->dumps != came >> 4) aw_loop_dump(l);
+    l->server->dumps = came >> 4;
+#ifdef ASYNCWEB_BEARSSL
+    if (l->server->reloads != (came >> 2 & 3)) aw__server_reload(l->server);
+    l->server->reloads = came >> 2 & 3;
+#endif
     return came & 3;
 }
 
@@ -24997,8 +25121,8 @@ static void aw__run_banner(const aw__server *s)
     bool six = strchr(c->host, ':') != NULL;
     int i;
     if (!c->listen)
-        aw__log(s->loop, AW_LOG_INFO, "asyncweb: http://%s%s%s:%d (Ctrl-C "
-                "stops)", six ? "[" : "", c->host, six ? "]" : "",
+        aw__log(s->loop, AW_LOG_INFO, "asyncweb: http%s://%s%s%s:%d (Ctrl-C "
+                "stops)", x->at[0].tls ? "s" : "", six ? "[" : "", c->host, six ? "]" : "",
                 x->at[0].at.port);
     for (i = 0; c->listen && i < x->count; i++)
         aw__log(s->loop, AW_LOG_INFO, "asyncweb: %s%s",
