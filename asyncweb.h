@@ -1098,7 +1098,7 @@ typedef struct aw_response {
     const char *url;            /* that answered: behind the redirects */
 } aw_response;
 
-/* GETs an http:// URL. The result is the status, 404 as well as 200, and
+/* GETs an http:// or, with TLS built in, https:// URL. The result is the status, 404 as well as 200, and
    *out the reply; a reply that *out held before is freed then. On an error
    *out is NULL. Strings are copied before the caller goes on. Awaits: yes.
    AW_EURL, AW_ENOTLS (both logged), AW_EDNS, AW_ECONNREFUSED, AW_EUNREACH,
@@ -1130,7 +1130,7 @@ typedef struct aw_form_field {
    Awaits: yes. */
 AW__AWAITABLE(aw_fetch, (
     aw_response **out AW__OPT;      /* NULL: only the status matters */
-    const char *url AW__OPT;        /* http://[user:password@]host[:port]/... */
+    const char *url AW__OPT;        /* http[s]://[user:password@]host[:port]/ */
     const char *method AW__OPT;     /* NULL: GET; with a body POST */
     /* Yours replace ours (Host, User-Agent, Accept, Authorization,
        Content-Type) and the client's; one with value NULL is left out. */
@@ -13359,7 +13359,7 @@ static int aw__tls_connect(aw_loop *l, int fd, aw__tls_profile *p,
     if (h->roots) h->roots->refs++;
     h->check.pin = p->pinned ? p->pin : NULL;
     h->check.insecure = p->insecure;
-    if (p->insecure)
+    if (p->insecure && !http)   /* the HTTP client says it of each request */
         aw__log(l, AW_LOG_WARNING, "asyncweb: TLS: .insecure: the certificate "
                 "of %s port %d is not verified", name, port);
     c = (br_ssl_client_context *)(void *)t->eng;
@@ -15051,13 +15051,12 @@ static void aw__profile_release(void *p)
     aw__profile_drop((aw__tls_profile *)p);
 }
 
-/* Takes over a reference of the profile. */
+/* The profile has to stay. */
 AW_ASYNC(aw__connect_tls, (aw_stream **out; aw__host host; int port;
                            aw__tls_profile *profile; bool http;),
          aw_stream *stream;)
 {
     AW_BEGIN {
-        AW_DEFER(aw__profile_release, self->profile);
         AW_AWAIT(aw__connect, &self->stream, self->host, self->port);
         AW_AWAIT(aw__greet, self->stream, self->profile, self->host.name,
                  self->port, self->http);
@@ -15083,7 +15082,12 @@ static aw_use_RETURN_not_return aw__aw_connect_tls(aw__ctx *ctx,
     if (rc < 0) return aw__at_once(t, rc);
     step = aw__call AW__CALL((ctx, ), aw__connect_tls, a->out,
                              aw__host_copy(a->host), a->port, p, false);
-    if (t->top == caller) aw__profile_drop(p);  /* no memory for its frame */
+    if (t->top != caller) {
+        t->top->defer = aw__profile_release;
+        t->top->defer_arg = p;
+    } else {
+        aw__profile_drop(p);    /* there was no memory for its frame */
+    }
     return step;
 }
 
@@ -23860,6 +23864,9 @@ static int aw__status_of(int rc)
         case AW_EDNS: case AW_ECONNREFUSED: case AW_ECONNRESET:
         case AW_EUNREACH: case AW_EBADMSG: case AW_EEOF: case AW_ECLOSED:
         case AW_ENOTLS: case AW_ETOOBIG:
+        case AW_ETLS: case AW_ETLS_ISSUER: case AW_ETLS_SELF_SIGNED:
+        case AW_ETLS_NAME: case AW_ETLS_EXPIRED: case AW_ETLS_NOT_YET:
+        case AW_ETLS_VERSION: case AW_ETLS_WEAK: case AW_ETLS_PIN:
             return 502;
         case AW_ETIMEDOUT: case AW_EDEADLINE:
             return 504;
