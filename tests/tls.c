@@ -218,3 +218,194 @@ TEST(echoes)
         close_loop(l);
     }
 }
+
+/* ---- who is believed ---- */
+
+static const struct verdict {
+    const char *certificate, *key, *ca;
+    const char *name, *pin;     /* NULL: good.test */
+    int rc;
+    int64_t now;                /* 0: NOW */
+    bool insecure;
+} verdicts[] = {
+#define P(n) CERTS n ".pem", CERTS n ".key", CERTS "roots.pem"
+    {P("good"), NULL, NULL, 0, 0, false},
+    {P("ec"), NULL, NULL, 0, 0, false},
+    {P("good"), "127.0.0.1", NULL, 0, 0, false},
+    {P("good"), "::1", NULL, 0, 0, false},
+    {P("good"), "GOOD.Test.", NULL, 0, 0, false},
+    {P("good"), "127.0.0.2", NULL, AW_ETLS_NAME, 0, false},
+    {P("good"), "good.test.evil", NULL, AW_ETLS_NAME, 0, false},
+    {P("good"), "ood.test", NULL, AW_ETLS_NAME, 0, false},
+    {P("address"), "192.0.2.7", NULL, 0, 0, false},
+    {P("address"), "2001:db8:0::7", NULL, 0, 0, false},
+    {P("address"), "192.0.2.8", NULL, AW_ETLS_NAME, 0, false},
+    /* RFC 9525 2: the subject, here CN=address, is no name */
+    {P("address"), "address", NULL, AW_ETLS_NAME, 0, false},
+    /* RFC 9525 6.3 */
+    {P("wild"), "a.wild.test", NULL, 0, 0, false},
+    {P("wild"), "A.Wild.TEST", NULL, 0, 0, false},
+    {P("wild"), "wild.test", NULL, AW_ETLS_NAME, 0, false},
+    {P("wild"), "a.b.wild.test", NULL, AW_ETLS_NAME, 0, false},
+    {P("wild"), ".wild.test", NULL, AW_ETLS_NAME, 0, false},
+    {P("wide"), NULL, NULL, AW_ETLS_NAME, 0, false},
+    {P("other"), NULL, NULL, AW_ETLS_NAME, 0, false},
+    {P("expired"), NULL, NULL, AW_ETLS_EXPIRED, 0, false},
+    {P("expired"), NULL, NULL, 0, 1590000000, false},
+    {P("early"), NULL, NULL, AW_ETLS_NOT_YET, 0, false},
+    {P("good"), NULL, NULL, AW_ETLS_CLOCK, 1000, false},
+    {P("good"), NULL, NULL, AW_ETLS_EXPIRED, INT64_C(4200000000), false},
+    {P("self"), NULL, NULL, AW_ETLS_SELF_SIGNED, 0, false},
+    {P("strange"), NULL, NULL, AW_ETLS_ISSUER, 0, false},
+    {P("under"), NULL, NULL, AW_ETLS_ISSUER, 0, false},
+    {CERTS "chain.pem", CERTS "under.key", CERTS "roots.pem", NULL, NULL, 0,
+     0, false},
+    {P("sha1"), NULL, NULL, AW_ETLS_WEAK, 0, false},
+    {P("short"), NULL, NULL, AW_ETLS_WEAK, 0, false},
+    /* own roots */
+    {CERTS "self.pem", CERTS "self.key", CERTS "self.pem", NULL, NULL, 0, 0,
+     false},
+    {CERTS "strange.pem", CERTS "strange.key", CERTS "stranger.pem", NULL,
+     NULL, 0, 0, false},
+    {CERTS "under.pem", CERTS "under.key", CERTS "middle.pem", NULL, NULL, 0,
+     0, false},
+    {CERTS "good.pem", CERTS "good.key", CERTS "good.der", NULL, NULL, 0, 0,
+     false},
+    {CERTS "good.pem", CERTS "good.key", CERTS "ecroot.pem", NULL, NULL,
+     AW_ETLS_ISSUER, 0, false},
+    {CERTS "good.pem", CERTS "good.key", CERTS "good.key", NULL, NULL,
+     AW_ETLS_ROOTS, 0, false},
+    {CERTS "good.pem", CERTS "good.key", "/nowhere", NULL, NULL,
+     AW_ETLS_ROOTS, 0, false},
+    /* pins */
+    {P("good"), NULL, "good", 0, 0, false},
+    {P("good"), NULL, "ec", AW_ETLS_PIN, 0, false},
+    {P("ec"), NULL, "ec", 0, 0, false},
+    {P("other"), NULL, "ec", AW_ETLS_NAME, 0, false},
+    /* insecure */
+    {P("self"), NULL, NULL, 0, 0, true},
+    {P("expired"), NULL, NULL, 0, 0, true},
+    {P("other"), NULL, NULL, 0, 1000, true},
+    {P("short"), NULL, NULL, 0, 0, true},
+    {P("good"), NULL, "good", 0, 0, true},
+    {P("good"), NULL, "ec", AW_ETLS_PIN, 0, true},
+#undef P
+};
+
+static const char *pin_of(const char *name, char text[60])
+{
+    char path[100];
+    FILE *f;
+    snprintf(path, sizeof path, CERTS "%s.pin", name);
+    memcpy(text, "sha256//", 9);
+    f = fopen(path, "r");
+    if (!f || !fgets(text + 8, 50, f)) abort();
+    fclose(f);
+    return text;
+}
+
+TEST(verdicts_on_certificates)
+{
+    size_t i;
+    for (i = 0; i < sizeof verdicts / sizeof *verdicts; i++) {
+        const struct verdict *v = &verdicts[i];
+        aw_loop *l = open_loop();
+        aw_tls_server s = shows(v->certificate, v->key);
+        aw_tls tls = trusts(v->ca);
+        char pin[60];
+        if (v->name) tls.server_name = v->name;
+        if (v->pin) tls.pin = pin_of(v->pin, pin);
+        tls.insecure = v->insecure;
+        NOTE("row %d, %s for %s", (int)i, v->certificate, tls.server_name);
+        serve_with(l, &s);
+        log_text[0] = 0;
+        if (v->now) l->tls_epoch = v->now;
+        CHECK_EQ(talk_on(l, &tls, 100), v->rc);
+        CHECK_EQ(talk.got, v->rc == 0 ? 100 : 0);
+        CHECK_EQ(strstr(log_text, "not verified") != NULL, v->insecure);
+        close_loop(l);
+    }
+}
+
+TEST(pins_that_are_none)
+{
+    static const char *const bad[] = {
+        "", "sha256//", "sha1//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="};
+    size_t i;
+    for (i = 0; i < sizeof bad / sizeof *bad; i++) {
+        aw_loop *l = open_loop();
+        aw_tls tls = trusts(CERTS "roots.pem");
+        tls.pin = bad[i];
+        NOTE("%s", bad[i]);
+        CHECK_EQ(talk_on(l, &tls, 1), AW_EINVAL);
+        CHECK(strstr(log_text, "a pin is") != NULL);
+        close_loop(l);
+    }
+}
+
+/* RFC 5246 7.2.1: only close_notify ends a stream. */
+TEST(a_stream_that_is_cut_off)
+{
+    int cut;
+    for (cut = 0; cut <= 1; cut++) {
+        aw_loop *l = open_loop();
+        aw_tls_server s = shows(CERTS "ec.pem", CERTS "ec.key");
+        aw_tls tls = trusts(CERTS "roots.pem");
+        NOTE("cut %d", cut);
+        serve_with(l, &s);
+        echo.cut = cut;
+        echo.mute = !cut;
+        CHECK_EQ(talk_on(l, &tls, 1000), 0);
+        CHECK_EQ(talk.got, 1000);
+        CHECK_EQ(talk.end, cut ? (int)AW_EEOF : 0);
+        close_loop(l);
+    }
+}
+
+/* A socket that takes a byte at a time, and readers of little pieces. */
+TEST(byte_by_byte)
+{
+    static const int pieces[] = {1, 7, 0};
+    size_t i;
+    for (i = 0; i < 3; i++) {
+        aw_loop *l = open_loop();
+        aw_tls_server s = shows(CERTS "good.pem", CERTS "good.key");
+        aw_tls tls = trusts(CERTS "roots.pem");
+        aw_task t;
+        NOTE("piece %d", pieces[i]);
+        serve_with(l, &s);
+        l->sim->pipe_bytes = i == 2 ? 100 : 1;
+        memset(&talk, 0, sizeof talk);
+        talk.piece = pieces[i];
+        talk.size = 5000;
+        talk.rc = 1;
+        t = SPAWN_ON(l, talker, &tls);
+        while (l->slots[t.slot].generation == t.generation &&
+               aw_loop_step(l, 1000) > 0) {}
+        CHECK_EQ(talk.rc, 0);
+        CHECK_EQ(talk.got, 5000);
+        CHECK(memcmp(sent, received, 5000) == 0);
+        close_loop(l);
+    }
+}
+
+TEST(in_any_order)
+{
+    uint64_t seed;
+    for (seed = 1; seed <= 60; seed++) {
+        aw_loop *l = open_loop();
+        aw_tls_server s = shows(CERTS "ec.pem", CERTS "ec.key");
+        aw_tls tls = trusts(CERTS "roots.pem");
+        NOTE("seed %d", (int)seed);
+        l->chaos.seed = seed;
+        serve_with(l, &s);
+        echo.cut = seed % 3 == 0;
+        l->sim->pipe_bytes = 300;
+        CHECK_EQ(talk_on(l, &tls, 3000), 0);
+        CHECK_EQ(talk.got, 3000);
+        CHECK(memcmp(sent, received, 3000) == 0);
+        close_loop(l);
+    }
+}
