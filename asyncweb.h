@@ -1076,6 +1076,11 @@ typedef struct aw_tls_server {
    Awaits: yes. */
 AW__AWAITABLE(aw_connect_tls, (aw_stream **out; const char *host; int port;
                                const aw_tls *tls;));
+
+/* Whom the client's certificate, which client_ca has vouched for, names:
+   "CN=alice,O=Example", as it stands there; NULL: there is none, or the
+   client has gone. The request's. */
+const char *aw_tls_peer_subject(aw_req *req);
 #endif
 
 /* >>client  HTTP client ---------------------------------------------------- */
@@ -24020,6 +24025,15 @@ const char *aw_scheme(aw_req *req)
     if (f && f->proto) return f->proto;
     return req->secure ? "https" : "http";
 }
+
+#ifdef ASYNCWEB_BEARSSL
+const char *aw_tls_peer_subject(aw_req *req)
+{
+    const aw__tls *t = req->conn && req->conn->fd >= 0
+        ? aw__tls_on(req->loop, req->conn->fd) : NULL;
+    return t ? aw_strdup(req, t->subject) : NULL;
+}
+#endif
 
 const char *aw_host(aw_req *req)
 {

@@ -399,7 +399,7 @@ TEST(in_any_order)
         aw_tls_server s = shows(CERTS "ec.pem", CERTS "ec.key");
         aw_tls tls = trusts(CERTS "roots.pem");
         NOTE("seed %d", (int)seed);
-        l->chaos.seed = seed;
+        aw__chaos_on(l, seed);
         serve_with(l, &s);
         echo.cut = seed % 3 == 0;
         l->sim->pipe_bytes = 300;
@@ -408,4 +408,500 @@ TEST(in_any_order)
         CHECK(memcmp(sent, received, 3000) == 0);
         close_loop(l);
     }
+}
+
+/* ---- an application ---- */
+
+static int run_until_ended(aw_task task)
+{
+    int rc = 0, turns = 0;
+    if (!task.loop) return task.slot;
+    while (!aw_ended(task) && rc >= 0 && turns++ < 100000)
+        rc = aw_loop_step(task.loop, AW_FOREVER);
+    return rc < 0 ? rc : (int)task.loop->slots[task.slot].u.result;
+}
+
+ASYNC(sleeper, (int64_t ms;)) { BEGIN { AWAIT(aw_sleep_ms, self->ms); } }
+
+static void pass(aw_loop *l, int64_t ms)
+{
+    run_until_ended(SPAWN_ON(l, sleeper, ms));
+}
+
+static int seen;                /* requests */
+
+VIEW(hello)
+{
+    const char *subject = aw_tls_peer_subject(req);
+    seen++;
+    return aw_text(req, aw_format(req, "%s %s", aw_base_url(req),
+                                  subject ? subject : "-"));
+}
+
+static char big[200000];
+
+VIEW(large)
+{
+    return aw_text_static(req, big);
+}
+
+ROUTES(app, GET("/", hello), GET("/large", large))
+
+static aw_config app_with(const char *certificate, const char *key)
+{
+    aw_config c;
+    memset((void *)&c, 0, sizeof c);
+    c.routes = app;
+    c.access_log = AW_OFF;
+    c.tls.certificate = certificate;
+    c.tls.key = key;
+    c.port = PORT;
+    return c;
+}
+
+static struct {
+    int rc;
+    char body[300];
+    size_t size;
+} came;
+
+ASYNC(fetch, (const char *url; const aw_tls *tls;), aw_response *reply;)
+{
+    BEGIN {
+        came.body[0] = 0;
+        came.size = 0;
+        AWAIT_TO(came.rc, aw_fetch, .out = &self->reply, .url = self->url,
+                 .tls = self->tls);
+        if (!self->reply) RETURN(0);
+        snprintf(came.body, sizeof came.body, "%s", self->reply->body);
+        came.size = self->reply->body_len;
+    }
+}
+
+static int fetch_on(aw_loop *l, const char *url, const aw_tls *tls)
+{
+    CHECK(run_until_ended(SPAWN_ON(l, fetch, url, tls)) >= 0);
+    return came.rc;
+}
+
+#define URL "https://127.0.0.1:8443/"
+
+/* The state of the only connection there is, from the server's side. */
+static aw__tls *server_side(const aw_loop *l)
+{
+    int fd;
+    for (fd = 0; fd < l->fd_cap; fd++)
+        if (l->fds[fd].kind == AW__FD_CONN) return l->fds[fd].tls;
+    return NULL;
+}
+
+TEST(https_from_end_to_end)
+{
+    aw_loop *l = open_loop();
+    aw_config c = app_with(CERTS "good.pem", CERTS "good.key");
+    aw_tls tls = trusts(CERTS "roots.pem"), other;
+    int i;
+    memset(big, 'b', sizeof big - 1);
+    CHECK_EQ(aw_serve(l, &c), 0);
+    CHECK_EQ(fetch_on(l, URL, &tls), 200);
+    CHECK_STR(came.body, "https://127.0.0.1:8443 -");
+    CHECK_EQ(l->tls->handshakes, 2);    /* both ends of one */
+    /* On the same connection, whose buffers come and go. */
+    for (i = 0; i < 100; i++) {
+        CHECK_EQ(fetch_on(l, URL, &tls), 200);
+        CHECK(server_side(l) && !server_side(l)->buffers);
+        CHECK(!server_side(l)->hello && !server_side(l)->site);
+    }
+    CHECK_EQ(fetch_on(l, URL "large", &tls), 200);
+    CHECK_EQ(came.size, sizeof big - 1);
+    CHECK_EQ(l->tls->handshakes, 2);
+    /* Who is asked otherwise is asked anew. */
+    other = tls;
+    other.server_name = "localhost";
+    CHECK_EQ(fetch_on(l, URL, &other), 200);
+    CHECK_EQ(l->tls->handshakes, 4);
+    CHECK_EQ(l->tls->resumed, 0);
+    other.ca_file = CERTS "ecroot.pem";
+    CHECK_EQ(fetch_on(l, URL, &other), AW_ETLS_ISSUER);
+    CHECK_EQ(l->tls->handshakes, 6);
+    /* Later the session goes on. */
+    pass(l, 60000);
+    CHECK_EQ(fetch_on(l, URL, &tls), 200);
+    CHECK_EQ(l->tls->handshakes, 8);
+    CHECK_EQ(l->tls->resumed, 1);
+    close_loop(l);
+}
+
+/* Without options the system's roots count; plain HTTP is none. */
+TEST(https_to_strangers)
+{
+    aw_loop *l = open_loop();
+    aw_config c = app_with(CERTS "good.pem", CERTS "good.key");
+    aw_tls tls = trusts(CERTS "roots.pem");
+    CHECK_EQ(aw_serve(l, &c), 0);
+    setenv("SSL_CERT_FILE", CERTS "ecroot.pem", 1);
+    CHECK_EQ(fetch_on(l, URL, NULL), AW_ETLS_ISSUER);
+    setenv("SSL_CERT_FILE", CERTS "root.pem", 1);
+    CHECK_EQ(fetch_on(l, URL, NULL), 200);
+    setenv("SSL_CERT_FILE", "/nowhere", 1);
+    pass(l, 60000);
+    CHECK_EQ(fetch_on(l, URL, NULL), AW_ETLS_ROOTS);
+    unsetenv("SSL_CERT_FILE");
+    CHECK_EQ(fetch_on(l, "http://127.0.0.1:8443/", &tls), AW_EEOF);
+    close_loop(l);
+    l = open_loop();
+    memset((void *)&c.tls, 0, sizeof c.tls);
+    CHECK_EQ(aw_serve(l, &c), 0);
+    CHECK_EQ(fetch_on(l, URL, &tls), AW_ETLS);
+    CHECK_EQ(fetch_on(l, "http://127.0.0.1:8443/", NULL), 200);
+    CHECK_STR(came.body, "http://127.0.0.1:8443 -");
+    close_loop(l);
+}
+
+/* SNI, and the kind of key. */
+TEST(several_certificates)
+{
+    static const aw_tls_pair more[] = {
+        {CERTS "wild.pem", CERTS "wild.key"},
+        {CERTS "other.pem", CERTS "other.key"}, {NULL, NULL}};
+    static const struct {
+        const char *name;
+        int rc;
+    } names[] = {{"good.test", 200}, {"a.wild.test", 200}, {"other.test", 200},
+                 {"unknown.test", AW_ETLS_NAME}, {"127.0.0.1", 200}};
+    aw_loop *l = open_loop();
+    aw_config c = app_with(CERTS "good.pem", CERTS "good.key");
+    aw_tls tls = trusts(CERTS "roots.pem");
+    size_t i;
+    c.tls.more = more;
+    CHECK_EQ(aw_serve(l, &c), 0);
+    for (i = 0; i < sizeof names / sizeof *names; i++) {
+        NOTE("%s", names[i].name);
+        tls.server_name = names[i].name;
+        CHECK_EQ(fetch_on(l, URL, &tls), names[i].rc);
+    }
+    close_loop(l);
+}
+
+TEST(certificates_of_clients)
+{
+    static const struct {
+        const char *name, *subject; /* NULL: refused */
+        bool required;
+    } clients[] = {
+        {NULL, "-", false}, {NULL, NULL, true},
+        {"alice", "CN=alice,O=asyncweb tests", false},
+        {"alice", "CN=alice,O=asyncweb tests", true},
+        {"good", "CN=good,O=asyncweb tests", true},     /* with RSA */
+        {"mallory", NULL, false}, {"mallory", NULL, true},
+        {"expired", NULL, true}};
+    size_t i, again;
+    for (i = 0; i < sizeof clients / sizeof *clients; i++) {
+        aw_loop *l = open_loop();
+        aw_config c = app_with(CERTS "ec.pem", CERTS "ec.key");
+        aw_tls tls = trusts(CERTS "roots.pem");
+        char certificate[100], key[100], body[200];
+        NOTE("client %d", (int)i);
+        c.tls.client_ca = CERTS "roots.pem";
+        c.tls.client_required = clients[i].required;
+        snprintf(certificate, sizeof certificate, CERTS "%s.pem",
+                 clients[i].name ? clients[i].name : "");
+        snprintf(key, sizeof key, CERTS "%s.key",
+                 clients[i].name ? clients[i].name : "");
+        if (clients[i].name) tls.certificate = certificate, tls.key = key;
+        CHECK_EQ(aw_serve(l, &c), 0);
+        for (again = 0; again < 2; again++) {
+            seen = 0;
+            (void)fetch_on(l, URL, &tls);
+            CHECK_EQ(came.rc == 200, clients[i].subject != NULL);
+            CHECK_EQ(seen, clients[i].subject != NULL);
+            if (!clients[i].subject) continue;
+            snprintf(body, sizeof body, "https://127.0.0.1:8443 %s",
+                     clients[i].subject);
+            CHECK_STR(came.body, body);
+            pass(l, 60000);
+        }
+        CHECK_EQ(l->tls->resumed, 0);
+        close_loop(l);
+    }
+}
+
+TEST(certificates_that_do_not_serve)
+{
+    static const struct {
+        const char *certificate, *key, *said;
+        int rc;
+    } wrong[] = {
+        {CERTS "good.pem", CERTS "ec.key", "its key is another's", AW_EINVAL},
+        {CERTS "ec.pem", CERTS "other.key", "its key is another's", AW_EINVAL},
+        {CERTS "good.pem", CERTS "short.key", "its key is another's",
+         AW_EINVAL},
+        {CERTS "good.pem", NULL, "no RSA or EC key", AW_EINVAL},
+        {CERTS "good.key", CERTS "good.key", "no certificate in it", AW_EINVAL},
+        {CERTS "none.pem", CERTS "good.key", "none.pem: no such file",
+         AW_ENOENT},
+        {CERTS "good.pem", CERTS, "cannot read", AW_EACCES}};
+    aw_loop *l = open_loop();
+    size_t i;
+    for (i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        aw_config c = app_with(wrong[i].certificate, wrong[i].key);
+        log_text[0] = 0;
+        CHECK_EQ(aw_serve(l, &c), wrong[i].rc);
+        NOTE("%d: %.150s", (int)i, log_text);
+        CHECK(strstr(log_text, wrong[i].said) != NULL);
+    }
+    close_loop(l);
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    char bytes[10000];
+    FILE *f = fopen(from, "r"), *g = fopen(to, "w");
+    size_t n;
+    if (!f || !g) abort();
+    n = fread(bytes, 1, sizeof bytes, f);
+    fwrite(bytes, 1, n, g);
+    fclose(f);
+    fclose(g);
+}
+
+#define NEW CERTS "renewed"
+
+TEST(certificates_are_read_again)
+{
+    aw_loop *l = open_loop();
+    aw_config c = app_with(NEW ".pem", NEW ".key");
+    aw_tls tls = trusts(CERTS "roots.pem"), pinned = tls;
+    char pin[60];
+    copy_file(CERTS "good.pem", NEW ".pem");
+    copy_file(CERTS "good.key", NEW ".key");
+    CHECK_EQ(aw_serve(l, &c), 0);
+    CHECK_EQ(fetch_on(l, URL, &tls), 200);
+    /* Bad ones change nothing. */
+    copy_file(CERTS "ec.pem", NEW ".pem");
+    log_text[0] = 0;
+    aw__server_reload(l->server);
+    CHECK(strstr(log_text, "its key is another's") != NULL);
+    CHECK(strstr(log_text, "old certificates stay") != NULL);
+    pinned.pin = pin_of("good", pin);
+    CHECK_EQ(fetch_on(l, URL, &pinned), 200);
+    /* Good ones show up in new connections; the old one goes on. */
+    copy_file(CERTS "ec.key", NEW ".key");
+    aw__server_reload(l->server);
+    CHECK(strstr(log_text, "have been read again") != NULL);
+    CHECK_EQ(l->tls->handshakes, 4);
+    CHECK_EQ(fetch_on(l, URL, &tls), 200);
+    CHECK_EQ(l->tls->handshakes, 4);
+    pinned.pin = pin_of("ec", pin);
+    CHECK_EQ(fetch_on(l, URL, &pinned), 200);
+    CHECK_EQ(l->tls->handshakes, 6);
+    close_loop(l);
+    remove(NEW ".pem");
+    remove(NEW ".key");
+}
+
+/* ---- time, and memory ---- */
+
+ASYNC(mute, (size_t n;), aw_stream *stream; char b[10]; int rc; int64_t start;)
+{
+    BEGIN {
+        self->start = aw_now_ms(AW_LOOP());
+        AWAIT(aw_connect, &self->stream, "127.0.0.1", PORT);
+        DEFER(aw_stream_abort, self->stream);
+        /* The beginning of a hello. */
+        AWAIT(aw_write, self->stream, "\x16\x03\x01\x01\x00\x01\x00",
+              self->n);
+        AWAIT_TO(self->rc, aw_read, self->stream, self->b, 10);
+        CHECK_EQ(self->rc, 0);
+        RETURN((int)(aw_now_ms(AW_LOOP()) - self->start));
+    }
+}
+
+TEST(handshakes_have_a_deadline)
+{
+    static const size_t sizes[] = {0, 1, 5, 7};
+    aw_loop *l = open_loop();
+    aw_config c = app_with(CERTS "ec.pem", CERTS "ec.key");
+    size_t i;
+    CHECK_EQ(aw_serve(l, &c), 0);
+    for (i = 0; i < 4; i++)
+        CHECK_EQ(run_until_ended(SPAWN_ON(l, mute, sizes[i])), 10000);
+    CHECK_EQ(l->server->connections, 0);
+    close_loop(l);
+}
+
+/* A client that never speaks costs no engine, and one at rest no buffers. */
+TEST(what_an_idle_connection_takes)
+{
+    enum { MANY = 40 };
+    aw_loop *l = open_loop();
+    aw_config c = app_with(CERTS "ec.pem", CERTS "ec.key");
+    aw_tls tls = trusts(CERTS "roots.pem");
+    char name[MANY][30];
+    size_t before, idle = 0;
+    int i;
+    CHECK_EQ(aw_serve(l, &c), 0);
+    tls.insecure = true;
+    for (i = 0; i < MANY; i++) {
+        /* Another profile each, so that none goes to the pool's limit. */
+        snprintf(name[i], sizeof name[i], "n%d.test", i);
+        tls.server_name = name[i];
+        before = l->mem.live;
+        CHECK_EQ(fetch_on(l, URL, &tls), 200);
+        if (i == 7) idle = l->mem.live - before;
+    }
+    CHECK(idle < 12000);        /* both ends: see README for each */
+    if (getenv("TEST_FIGURES"))
+        printf("both ends of an idle connection: %d bytes; server: %d + %d\n",
+               (int)idle, (int)sizeof(aw__tls),
+               (int)sizeof(br_ssl_server_context));
+    close_loop(l);
+}
+
+/* What has been written arrives, though the writer has closed long ago. */
+ASYNC(late_reader, (const aw_tls *tls;), aw_stream *stream; char b[1000];
+      int n; size_t all;)
+{
+    BEGIN {
+        AWAIT(aw_connect_tls, &self->stream, "127.0.0.1", PORT, self->tls);
+        AWAIT(aw_write, self->stream, sent, 3000);
+        AWAIT(aw_sleep_ms, 1000);
+        for (;;) {
+            AWAIT_TO(self->n, aw_read, self->stream, self->b, 1000);
+            if (self->n <= 0) break;
+            self->all += (size_t)self->n;
+        }
+        CHECK_EQ(self->n, 0);
+        CHECK_EQ(self->all, 3000);
+        CHECK_EQ(echo.ends, 1);
+    } FINALLY {
+        AWAIT(aw_close, self->stream);
+    }
+}
+
+TEST(what_was_sent_outlives_its_sender)
+{
+    aw_loop *l = open_loop();
+    aw_tls_server s = shows(CERTS "ec.pem", CERTS "ec.key");
+    aw_tls tls = trusts(CERTS "roots.pem");
+    serve_with(l, &s);
+    echo.mute = true;
+    l->sim->pipe_bytes = 500;
+    CHECK_EQ(run_until_ended(SPAWN_ON(l, late_reader, &tls)), 0);
+    close_loop(l);
+}
+
+/* ---- adversity ---- */
+
+static int finals;
+
+ASYNC(scenario, (), aw_stream *stream; aw_response *reply; aw_tls tls;
+      char b[100]; int rc;)
+{
+    BEGIN {
+        self->tls = trusts(CERTS "roots.pem");
+        AWAIT(aw_fetch, .out = &self->reply, .url = URL, .tls = &self->tls);
+        AWAIT(aw_fetch, .out = &self->reply, .url = URL "large",
+              .tls = &self->tls);
+        self->tls.certificate = CERTS "alice.pem";
+        self->tls.key = CERTS "alice.key";
+        self->tls.server_name = "localhost";
+        AWAIT(aw_connect_tls, &self->stream, "127.0.0.1", PORT, &self->tls);
+        AWAIT(aw_write, self->stream, "GET / HTTP/1.1\r\nHost: a\r\n"
+              "Connection: close\r\n\r\n", 46);
+        do {
+            AWAIT_TO(self->rc, aw_read, self->stream, self->b, 100);
+            if (self->rc < 0) RETURN(self->rc);
+        } while (self->rc > 0);
+        RETURN(1);
+    } FINALLY {
+        finals++;
+        AWAIT(aw_close, self->stream);
+    }
+}
+
+static aw_loop *open_scenario(void)
+{
+    static const aw_tls_pair more[] = {{CERTS "ec.pem", CERTS "ec.key"},
+                                       {NULL, NULL}};
+    aw_loop *l = open_loop();
+    aw_config c = app_with(CERTS "wild.pem", CERTS "wild.key");
+    memset(big, 'b', sizeof big - 1);
+    finals = 0;
+    c.tls.more = more;
+    c.tls.client_ca = CERTS "ecroot.pem";
+    CHECK_EQ(aw_serve(l, &c), 0);
+    pass(l, 1);
+    return l;
+}
+
+static void close_scenario(aw_loop *l)
+{
+    pass(l, 60000);
+    CHECK_EQ(finals, 1);
+    if (l->client) CHECK_EQ(l->client->idle_count, 0);
+    CHECK_EQ(l->server->connections, 0);
+    CHECK_EQ(l->sim->open, l->server->doors.count);
+    close_loop(l);
+}
+
+static int run_scenario(const char *what, int at, int error, int *rc)
+{
+    aw_loop *l = open_scenario();
+    aw_task task;
+    NOTE("%s %d (%d)", what, at, error);
+    task = SPAWN_ON(l, scenario);
+    faults.count = 0;
+    faults.at = at;
+    faults.error = error;
+    faults.allocs = what[0] == 'a';
+    faults.calls = what[0] == 'c';
+    *rc = run_until_ended(task);
+    faults.allocs = faults.calls = false;
+    if (!aw_ended(task)) *rc = -1;
+    close_scenario(l);
+    return faults.count >= at;
+}
+
+TEST(scenario_is_fine_without_faults)
+{
+    int rc;
+    run_scenario("nothing", 0, 0, &rc);
+    CHECK_EQ(rc, 1);
+    CHECK_STR(log_text, "");
+}
+
+TEST(every_allocation_fails_once)
+{
+    int at = 1, rc;
+    while (run_scenario("allocation", at, ENOMEM, &rc)) at++;
+    CHECK(at > 100);
+}
+
+TEST(every_call_fails_once)
+{
+    static const int errors[] = {EIO, ECONNRESET, EMFILE, EPIPE};
+    size_t i;
+    for (i = 0; i < sizeof errors / sizeof *errors; i++) {
+        int at = 1, rc;
+        while (run_scenario("call", at, errors[i], &rc)) at++;
+        CHECK(at > 50);
+    }
+}
+
+TEST(cancel_at_every_await)
+{
+    bool reached = true;
+    int k = 0;
+    while (reached) {
+        aw_loop *l = open_scenario();
+        aw_task task = SPAWN_ON(l, scenario);
+        NOTE("cancelled at %d", ++k);
+        aw__cancel_at(l, task, k);
+        run_until_ended(task);
+        reached = l->chaos.suspended >= k;
+        l->on_suspend = NULL;
+        close_scenario(l);
+    }
+    CHECK(k > 6);
 }
