@@ -12858,6 +12858,9 @@ static void aw__tls_established(aw__tls *t)
     if (t->profile) {
         if (!h->check.count) l->tls->resumed++;
         aw__session_keep(t->profile, h->host, h->port, &now);
+    } else if (h->check.error) {
+        /* BearSSL tolerates a bad certificate where none would do, too. */
+        aw__tls_fail(t, h->check.error);
     } else if (h->check.subject.n) {
         t->subject = (char *)aw__mem_get(&l->mem, h->check.subject.n + 1);
         if (!t->subject) {
