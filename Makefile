@@ -20,7 +20,11 @@ groups := http+ws+bodies+edge+ws_client \
     app+app_structure+files+forms+torture+sse+entangled \
     json+formats+streams+client+jar+fuzz_seeds \
     core_tasks+core_chaos+core+names
-alone := $(filter-out $(subst +, ,$(groups)), \
+# Only tests/tls.c needs a library; without that it is left out, and said.
+bearssl := $(shell mkdir -p $(out); printf '%s\n' '\#include <bearssl.h>' \
+    'int main(void) { br_md5_context c; br_md5_init(&c); return 0; }' | \
+    $(CC) -x c - -o $(out)/try-bearssl -lbearssl 2>/dev/null && echo yes)
+alone := $(filter-out $(subst +, ,$(groups)) $(if $(bearssl),,tls), \
     $(patsubst tests/%.c,%,$(wildcard tests/*.c)))
 programs := $(addprefix $(out)/,$(groups) $(alone))
 scripts := $(wildcard tests/examples.sh tests/readme.sh tests/misuse.sh)
@@ -52,6 +56,8 @@ examples:
 
 test:
 	+@$(parallel) programs
+	@$(if $(bearssl),:,echo 'skip: BearSSL is not installed: no TLS'; \
+	    [ "$$CI" != true ])
 	@bash tests/run.sh $(scripts) $(programs)
 
 # A child of CHECK_ABORTS ends without freeing anything, and may.
@@ -88,6 +94,12 @@ programs: $(programs)
 build/%: examples/%.c asyncweb.h
 	@mkdir -p build
 	$(CC) -O2 -Wall -I. $< -o $@
+
+$(out)/tls: LDLIBS += -lbearssl
+$(out)/tls: build/certs/done
+
+build/certs/done: tests/certs.sh
+	@bash tests/certs.sh build/certs
 
 # Threads are watched by their own sanitizer.
 $(out)/threads: sanitizer = $(if $(SANITIZE),-fsanitize=thread)

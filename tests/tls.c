@@ -2,8 +2,6 @@
    virtual; certificates are made by tests/certs.sh. */
 #define ASYNCWEB_BEARSSL
 #define ASYNCWEB_TLS_POISON
-static int fault(const char *call);
-#define ASYNCWEB_FAULT(call) fault(call)
 #include "test.h"
 
 #define CERTS "build/certs/"
@@ -17,7 +15,7 @@ static struct {
     bool allocs, calls;         /* what is counted */
 } faults;
 
-static int fault(const char *call)
+static int tls_fault(const char *call)
 {
     bool alloc = call[0] == 'a' && call[1] == 'l';
     if (alloc ? !faults.allocs : !faults.calls) return 0;
@@ -851,6 +849,7 @@ static int run_scenario(const char *what, int at, int error, int *rc)
     aw_task task;
     NOTE("%s %d (%d)", what, at, error);
     task = SPAWN_ON(l, scenario);
+    test_fault = tls_fault;
     faults.count = 0;
     faults.at = at;
     faults.error = error;
