@@ -12576,12 +12576,14 @@ static void aw__check_close(aw__tls_check *c)
    pointers into them, and each of its calls takes `ibuf` and `obuf` anew;
    before the first byte of a record (recvrec_buf gives 5 bytes at the start of
    `ibuf`) and with no record to send, it reads nothing that it wrote there
-   before. tests/tls.c poisons what is given back. */
+   before. In debug mode what is given back is overwritten. */
 
 enum {
     AW__TLS_IN = 16384 + 325,   /* BR_SSL_BUFSIZE_INPUT: any record */
     AW__TLS_OUT = 16384 + 85,   /* BR_SSL_BUFSIZE_OUTPUT */
     AW__TLS_SPARE = 8,          /* pairs kept for the next records */
+    AW__TLS_GREET = 4,          /* steps of handshakes in one turn: each takes
+                                   milliseconds, and others wait */
     AW__TLS_REST_MS = 10000     /* to take what was sent, after the end */
 };
 
@@ -12631,6 +12633,7 @@ typedef struct aw__tls_loop {
     int profile_count;          /* that nobody uses */
     aw__tls_buffers *spare;
     int spares;
+    int greeted;                /* steps of handshakes in this turn */
     int64_t handshakes, resumed;        /* for tests */
 } aw__tls_loop;
 
@@ -12669,9 +12672,7 @@ static void aw__tls_put_buffers(aw__tls *t)
     if (!b) return;
     t->buffers = NULL;
     if (t->eng) t->eng->ibuf = t->eng->obuf = NULL;
-#ifdef ASYNCWEB_TLS_POISON
-    memset(b, 0xdb, sizeof *b);
-#endif
+    if (t->loop->debug) memset(b->in, 0xdb, sizeof b->in + sizeof b->out);
     if (x->spares >= AW__TLS_SPARE) {
         aw__mem_put(&t->loop->mem, b, sizeof *b);
         return;
@@ -12679,25 +12680,6 @@ static void aw__tls_put_buffers(aw__tls *t)
     b->next = x->spare;
     x->spare = b;
     x->spares++;
-}
-
-/* Notes what the engine is at; one that is at rest gives its buffers back. */
-static void aw__tls_note(aw__tls *t)
-{
-    const unsigned char *in;
-    size_t n, room = 0;
-    if (!t->buffers || !t->eng) return;
-    in = br_ssl_engine_recvrec_buf(t->eng, &room);
-    t->takes = in != NULL;
-    t->sends = br_ssl_engine_sendrec_buf(t->eng, &n) != NULL;
-    t->holds = br_ssl_engine_recvapp_buf(t->eng, &n) != NULL;
-    if (br_ssl_engine_current_state(t->eng) == BR_SSL_CLOSED) {
-        t->takes = t->sends = t->holds = false;
-        aw__tls_put_buffers(t);
-    } else if (t->done && !t->extra && !t->sends && in == t->eng->ibuf &&
-               room == 5) {
-        aw__tls_put_buffers(t);
-    }
 }
 
 /* ---- the engine ---- */
@@ -12944,10 +12926,49 @@ static void aw__tls_work(aw__tls *t)
             aw__tls_established(t);
         if (!moved && !(state & BR_SSL_RECVAPP)) moved = aw__tls_fill(t);
     } while (moved && !t->error && !(state & BR_SSL_RECVAPP));
-    if (t->error || state != BR_SSL_CLOSED) return;
+}
+
+/* Tells the peer what is wrong with its certificate (RFC 5246 7.2.2), which
+   BearSSL does not; nothing is encrypted yet. Best effort. */
+static void aw__tls_alert(const aw__tls *t)
+{
+    unsigned char alert[7] = {21, 3, 3, 0, 2, 2, 42};   /* bad_certificate */
+    switch (t->error) {
+        case AW_ETLS_ISSUER: case AW_ETLS_SELF_SIGNED: alert[6] = 48; break;
+        case AW_ETLS_EXPIRED: case AW_ETLS_NOT_YET: alert[6] = 45; break;
+        case AW_ETLS_WEAK: alert[6] = 43; break;
+        default: break;
+    }
+    (void)aw__raw_send(t->loop, t->fd, alert, sizeof alert);
+}
+
+/* The engine has closed: in order, or not. */
+static void aw__tls_closed(aw__tls *t)
+{
+    t->takes = t->sends = t->holds = false;
+    if (t->error) return;
     if (br_ssl_engine_last_error(t->eng)) aw__tls_fail(t, aw__tls_why(t));
-    else if (!t->done) aw__tls_fail(t, AW_EEOF);
+    if (t->error && !t->done && t->hello->check.error) aw__tls_alert(t);
+    if (t->error) return;
+    if (!t->done) aw__tls_fail(t, AW_EEOF);
     else t->over = true;
+}
+
+/* Notes what the engine is at; one that is at rest gives its buffers back. */
+static void aw__tls_note(aw__tls *t)
+{
+    const unsigned char *in;
+    size_t n, room = 0;
+    if (!t->buffers || !t->eng) return;
+    in = br_ssl_engine_recvrec_buf(t->eng, &room);
+    t->takes = in != NULL;
+    t->sends = br_ssl_engine_sendrec_buf(t->eng, &n) != NULL;
+    t->holds = br_ssl_engine_recvapp_buf(t->eng, &n) != NULL;
+    if (br_ssl_engine_current_state(t->eng) == BR_SSL_CLOSED)
+        aw__tls_closed(t);
+    if (t->error || t->over ||
+        (t->done && !t->extra && !t->sends && in == t->eng->ibuf && room == 5))
+        aw__tls_put_buffers(t);
 }
 
 /* ---- what is to be waited for ---- */
@@ -13010,6 +13031,8 @@ static int aw__tls_event(aw_loop *l, int fd, int events)
     if (!events || events & AW__RESET) return events & t->want;
     t->drained = false;
     if (!t->done || (t->sends && events & AW_WRITE)) {
+        /* The kernel will say it again. */
+        if (!t->done && l->tls->greeted++ >= AW__TLS_GREET) return 0;
         if (!aw__tls_ready(t)) aw__tls_fail(t, AW_ENOMEM);
         else if (!t->done) aw__tls_work(t);
         else (void)aw__tls_flush(t);
@@ -13035,6 +13058,7 @@ static bool aw__tls_poll(aw_loop *l)
 {
     aw__link due;
     bool any = false;
+    l->tls->greeted = 0;
     aw__list_move(&due, &l->tls->soon);
     while (!aw__list_empty(&due)) {
         aw__tls *t = (aw__tls *)due.next;
@@ -13129,7 +13153,8 @@ static ptrdiff_t aw__tls_send(aw__tls *t, const aw_slice *parts, int count)
     }
     aw__tls_settle(t);
     if (t->error) return t->error;
-    return done ? (ptrdiff_t)done : (ptrdiff_t)AW_EAGAIN;
+    if (done) return (ptrdiff_t)done;
+    return t->over ? AW_ECLOSED : AW_EAGAIN;
 }
 
 /* Says close_notify, and ends the sending side when that is out. */
@@ -22571,6 +22596,12 @@ static void aw__conn_greeted(aw__server *s, aw__conn *c)
     if (t->done && !t->error) {
         aw__conn_enter(s, c, AW__IDLE);
         if (aw__fd_want(s->loop, c->fd, AW_READ) == 0) return;
+    }
+    if (s->loop->debug) {
+        char peer[AW_PEER_TEXT];
+        aw__log(s->loop, AW_LOG_INFO, "asyncweb: no TLS with %s: %s",
+                aw__address_format(&c->peer, peer, sizeof peer),
+                aw_strerror(t->error));
     }
     aw__conn_close(s, c);
 }

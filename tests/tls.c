@@ -1,7 +1,6 @@
 /* tls.c: TLS, client and server in one loop. Sockets are in memory and time is
    virtual; certificates are made by tests/certs.sh. */
 #define ASYNCWEB_BEARSSL
-#define ASYNCWEB_TLS_POISON
 #include "test.h"
 
 #define CERTS "build/certs/"
