@@ -76,7 +76,7 @@ serve() {
     started+=("$pid")
     port=
     for try in $(seq 100); do
-        port=$(sed -n 's|^asyncweb: http://.*:\([0-9]*\).*|\1|p' "$log" |
+        port=$(sed -n 's|^asyncweb: https\{0,1\}://.*:\([0-9]*\).*|\1|p' "$log" |
             head -n 1)
         if [ -n "$port" ] || grep -q '^asyncweb: unix:' "$log"; then return; fi
         sleep 0.1
