@@ -36,6 +36,7 @@ CONTENTS (search for the tag)
   >>loop          the loop: to run, to stop, to embed
   >>json          reading, lookup, writing
   >>stream        streams: any protocol over TCP
+  >>tls           TLS (needs BearSSL)
   >>client        the HTTP client
   >>http          requests and answers
   >>forms         forms and uploads
@@ -52,7 +53,7 @@ CONTENTS (search for the tag)
                   conditions, ranges, forms, cookies, addresses, what proxies
                   say, WebSocket frames
   >>floor3        loop: timers, poller, tasks, awaitables, threads
-  >>floor4        transport: sockets, where to listen, names, streams
+  >>floor4        transport: sockets, TLS, where to listen, names, streams
   >>floor5        protocols: client, requests, answers, server connections
   >>floor6        framework: router, application, run, test
 
@@ -72,6 +73,8 @@ BUILD OPTIONS, defined before the include
                             blocks the loop; no aw_thread, no aw_post
   ASYNCWEB_NO_STATIC_FILES  without files: no STATIC, no aw_send_file
   ASYNCWEB_NO_SENDFILE      files are read and sent, not sent by the kernel
+  ASYNCWEB_BEARSSL          TLS: https:// in client and server; link with
+                            -lbearssl, and define it for every file
   ASYNCWEB_NO_SIMD          without SSE2 and NEON
   ASYNCWEB_NO_SLABS         small blocks come from malloc, too
   ASYNCWEB_POLL             poll() instead of epoll or kqueue
@@ -166,9 +169,11 @@ LIMITS AND SECURITY
 Every limit has a default and a field in aw_config (>>route). Requests are read
 strictly by RFC 9112: what two readers could understand differently is
 refused with 400 and the connection closed. Header values that you set cannot
-smuggle CR, LF or NUL. The server speaks plain HTTP/1.1; for the Internet put
-a proxy in front of it, and name it in trusted_proxies. Out of memory is a
-result everywhere, never an abort.
+smuggle CR, LF or NUL. The server speaks HTTP/1.1, with ASYNCWEB_BEARSSL over
+TLS 1.2, too; for TLS 1.3 and HTTP/2 put a proxy in front of it, and name it in
+trusted_proxies. Certificates of servers are verified unless .insecure says
+otherwise, and then the log says it. Out of memory is a result everywhere,
+never an abort.
 */
 #ifndef ASYNCWEB_H
 #define ASYNCWEB_H
@@ -12240,6 +12245,7 @@ typedef struct aw__tls_profile {
     unsigned char id[br_sha256_SIZE];
     unsigned char pin[br_sha256_SIZE];
     bool insecure, pinned;
+    bool http;                  /* says so (ALPN) */
     aw__arena memory;
     const char *ca_file, *server_name;
     aw__tls_roots *roots;       /* of ca_pem; else of the last handshake */
@@ -12361,7 +12367,7 @@ static void aw__profile_hash(br_sha256_context *h, const char *text)
 }
 
 /* Two aw_tls of one content have one number. */
-static void aw__profile_id(const aw_tls *tls, unsigned char *id)
+static void aw__profile_id(const aw_tls *tls, bool http, unsigned char *id)
 {
     br_sha256_context h;
     br_sha256_init(&h);
@@ -12372,6 +12378,7 @@ static void aw__profile_id(const aw_tls *tls, unsigned char *id)
     aw__profile_hash(&h, tls->certificate);
     aw__profile_hash(&h, tls->key);
     br_sha256_update(&h, tls->insecure ? "i" : "s", 1);
+    br_sha256_update(&h, http ? "h" : "-", 1);
     br_sha256_out(&h, id);
 }
 
@@ -13318,7 +13325,8 @@ static bool aw__tls_accept(aw_loop *l, int fd, aw__tls_site *site)
 
 /* *out: the profile of these options, with a reference. What is wrong with
    them is logged. */
-static int aw__profile_of(aw_loop *l, const aw_tls *tls, aw__tls_profile **out)
+static int aw__profile_of(aw_loop *l, const aw_tls *tls, bool http,
+                          aw__tls_profile **out)
 {
     aw__tls_loop *x = aw__tls_of(l);
     aw__tls_profile *p;
@@ -13329,7 +13337,7 @@ static int aw__profile_of(aw_loop *l, const aw_tls *tls, aw__tls_profile **out)
     memset((void *)&none, 0, sizeof none);
     if (!tls) tls = &none;
     if (!x) return AW_ENOMEM;
-    aw__profile_id(tls, id);
+    aw__profile_id(tls, http, id);
     for (i = x->profiles.next; i != &x->profiles; i = i->next) {
         p = (aw__tls_profile *)i;
         if (memcmp(p->id, id, sizeof id) != 0) continue;
@@ -13342,6 +13350,7 @@ static int aw__profile_of(aw_loop *l, const aw_tls *tls, aw__tls_profile **out)
     memset(p, 0, sizeof *p);
     p->loop = l;
     p->refs = 1;
+    p->http = http;
     p->memory.mem = &l->mem;
     memcpy(p->id, id, sizeof id);
     aw__list_init(&p->sessions);
@@ -13368,7 +13377,7 @@ static void aw__tls_show(br_ssl_client_context *c, const aw__tls_identity *id)
    handshake goes on by itself while its owner waits for anything. 0 or an
    error. */
 static int aw__tls_connect(aw_loop *l, int fd, aw__tls_profile *p,
-                           const char *host, int port, bool http)
+                           const char *host, int port)
 {
     const char *name = p->server_name ? p->server_name : host;
     aw__tls_session *old;
@@ -13392,13 +13401,13 @@ static int aw__tls_connect(aw_loop *l, int fd, aw__tls_profile *p,
     if (h->roots) h->roots->refs++;
     h->check.pin = p->pinned ? p->pin : NULL;
     h->check.insecure = p->insecure;
-    if (p->insecure && !http)   /* the HTTP client says it of each request */
+    if (p->insecure && !p->http)   /* the HTTP client says it of each request */
         aw__log(l, AW_LOG_WARNING, "asyncweb: TLS: .insecure: the certificate "
                 "of %s port %d is not verified", name, port);
     c = (br_ssl_client_context *)(void *)t->eng;
     br_ssl_client_set_default_rsapub(c);
     br_ssl_engine_set_x509(t->eng, &h->check.vtable);
-    if (http) br_ssl_engine_set_protocol_names(t->eng, aw__tls_protocols, 1);
+    if (p->http) br_ssl_engine_set_protocol_names(t->eng, aw__tls_protocols, 1);
     if (p->identity) aw__tls_show(c, p->identity);
     old = aw__session_find(p, name, port);
     if (old) br_ssl_engine_set_session_parameters(t->eng, &old->data);
@@ -15040,7 +15049,7 @@ AW__LEAF_FN(aw_listen, "", aw__listen_enter);
 /* The handshake on a stream that is connected: it is over when the stream
    takes plaintext, or has an error. */
 AW__DECLARE_ARGS(aw__greet, (aw_stream *stream; aw__tls_profile *profile;
-                             const char *host; int port; bool http;));
+                             const char *host; int port;));
 
 static void aw__undo_greet(aw__task *t)
 {
@@ -15067,7 +15076,7 @@ static aw_use_RETURN_not_return aw__aw__greet(aw__ctx *ctx, const void *args)
     aw__task *t = (aw__task *)ctx;
     aw_loop *l = ctx->loop;
     const int fd = a->stream->fd;
-    int rc = aw__tls_connect(l, fd, a->profile, a->host, a->port, a->http);
+    int rc = aw__tls_connect(l, fd, a->profile, a->host, a->port);
     if (rc == 0) rc = l->fds[fd].tls->error;
     if (rc == 0) rc = aw__fd_want(l, fd, AW_READ | AW_WRITE);
     if (rc < 0 || l->fds[fd].tls->done) return aw__at_once(t, rc);
@@ -15085,14 +15094,13 @@ static void aw__profile_release(void *p)
 }
 
 /* The profile has to stay. */
-AW_ASYNC(aw__connect_tls, (aw_stream **out; aw__host host; int port;
-                           aw__tls_profile *profile; bool http;),
+AW_ASYNC(aw__connect_tls,
+         (aw_stream **out; aw__host host; int port; aw__tls_profile *p;),
          aw_stream *stream;)
 {
     AW_BEGIN {
         AW_AWAIT(aw__connect, &self->stream, self->host, self->port);
-        AW_AWAIT(aw__greet, self->stream, self->profile, self->host.name,
-                 self->port, self->http);
+        AW_AWAIT(aw__greet, self->stream, self->p, self->host.name, self->port);
         *self->out = self->stream;
     } AW_FINALLY {
         if (AW_OUTCOME() < 0) aw_stream_abort(self->stream);
@@ -15111,10 +15119,10 @@ static aw_use_RETURN_not_return aw__aw_connect_tls(aw__ctx *ctx,
     *a->out = NULL;
     if (!a->host) return aw__at_once(t, AW_EINVAL);
     if (a->host == aw__text_lost) return aw__at_once(t, AW_ENOMEM);
-    rc = aw__profile_of(ctx->loop, a->tls, &p);
+    rc = aw__profile_of(ctx->loop, a->tls, false, &p);
     if (rc < 0) return aw__at_once(t, rc);
     step = aw__call AW__CALL((ctx, ), aw__connect_tls, a->out,
-                             aw__host_copy(a->host), a->port, p, false);
+                             aw__host_copy(a->host), a->port, p);
     if (t->top != caller) {
         t->top->defer = aw__profile_release;
         t->top->defer_arg = p;

@@ -10,6 +10,7 @@
 #                  and one C++ compiler at -O0; all and POLL with the others
 #   examples       every C compiler, at the level where it warns best, and macOS
 #   cxx.cc         every C++ compiler x standard x -O0, -O2
+#   TLS            with ASYNCWEB_BEARSSL: header alone, with each option
 #   other CPUs     header alone with -m32; the pure tests run with -m32, on
 #                  big-endian s390x and on aarch64 (under qemu)
 #   tests          the pure ones at -O2 everywhere, all of them with POLL
@@ -93,14 +94,37 @@ cxx_jobs() {
     job "$1 -x c++ -std=c++11 -O0 \$w $everything_off $all"
 }
 
+tls=
+if echo '#include <bearssl.h>' | cc -fsyntax-only -x c - 2>/dev/null; then
+    tls=-DASYNCWEB_BEARSSL
+else
+    skip 'BearSSL not installed'
+fi
+
+# tls_jobs COMPILER: the header alone, with TLS and fewer of the rest
+tls_jobs() {
+    local option
+    [ "$tls" ] || return
+    for option in '' $options "$everything_off" -DASYNCWEB_POLL; do
+        job "$1 -O0 \$w $tls $option \$tmp/all.c -o \$o -lbearssl && \$o"
+    done
+    job "$1 -O2 \$w $tls \$tmp/all.c -o \$o -lbearssl && \$o"
+}
+
 if need gcc; then
+    tls_jobs 'gcc -std=c99'
     c_jobs gcc '$w -Wjump-misses-init' -O2
     for option in $options -DNDEBUG; do
         job "gcc -std=c99 -O0 \$w $option $all"
     done
     for t in tests/*.c; do
         [ -e "$t" ] || continue
-        job "gcc -std=c99 -O1 -DASYNCWEB_POLL $t -o \$o && \$o -q"
+        lib=
+        if [ "$t" = tests/tls.c ]; then
+            [ "$tls" ] && bash tests/certs.sh build/certs || continue
+            lib=-lbearssl
+        fi
+        job "gcc -std=c99 -O1 -DASYNCWEB_POLL $t -o \$o $lib && \$o -q"
     done
 fi
 if need clang; then c_jobs clang '$w -Wconditional-uninitialized' -O0; fi
@@ -119,6 +143,9 @@ if need g++; then
     done
 fi
 if need clang++; then cxx_jobs clang++; fi
+if have clang; then tls_jobs 'clang -std=c11'; fi
+if have g++; then tls_jobs 'g++ -x c++ -std=c++11'; fi
+if have clang++; then tls_jobs 'clang++ -x c++ -std=c++20'; fi
 
 # 32 bits. Without gcc-multilib proper (it excludes cross compilers on Debian)
 # the kernel's headers are where only -isystem finds them.

@@ -904,3 +904,87 @@ TEST(cancel_at_every_await)
     }
     CHECK(k > 6);
 }
+
+/* ---- certificates that are none ---- */
+
+static void read_cert(const unsigned char *p, size_t n)
+{
+    static const char *const hosts[] = {"good.test", "a.wild.test", "::1"};
+    char *copy = (char *)malloc(n ? n : 1);     /* exactly: ASan sees more */
+    aw__cert c;
+    aw__buf b;
+    size_t i;
+    if (!copy) abort();
+    memcpy(copy, p, n);
+    memset(&b, 0, sizeof b);
+    if (aw__cert_read(aw__slice(copy, n), &c)) {
+        for (i = 0; i < 3; i++) (void)aw__cert_is_for(&c, hosts[i]);
+        aw__dn_text(c.subject, &b);
+        aw__dn_text(c.issuer, &b);
+    }
+    aw__buf_free(&b);
+    free(copy);
+}
+
+static int mangle(void *to, const char *name, aw_slice der)
+{
+    static const unsigned char values[] = {0, 1, 2, 0x30, 0x7f, 0x80, 0x81,
+                                           0x84, 0x87, 0xff};
+    unsigned char bytes[2000];
+    size_t at, k;
+    CHECK_STR(name, "CERTIFICATE");
+    CHECK(der.n < sizeof bytes);
+    ++*(int *)to;
+    memcpy(bytes, der.p, der.n);
+    for (at = 0; at < der.n; at++) read_cert(bytes, at);
+    for (at = 0; at < der.n; at++) {
+        const unsigned char was = bytes[at];
+        for (k = 0; k < sizeof values; k++) {
+            bytes[at] = values[k];
+            read_cert(bytes, der.n);
+        }
+        bytes[at] = was;
+    }
+    return 0;
+}
+
+TEST(mangled_certificates)
+{
+    static const char *const names[] = {"good", "wild", "address"};
+    size_t i;
+    int count = 0;
+    for (i = 0; i < 3; i++) {
+        char path[100];
+        aw__buf text;
+        memset(&text, 0, sizeof text);
+        snprintf(path, sizeof path, CERTS "%s.pem", names[i]);
+        CHECK_EQ(aw__tls_file(path, &text), 0);
+        CHECK_EQ(aw__pem_read(NULL, aw__slice(text.p, text.n), mangle, &count),
+                 0);
+        aw__buf_free(&text);
+    }
+    CHECK_EQ(count, 3);
+}
+
+/* Dates (RFC 5280 4.1.2.5). */
+TEST(dates_of_certificates)
+{
+    static const struct {
+        const char *der;
+        int64_t t;              /* -1: none */
+    } dates[] = {
+        {"\x17\x0d" "700101000000Z", 0}, {"\x17\x0d" "491231235959Z", 2524607999},
+        {"\x17\x0d" "500101000000Z", -631152000},
+        {"\x18\x0f" "20500101000000Z", 2524608000},
+        {"\x17\x0d" "991332000000Z", -1}, {"\x17\x0c" "70010100000Z", -1},
+        {"\x17\x0d" "7001010000000", -1}, {"\x18\x0d" "700101000000Z", -1},
+        {"\x17\x0d" "70010100000 Z", -1}, {"\x16\x0d" "700101000000Z", -1}};
+    size_t i;
+    for (i = 0; i < sizeof dates / sizeof *dates; i++) {
+        aw_slice in = aw__slice(dates[i].der, strlen(dates[i].der));
+        int64_t t = -1;
+        NOTE("%d", (int)i);
+        CHECK_EQ(aw__der_time(&in, &t), dates[i].t != -1);
+        CHECK_EQ(t, dates[i].t);
+    }
+}
