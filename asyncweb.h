@@ -1108,14 +1108,15 @@ typedef struct aw_response {
     const char *url;            /* that answered: behind the redirects */
 } aw_response;
 
-/* GETs an http:// or, with TLS built in, https:// URL. The result is the status, 404 as well as 200, and
-   *out the reply; a reply that *out held before is freed then. On an error
-   *out is NULL. Strings are copied before the caller goes on. Awaits: yes.
+/* GETs an http:// or, with TLS (>>tls), an https:// URL. The result is the
+   status, 404 as well as 200, and *out the reply; a reply that *out held
+   before is freed then. On an error *out is NULL. Strings are copied before
+   the caller goes on. Awaits: yes.
    AW_EURL, AW_ENOTLS (both logged), AW_EDNS, AW_ECONNREFUSED, AW_EUNREACH,
    AW_ETIMEDOUT: no connection in 10 s, or not all there in 30 s.
    AW_ECONNRESET, AW_EEOF: it ended before the answer did. AW_EBADMSG: not
    HTTP/1.x (RFC 9112). AW_ETOOBIG: body above 16 MiB, or head above 64 KiB or
-   256 fields. AW_ENOMEM, AW_EMFILE. */
+   256 fields. AW_ENOMEM, AW_EMFILE. Of https also as of aw_connect_tls. */
 AW__AWAITABLE(aw_get, (aw_response **out; const char *url;));
 
 typedef struct aw_client aw_client;
@@ -1173,7 +1174,8 @@ AW__AWAITABLE(aw_fetch, (
     /* The result, 0, comes when the request's head is sent; aw_fetch_send sends
        the body and aw_fetch_end gets the answer, whole or with .stream. Then
        body_len is its length; 0: unknown, it is sent in chunks. */
-    bool send AW__OPT;));
+    bool send AW__OPT;
+    const aw_tls *tls AW__OPT;));   /* of https; NULL: the client's */
 
 /* The next piece of the body of a reply with .stream: up to size bytes, at
    least one; 0 at its end, AW_ECLOSED behind it or when there is no .stream.
@@ -1223,13 +1225,15 @@ typedef struct aw_client_config {
     /* Connects there, whatever host the URL names: "/run/docker.sock". */
     const char *unix_socket AW__OPT;
     /* http://[user:password@]host[:port]. NULL: as the environment says in
-       http_proxy and no_proxy; "": none. */
+       http_proxy, https_proxy and no_proxy; "": none. https goes through a
+       tunnel (CONNECT, RFC 9110 9.3.6). */
     const char *proxy AW__OPT;
     int max_redirects AW__OPT;          /* 0: none is followed */
     /* Keeps the cookies that are set, 300 at most, and sends them where they
        belong (RFC 6265bis), unless a fetch has a Cookie field. There is no list
        of public suffixes: a Domain of one label is taken for the host alone. */
     bool cookies AW__OPT;
+    const aw_tls *tls AW__OPT;          /* of https; NULL: verified, all zero */
     /* Connections, also those that are idle or being made; fetches that find
        none free wait, first come, first served. */
     int max_connections AW__OPT;        /* 100 */
@@ -2094,13 +2098,14 @@ int aw_ws_post_binary(aw_ws *ws, const void *data, size_t size);
    It is yours until aw_ws_free. Example: ws_client.c. */
 AW__AWAITABLE(aw_ws_connect, (
     aw_ws **out AW__OPT;
-    const char *url AW__OPT;            /* ws://[user:password@]host[:port]/ */
+    const char *url AW__OPT;        /* ws[s]://[user:password@]host[:port]/ */
     const char *protocols AW__OPT;      /* offered, the best first */
     const aw_header_field *headers AW__OPT;     /* Origin, ... */
     const char *basic AW__OPT, *bearer AW__OPT;
     int64_t timeout_ms AW__OPT;         /* until it is open; the client's */
     size_t max_message AW__OPT;         /* bytes; 0: 1 MiB */
-    struct aw_client *client AW__OPT;)); /* NULL: the loop's own */
+    struct aw_client *client AW__OPT;   /* NULL: the loop's own */
+    const aw_tls *tls AW__OPT;));       /* of wss; NULL: the client's */
 
 /* Gives it back. One that is open is closed with 1000, by itself. For DEFER,
    hence void *. NULL is fine. One nobody freed, aw_loop_free does. */
@@ -15590,7 +15595,36 @@ enum {
     AW__CLIENT_MAX_BODY = 16 << 20
 };
 
-/* Who answers: a host and port. */
+/* How https is spoken; without TLS there is no such thing. */
+#ifdef ASYNCWEB_BEARSSL
+typedef aw__tls_profile aw__secure;
+static aw__secure *aw__secure_keep(aw__secure *p)
+{
+    if (p) p->refs++;
+    return p;
+}
+
+static void aw__secure_drop(aw__secure *p)
+{
+    aw__profile_drop(p);
+}
+
+static int aw__secure_of(aw_loop *l, const aw_tls *tls, aw__secure **out)
+{
+    return aw__profile_of(l, tls, true, out);
+}
+#else
+typedef struct aw__secure aw__secure;
+#define aw__secure_keep(p) (p)
+#define aw__secure_drop(p) ((void)(p))
+static int aw__secure_of(aw_loop *l, const aw_tls *tls, aw__secure **out)
+{
+    (void)l, (void)tls, (void)out;
+    return AW_ENOTLS;
+}
+#endif
+
+/* Who answers: a host and port, and how it was made sure that it is they. */
 typedef struct aw__origin {
     aw__link link;                      /* in its client */
     aw__link waiting;                   /* the oldest first */
@@ -15598,6 +15632,7 @@ typedef struct aw__origin {
     int users;                          /* who points here */
     size_t size;
     const char *host;                   /* lies behind it */
+    aw__secure *secure;                 /* NULL: not at all */
     uint16_t port;
 } aw__origin;
 
@@ -15617,6 +15652,11 @@ typedef struct aw__pool_wait {
     aw__client_conn **out;
 } aw__pool_wait;
 
+typedef struct aw__proxy {
+    aw__url url;                        /* its host is empty: none */
+    aw_slice user;                      /* user:password; p NULL: none */
+} aw__proxy;
+
 struct aw_client {
     aw_loop *loop;
     aw_client *next;                    /* in the loop; its own is the first */
@@ -15624,8 +15664,7 @@ struct aw_client {
     int error;                          /* what is wrong with that */
     aw__arena arena;
     aw__url base;                       /* of base_url, if there is one */
-    aw__url proxy;                      /* its host is empty: none */
-    aw_slice proxy_user;                /* user:password; p NULL: none */
+    aw__proxy proxies[2];               /* for http, and for https */
     const char *no_proxy;
     aw__link origins;
     aw__link idle;                      /* the oldest first */
@@ -15644,20 +15683,23 @@ struct aw_client {
 
 /* ---- origins ---- */
 
-static bool aw__origin_is(const aw__origin *o, aw_slice host, int port)
+static bool aw__origin_is(const aw__origin *o, aw_slice host, int port,
+                          const aw__secure *secure)
 {
-    return o->port == port && aw__slice_ieq(host, o->host);
+    return o->port == port && o->secure == secure &&
+        aw__slice_ieq(host, o->host);
 }
 
 /* The one of that host and port; NULL: out of memory. */
-static aw__origin *aw__origin_get(aw_client *client, aw_slice host, int port)
+static aw__origin *aw__origin_get(aw_client *client, aw_slice host, int port,
+                                  aw__secure *secure)
 {
     aw__link *i;
     size_t size = sizeof(aw__origin) + host.n + 1;
     aw__origin *o;
     for (i = client->origins.next; i != &client->origins; i = i->next) {
         o = (aw__origin *)i;
-        if (!aw__origin_is(o, host, port)) continue;
+        if (!aw__origin_is(o, host, port, secure)) continue;
         o->users++;
         return o;
     }
@@ -15667,6 +15709,7 @@ static aw__origin *aw__origin_get(aw_client *client, aw_slice host, int port)
     memcpy(o + 1, host.p, host.n);
     o->host = (const char *)(o + 1);
     o->port = (uint16_t)port;
+    o->secure = aw__secure_keep(secure);
     o->size = size;
     o->users = 1;
     aw__list_init(&o->waiting);
@@ -15678,6 +15721,7 @@ static void aw__origin_put(aw_client *client, aw__origin *o)
 {
     if (!o || --o->users > 0) return;
     aw__list_remove(&o->link);
+    aw__secure_drop(o->secure);
     aw__mem_put(&client->loop->mem, o, o->size);
 }
 
@@ -15918,6 +15962,22 @@ static bool aw__client_text(aw_client *client, const char **text)
     return *text != NULL;
 }
 
+static bool aw__client_tls_copy(aw_client *client, const aw_tls **tls)
+{
+    aw_tls *copy;
+    if (!*tls) return true;
+    copy = (aw_tls *)aw__arena_get(&client->arena, sizeof *copy);
+    if (!copy) return false;
+    *copy = **tls;
+    *tls = copy;
+    return aw__client_text(client, &copy->ca_file) &&
+        aw__client_text(client, &copy->ca_pem) &&
+        aw__client_text(client, &copy->pin) &&
+        aw__client_text(client, &copy->server_name) &&
+        aw__client_text(client, &copy->certificate) &&
+        aw__client_text(client, &copy->key);
+}
+
 static bool aw__client_headers(aw_client *client, const aw_header_field **list)
 {
     aw_header_field *copy;
@@ -15949,29 +16009,43 @@ static int aw__url_user(aw__arena *arena, aw_slice user, aw_slice *out)
     return 0;
 }
 
-/* A proxy's URL. Only http_proxy in lower case counts: HTTP_PROXY is what a
-   client's "Proxy" field becomes in a CGI program. */
-static int aw__client_proxy(aw_client *client)
+static int aw__proxy_read(aw_client *client, aw__proxy *p, const char *url,
+                          const char *shown)
 {
-    const char *url = client->config.proxy;
-    const char *shown = url ? "the proxy" : "http_proxy";
     int rc;
-    if (!url && !client->loop->sim) {
-        url = getenv("http_proxy");
-        client->no_proxy = getenv("no_proxy");
-    }
     if (!url || !*url) return 0;
-    if (!aw__client_text(client, &url) ||
-        !aw__client_text(client, &client->no_proxy)) return AW_ENOMEM;
-    rc = aw__url_parse(url, &client->proxy);
-    if (rc == 0 && (client->proxy.tls || client->proxy.ws)) rc = AW_EURL;
-    if (rc == 0 && client->proxy.user.p)
-        rc = aw__url_user(&client->arena, client->proxy.user,
-                          &client->proxy_user);
+    if (!aw__client_text(client, &url)) return AW_ENOMEM;
+    rc = aw__url_parse(url, &p->url);
+    if (rc == 0 && (p->url.tls || p->url.ws)) rc = AW_EURL;
+    if (rc == 0 && p->url.user.p)
+        rc = aw__url_user(&client->arena, p->url.user, &p->user);
+    if (rc == 0) {                      /* with a NUL behind it */
+        p->url.host.p = aw__arena_text(&client->arena, p->url.host.p,
+                                       p->url.host.n);
+        if (!p->url.host.p) rc = AW_ENOMEM;
+    }
     if (rc == AW_EURL)
         aw__log(client->loop, AW_LOG_WARNING, "%s is to be "
                 "http://[user:password@]host[:port]", shown);
     return rc;
+}
+
+/* Only http_proxy in lower case counts: HTTP_PROXY is what a client's "Proxy"
+   field becomes in a CGI program. */
+static int aw__client_proxy(aw_client *client)
+{
+    const char *http = client->config.proxy, *https = http;
+    const char *shown[2] = {"the proxy", "the proxy"};
+    int rc;
+    if (!http && !client->loop->sim) {
+        http = getenv(shown[0] = "http_proxy");
+        https = getenv(shown[1] = "https_proxy");
+        client->no_proxy = getenv("no_proxy");
+    }
+    if (!aw__client_text(client, &client->no_proxy)) return AW_ENOMEM;
+    rc = aw__proxy_read(client, &client->proxies[0], http, shown[0]);
+    return rc < 0 ? rc
+        : aw__proxy_read(client, &client->proxies[1], https, shown[1]);
 }
 
 /* no_proxy: hosts, and domains with all below them, between commas or blanks;
@@ -15991,10 +16065,14 @@ static bool aw__client_direct(const char *list, aw_slice host)
     return false;
 }
 
-static bool aw__client_proxied(const aw_client *client, aw_slice host)
+/* The proxy that a request for this URL goes through, or NULL. */
+static const aw__proxy *aw__client_via(const aw_client *client,
+                                       const aw__url *url)
 {
-    return client->proxy.host.n && !client->config.unix_socket &&
-        !aw__client_direct(client->no_proxy, host);
+    const aw__proxy *p = &client->proxies[url->tls];
+    if (!p->url.host.n || client->config.unix_socket ||
+        aw__client_direct(client->no_proxy, url->host)) return NULL;
+    return p;
 }
 
 static int aw__client_limit(int n, int otherwise)
@@ -16062,7 +16140,8 @@ static int aw__client_configure(aw_client *client)
         !aw__client_text(client, &c->unix_socket) ||
         !aw__client_text(client, &c->basic) ||
         !aw__client_text(client, &c->bearer) ||
-        !aw__client_headers(client, &c->headers)) return AW_ENOMEM;
+        !aw__client_headers(client, &c->headers) ||
+        !aw__client_tls_copy(client, &c->tls)) return AW_ENOMEM;
     wrong = aw__client_unfit(client);
     if (!wrong) return aw__client_proxy(client);
     aw__log(client->loop, AW_LOG_WARNING, "a client's config: %s", wrong);
@@ -16216,6 +16295,9 @@ typedef struct aw__exchange {
     aw__body_piece *upload;                 /* a body that was not */
     bool mocked;
     const aw_mock *mock;                /* NULL: in no row of the table */
+    aw__secure *secure;                 /* a reference; NULL: none needed */
+    bool insecure;
+    const aw__proxy *via;
     bool proxied;                       /* the target is the whole URL */
     bool single;                        /* the caller speaks of Connection */
     bool upgrade;                       /* it asks for a WebSocket, */
@@ -16281,6 +16363,7 @@ static void aw__exchange_end(aw__exchange *x)
     x->ended = true;
     aw__exchange_release(x, false);
     aw__body_drop(x);
+    aw__secure_drop(x->secure);
     aw__client_put(x->client);
     aw__buf_free(&x->out);
     aw__buf_free(&x->in);
@@ -16581,9 +16664,9 @@ static void aw__client_put_line(aw__exchange *x, aw__buf *b)
     if (u->query.p) aw__buf_add(b, "?", 1);
     aw__buf_add(b, u->query.p, u->query.n);
     aw__put_text(b, " HTTP/1.1\r\n");
-    if (x->proxied && x->client->proxy_user.p)
-        aw__put_basic(b, "Proxy-Authorization", x->client->proxy_user.p,
-                      x->client->proxy_user.n);
+    if (x->proxied && x->via->user.p)
+        aw__put_basic(b, "Proxy-Authorization", x->via->user.p,
+                      x->via->user.n);
 }
 
 static int aw__client_bad(aw__exchange *x, const char *text)
@@ -16943,27 +17026,43 @@ static const aw_mock *aw__mock_find(const aw__exchange *x)
     return NULL;
 }
 
+/* How https is to be spoken: as the fetch says, else as the client does. That
+   nothing is verified is said of each request. */
+static int aw__client_secure(aw__exchange *x, const aw_tls *tls)
+{
+    const char *url = x->reply->face.url;
+    int rc = 0;
+    if (!x->secure) rc = aw__secure_of(x->loop, tls, &x->secure);
+    if (rc == AW_ENOTLS) aw__client_log(x->loop, url, aw_strerror(rc));
+    if (tls && tls->insecure) x->insecure = true;
+    if (rc == 0 && x->insecure)
+        aw__client_log(x->loop, url, "TLS: .insecure: the certificate is not "
+                       "verified");
+    return rc;
+}
+
 /* Where the request goes, for this URL: x->url and its text is set. */
 static int aw__client_target(aw__exchange *x, const char *url)
 {
     aw_client *client = x->client;
     aw_loop *l = x->loop;
+    int rc = 0;
     x->reply->face.url = url;
     if (aw__url_parse(url, &x->url) < 0 || (x->url.ws && !x->upgrade)) {
         aw__client_log(l, url, "not a URL this client can fetch; it takes "
-                       "http://host[:port]/path, other bytes as %XX");
+                       "http[s]://host[:port]/path, other bytes as %XX");
         return AW_EURL;
     }
     x->mocked = l->mocks != NULL;
     if (x->mocked) return 0;
-    if (x->url.tls) {
-        aw__client_log(l, url, aw_strerror(AW_ENOTLS));
-        return AW_ENOTLS;
-    }
-    x->proxied = aw__client_proxied(client, x->url.host);
+    if (x->url.tls) rc = aw__client_secure(x, client->config.tls);
+    if (rc < 0) return rc;
+    x->via = aw__client_via(client, &x->url);
+    x->proxied = x->via && !x->url.tls;
     x->wait.origin = x->proxied
-        ? aw__origin_get(client, client->proxy.host, client->proxy.port)
-        : aw__origin_get(client, x->url.host, x->url.port);
+        ? aw__origin_get(client, x->via->url.host, x->via->url.port, NULL)
+        : aw__origin_get(client, x->url.host, x->url.port,
+                         x->url.tls ? x->secure : NULL);
     return x->wait.origin ? 0 : AW_ENOMEM;
 }
 
@@ -16982,7 +17081,10 @@ static int aw__client_prepare(aw__exchange *x, const aw__client_ask *ask)
     url = aw__url_behind(&x->reply->arena, *url == '/' ? c->base_url : NULL,
                          url);
     if (!url) return AW_ENOMEM;
-    rc = aw__client_target(x, url);
+    x->insecure = ask->tls && ask->tls->insecure;
+    rc = ask->tls ? aw__secure_of(x->loop, ask->tls, &x->secure) : 0;
+    if (rc == AW_ENOTLS) rc = 0;        /* that is said where it matters */
+    if (rc == 0) rc = aw__client_target(x, url);
     if (rc == 0) rc = aw__client_request(x, ask);
     if (rc == 0 && x->mocked) x->mock = aw__mock_find(x);
     return rc;
@@ -17296,8 +17398,89 @@ AW_ASYNC(aw__client_unix, (aw__exchange *x;), int rc;)
     }
 }
 
+/* Asks the proxy for a tunnel to the origin (RFC 9110 9.3.6). */
+static size_t aw__tunnel_ask(aw__exchange *x, aw__buf *b)
+{
+    const aw_slice host = x->url.host;
+    const bool six = memchr(host.p, ':', host.n) != NULL;
+    const int n = host.n > 255 ? 255 : (int)host.n;
+    char to[300];
+    snprintf(to, sizeof to, six ? "[%.*s]:%d" : "%.*s:%d", n, host.p,
+             (int)x->url.port);
+    b->n = 0;
+    aw__put_text(b, "CONNECT ");
+    aw__put_text(b, to);
+    aw__put_text(b, " HTTP/1.1\r\n");
+    aw__put_line(b, "Host", to, strlen(to));
+    if (x->via->user.p)
+        aw__put_basic(b, "Proxy-Authorization", x->via->user.p,
+                      x->via->user.n);
+    aw__put_text(b, "\r\n");
+    return b->failed ? 0 : b->n;
+}
+
+/* Its answer, up to its empty line: 0, or what is wrong with it. Only a 2xx
+   makes a tunnel, and nothing but its head comes before that. */
+static int aw__tunnel_answer(aw__exchange *x, size_t n)
+{
+    char text[60];
+    aw__field fields[AW__CLIENT_FIELDS];
+    aw__head h;
+    int rc;
+    memset(&h, 0, sizeof h);
+    memset(x->in.p + n, 0, AW__HEAD_SLACK);
+    h.fields = fields;
+    h.max_fields = AW__CLIENT_FIELDS;
+    rc = aw__http_response_head(x->in.p, n, 0, AW__CLIENT_MAX_HEAD, &h);
+    if (rc < 0) return AW_EBADMSG;
+    if (h.status >= 200 && h.status < 300) return 0;
+    snprintf(text, sizeof text, "the proxy refuses a tunnel with %d", h.status);
+    aw__client_log(x->loop, x->reply->face.url, text);
+    return AW_ECONNREFUSED;
+}
+
+AW_ASYNC(aw__client_tunnel, (aw__exchange *x;), aw__buf ask; int rc;)
+{
+    aw__exchange *const x = self->x;
+    AW_BEGIN {
+        self->ask.mem = &x->loop->mem;
+        AW_AWAIT(aw_connect, &x->conn->stream, x->via->url.host.p,
+                 x->via->url.port);
+        if (!aw__tunnel_ask(x, &self->ask) ||
+            !aw__buf_room(&x->in, 8192 + AW__HEAD_SLACK)) AW_RETURN(AW_ENOMEM);
+        AW_AWAIT(aw_write, x->conn->stream, self->ask.p, self->ask.n);
+        AW_AWAIT_TO(self->rc, aw_read_until, x->conn->stream, x->in.p, 8192,
+                    "\r\n\r\n");
+        if (self->rc == AW_ETOOBIG) self->rc = AW_EBADMSG;
+        if (self->rc > 0) self->rc = aw__tunnel_answer(x, (size_t)self->rc);
+        AW_RETURN(self->rc);
+    } AW_FINALLY {
+        aw__buf_free(&self->ask);
+    }
+}
+
+/* A new connection to the origin, by the way that leads there. */
+AW_ASYNC(aw__client_dial, (aw__exchange *x;))
+{
+    aw__exchange *const x = self->x;
+    AW_BEGIN {
+        if (x->client->config.unix_socket)
+            AW_AWAIT(aw__client_unix, x);
+        else if (x->via && !x->proxied)
+            AW_AWAIT(aw__client_tunnel, x);
+        else
+            AW_AWAIT(aw_connect, &x->conn->stream, x->conn->origin->host,
+                     x->conn->origin->port);
+#ifdef ASYNCWEB_BEARSSL
+        if (x->conn->origin->secure)
+            AW_AWAIT(aw__greet, x->conn->stream, x->conn->origin->secure,
+                     x->conn->origin->host, x->conn->origin->port);
+#endif
+    }
+}
+
 /* Makes x->conn a connection: 1, it has served before; 0, it is new. */
-AW_ASYNC(aw__client_connect, (aw__exchange *x;), int rc; int64_t ms;)
+AW_ASYNC(aw__client_connect, (aw__exchange *x;), int rc;)
 {
     aw__exchange *const x = self->x;
     AW_BEGIN {
@@ -17305,12 +17488,8 @@ AW_ASYNC(aw__client_connect, (aw__exchange *x;), int rc; int64_t ms;)
         if (x->conn->stream && aw__client_quiet(x->conn->stream))
             AW_RETURN(1);
         aw__conn_hang_up(x->conn);
-        self->ms = x->client->config.connect_timeout_ms;
-        if (x->client->config.unix_socket)
-            AW_AWAIT_FOR_TO(self->ms, self->rc, aw__client_unix, x);
-        else
-            AW_AWAIT_FOR_TO(self->ms, self->rc, aw_connect, &x->conn->stream,
-                            x->wait.origin->host, x->wait.origin->port);
+        AW_AWAIT_FOR_TO(x->client->config.connect_timeout_ms, self->rc,
+                        aw__client_dial, x);
         AW_RETURN(self->rc == AW_EDEADLINE ? AW_ETIMEDOUT : self->rc);
     }
 }
@@ -20676,6 +20855,7 @@ static int aw__ws_prepare(aw__exchange *x, const aw_args_aw_ws_connect *a)
     ask.basic = a->basic;
     ask.bearer = a->bearer;
     ask.timeout_ms = a->timeout_ms;
+    ask.tls = a->tls;
     ask.max_body = a->max_message ? a->max_message
                                   : aw__ws_defaults.max_message;
     ask.out = (aw_response **)&ask;     /* somebody takes what is streamed */
