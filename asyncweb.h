@@ -12596,6 +12596,7 @@ enum {
     AW__TLS_SPARE = 8,          /* pairs kept for the next records */
     AW__TLS_GREET = 4,          /* steps of handshakes in one turn: each takes
                                    milliseconds, and others wait */
+    AW__TLS_FILLS = 16,
     AW__TLS_REST_MS = 10000     /* to take what was sent, after the end */
 };
 
@@ -12925,10 +12926,12 @@ static bool aw__tls_fill(aw__tls *t)
 }
 
 /* Moves all that can be moved until there is plaintext, or something to wait
-   for. The buffers are there. */
+   for; not for ever, for a peer may send empty records as fast as it likes. The
+   buffers are there. */
 static void aw__tls_work(aw__tls *t)
 {
     unsigned state;
+    int fills = 0;
     bool moved;
     do {
         moved = aw__tls_feed(t);
@@ -12936,7 +12939,8 @@ static void aw__tls_work(aw__tls *t)
         state = br_ssl_engine_current_state(t->eng);
         if (!t->done && state & (BR_SSL_SENDAPP | BR_SSL_RECVAPP))
             aw__tls_established(t);
-        if (!moved && !(state & BR_SSL_RECVAPP)) moved = aw__tls_fill(t);
+        if (!moved && !(state & BR_SSL_RECVAPP) && fills++ < AW__TLS_FILLS)
+            moved = aw__tls_fill(t);
     } while (moved && !t->error && !(state & BR_SSL_RECVAPP));
 }
 
@@ -25509,6 +25513,7 @@ static aw_test *aw__test_start(aw_test *t, const aw_test_config *config)
     if (config->routes) c.routes = config->routes;
     if (config->data) c.data = config->data;
     if (!config->config) c.access_log = AW_OFF;
+    memset((void *)&c.tls, 0, sizeof c.tls);    /* a test's client has none */
     if (aw__sim_open(t->loop) < 0 || aw_serve(t->loop, &c) < 0) return NULL;
     if (config->chaos) aw__chaos_on(t->loop, config->chaos);
     aw_loop_mock(t->loop, config->mocks);

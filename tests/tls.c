@@ -988,3 +988,26 @@ TEST(dates_of_certificates)
         CHECK_EQ(t, dates[i].t);
     }
 }
+
+/* ---- the real thing ---- */
+
+TEST(over_the_kernel)
+{
+    aw_loop *l = aw_loop_new(NULL);
+    aw_config c = app_with(CERTS "good.pem", CERTS "good.key");
+    aw_tls tls = trusts(CERTS "root.pem");
+    char url[60];
+    int i;
+    memset(big, 'b', sizeof big - 1);
+    c.port = AW_ANY_PORT;
+    CHECK_EQ(aw_serve(l, &c), 0);
+    tls.server_name = NULL;
+    snprintf(url, sizeof url, "https://127.0.0.1:%d/large", aw_serve_port(l));
+    for (i = 0; i < 3; i++) {
+        CHECK_EQ(fetch_on(l, url, &tls), 200);
+        CHECK_EQ(came.size, sizeof big - 1);
+    }
+    CHECK_EQ(l->tls->handshakes, 2);
+    CHECK(!server_side(l)->buffers);
+    aw_loop_free(l);
+}
