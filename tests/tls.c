@@ -1011,3 +1011,168 @@ TEST(over_the_kernel)
     CHECK(!server_side(l)->buffers);
     aw_loop_free(l);
 }
+
+TEST(roots_as_text)
+{
+    aw_loop *l = open_loop();
+    aw_config c = app_with(CERTS "ec.pem", CERTS "ec.key");
+    aw_tls tls = trusts("/nowhere");
+    aw__buf text;
+    memset(&text, 0, sizeof text);
+    CHECK_EQ(aw__tls_file(CERTS "roots.pem", &text), 0);
+    aw__buf_add(&text, "", 1);
+    CHECK_EQ(aw_serve(l, &c), 0);
+    tls.ca_pem = text.p;
+    CHECK_EQ(fetch_on(l, URL, &tls), 200);
+    CHECK_EQ(fetch_on(l, URL, &tls), 200);
+    CHECK_EQ(l->tls->handshakes, 2);
+    tls.ca_pem = "no PEM";
+    CHECK_EQ(fetch_on(l, URL, &tls), AW_ETLS_ROOTS);
+    tls.ca_pem = "-----BEGIN CERTIFICATE-----\nA*\n-----END CERTIFICATE-----";
+    CHECK_EQ(fetch_on(l, URL, &tls), AW_ETLS_ROOTS);
+    tls.ca_pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
+    CHECK_EQ(fetch_on(l, URL, &tls), AW_ETLS_ROOTS);
+    aw__buf_free(&text);
+    close_loop(l);
+}
+
+/* Roots that have changed are read again, and sessions begin anew. */
+TEST(roots_that_change)
+{
+    aw_loop *l = open_loop();
+    aw_config c = app_with(CERTS "ec.pem", CERTS "ec.key");
+    aw_tls tls = trusts(CERTS "changing.pem");
+    copy_file(CERTS "roots.pem", CERTS "changing.pem");
+    CHECK_EQ(aw_serve(l, &c), 0);
+    CHECK_EQ(fetch_on(l, URL, &tls), 200);
+    pass(l, 60000);
+    copy_file(CERTS "root.pem", CERTS "changing.pem");
+    CHECK_EQ(fetch_on(l, URL, &tls), AW_ETLS_ISSUER);
+    copy_file(CERTS "roots.pem", CERTS "changing.pem");
+    CHECK_EQ(fetch_on(l, URL, &tls), 200);
+    CHECK_EQ(l->tls->resumed, 0);
+    remove(CERTS "changing.pem");
+    close_loop(l);
+}
+
+TEST(a_client_ca_that_is_none)
+{
+    aw_loop *l = open_loop();
+    aw_config c = app_with(CERTS "ec.pem", CERTS "ec.key");
+    c.tls.client_ca = CERTS "ec.key";
+    CHECK_EQ(aw_serve(l, &c), AW_ETLS_ROOTS);
+    CHECK(strstr(log_text, "client_ca " CERTS "ec.key: TLS: no root") != NULL);
+    c = app_with(CERTS "ec.pem", CERTS "ec.key");
+    c.proxy_protocol = true;
+    c.trusted_proxies = "unix";
+    CHECK_EQ(aw_serve(l, &c), AW_EINVAL);
+    CHECK(strstr(log_text, "do not go together") != NULL);
+    close_loop(l);
+}
+
+/* More than are kept: profiles, and the sessions of one. */
+TEST(many_origins)
+{
+    aw_loop *l = open_loop();
+    aw_config c = app_with(CERTS "ec.pem", CERTS "ec.key");
+    aw_tls tls = trusts(CERTS "roots.pem");
+    aw__tls_profile *p;
+    br_ssl_session_parameters data;
+    aw__link *x;
+    char name[30];
+    int i, n = 0;
+    CHECK_EQ(aw_serve(l, &c), 0);
+    for (i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "n%d.test", i);
+        tls.server_name = name;
+        CHECK_EQ(fetch_on(l, URL, &tls), AW_ETLS_NAME);
+    }
+    for (x = l->tls->profiles.next; x != &l->tls->profiles; x = x->next) n++;
+    CHECK_EQ(n, AW__TLS_PROFILES);
+    CHECK_EQ(l->tls->profile_count, n);
+    CHECK_EQ(aw__profile_of(l, &tls, true, &p), 0);
+    memset(&data, 0, sizeof data);
+    data.session_id_len = 32;
+    for (i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "n%d.test", i);
+        aw__session_keep(p, name, 443, &data);
+        aw__session_keep(p, name, 443, &data);
+    }
+    CHECK_EQ(p->session_count, AW__TLS_SESSIONS);
+    CHECK(aw__session_find(p, "n39.test", 443) != NULL);
+    CHECK(!aw__session_find(p, "n39.test", 444));
+    CHECK(!aw__session_find(p, "n3.test", 443));
+    aw__profile_drop(p);
+    close_loop(l);
+}
+
+/* Options on the C stack of a step that is over when the child runs. */
+ASYNC(starter, (), aw_stream *stream; int rc;)
+{
+    BEGIN {
+        {
+            char ca[] = CERTS "roots.pem", name[] = "good.test";
+            aw_tls tls = trusts(ca);
+            tls.server_name = name;
+            START_TO(self->rc, aw_connect_tls, &self->stream, "127.0.0.1",
+                     PORT, &tls);
+            memset(ca, 'x', sizeof ca);
+            memset(name, 'x', sizeof name);
+            memset((void *)&tls, 0xdb, sizeof tls);
+        }
+        GATHER();
+        RETURN(self->rc);
+    } FINALLY {
+        AWAIT(aw_close, self->stream);
+    }
+}
+
+TEST(options_are_copied)
+{
+    int at = 0, rc = 1;
+    for (at = 0; at < 200; at++) {
+        aw_loop *l = open_loop();
+        aw_config c = app_with(CERTS "ec.pem", CERTS "ec.key");
+        NOTE("allocation %d", at);
+        CHECK_EQ(aw_serve(l, &c), 0);
+        pass(l, 1);
+        test_fault = tls_fault;
+        faults.allocs = true;
+        faults.count = 0;
+        faults.at = at;
+        rc = run_until_ended(SPAWN_ON(l, starter));
+        faults.allocs = false;
+        pass(l, 60000);
+        close_loop(l);
+        if (at == 0) CHECK_EQ(rc, 0);
+        if (at > 0 && faults.count < at) break;
+    }
+    CHECK(at > 20 && at < 200);
+}
+
+/* Whoever takes nothing does not keep a closed connection for ever. */
+ASYNC(never_reads, (const aw_tls *tls;), aw_stream *stream;)
+{
+    BEGIN {
+        AWAIT(aw_connect_tls, &self->stream, "127.0.0.1", PORT, self->tls);
+        AWAIT(aw_write, self->stream, sent, 3000);
+        AWAIT(aw_sleep_ms, 20000);
+        CHECK_EQ(echo.ends, 1);
+        /* The listener and this end. */
+        CHECK_EQ(AW_LOOP()->sim->open, 2);
+    } FINALLY {
+        aw_stream_abort(self->stream);
+    }
+}
+
+TEST(what_nobody_takes)
+{
+    aw_loop *l = open_loop();
+    aw_tls_server s = shows(CERTS "ec.pem", CERTS "ec.key");
+    aw_tls tls = trusts(CERTS "roots.pem");
+    serve_with(l, &s);
+    echo.mute = true;
+    l->sim->pipe_bytes = 500;
+    CHECK_EQ(run_until_ended(SPAWN_ON(l, never_reads, &tls)), 0);
+    close_loop(l);
+}
