@@ -18,7 +18,7 @@ sanitize := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
 # can also be made by itself.
 groups := http+ws+bodies+edge+ws_client \
     app+app_structure+files+forms+torture+sse+entangled \
-    json+formats+streams+client+jar+fuzz_seeds \
+    json+formats+streams+client+session+jar+fuzz_seeds \
     core_tasks+core_chaos+core+names
 # Only tests/tls.c needs a library; without that it is left out, and said.
 bearssl := $(shell mkdir -p $(out); printf '%s\n' '\#include <bearssl.h>' \

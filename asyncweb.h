@@ -1181,7 +1181,8 @@ AW__AWAITABLE(aw_fetch, (
    least one; 0 at its end, AW_ECLOSED behind it or when there is no .stream.
    AW_EEOF, AW_ECONNRESET, AW_EBADMSG: it was cut off or broken, and stays so;
    AW_ETIMEDOUT: nothing for timeout_ms. AW_EBUSY: another task is at it. A
-   read that is cancelled has consumed nothing. Awaits: yes. Example: proxy.c. */
+   read that is cancelled has consumed nothing. Awaits: yes.
+   Example: proxy.c. */
 AW__AWAITABLE(aw_response_read, (aw_response *reply; void *buffer;
                                  size_t size;));
 
@@ -17597,6 +17598,7 @@ static const char *aw__client_location(aw__exchange *x, aw__url *url, int *rc)
 {
     const int status = x->reply->face.status;
     const char *to = aw_response_header(&x->reply->face, "Location");
+    const char *mark = strchr(x->reply->face.url, '#');
     *rc = 0;
     if (!to || x->redirects <= 0 || x->send) return NULL;
     if ((status < 301 || status > 303) && status != 307 && status != 308)
@@ -17609,6 +17611,10 @@ static const char *aw__client_location(aw__exchange *x, aw__url *url, int *rc)
                        "followed");
         return NULL;
     }
+    /* RFC 9110 10.2.2: one without a fragment leads to ours. */
+    if (mark && !strchr(to, '#'))
+        to = aw__url_join(&x->reply->arena, to, mark);
+    if (!to) *rc = AW_ENOMEM;
     return to;
 }
 
@@ -17948,11 +17954,16 @@ AW_ASYNC(aw__client_finish, (aw__exchange *x; bool whole;),
             AW_AWAIT(aw__mock_fetch, x);
             AW_RETURN(0);
         }
-        if (!self->whole) x->keep = false;
+        self->rc = self->whole ? 0 : AW_ECLOSED;
         if (self->whole && x->send_chunks)
             AW_AWAIT_TO(self->rc, aw__client_push, x, self->line,
                         (size_t)aw__client_chunk_line(x, self->line, 0));
         if (x->ended) AW_RETURN(AW_ECLOSED);
+        if (self->rc < 0) {
+            /* No more comes: then the peer need not wait for it, nor we. */
+            x->keep = false;
+            aw__io_shutdown(x->loop, x->conn->stream->fd);
+        }
         AW_AWAIT_TO(self->rc, aw__client_answer, x);
         if (self->rc > 0) aw__client_settle(x);
         if (self->rc > 0) aw__client_cookies(x);
