@@ -3,17 +3,23 @@
 
    cc examples/fetch.c -o fetch && ./fetch http://127.0.0.1:5000/
 
-   fetch [-i] [-f] [-L] [-X METHOD] [-H 'Name: value'] [-d data] [-u user:pass]
+   For https: cc -DASYNCWEB_BEARSSL examples/fetch.c -o fetch -lbearssl
+
+   fetch [-i] [-f] [-L] [-k] [-X METHOD] [-H 'Name: value'] [-d data]
+         [-u user:password] [--cacert FILE] [--pinnedpubkey sha256//HASH]
          [--timeout MS] [--proxy URL] [--unix-socket PATH] [-o FILE] URL...
 
    -i  with the status line and the header fields   -f  4xx and 5xx are errors
    -L  follows up to 20 redirects                   -d  POSTs a form; twice: &
+   -k  verifies no certificate, and says so
    -o  once for each URL, in their order            -H  as often as you like
 
    The exit status is the first error's, with curl's numbers: 2 usage, 3 a bad
-   URL, 5 a bad proxy, 6 no such host, 7 no connection, 8 not HTTP, 22 status
-   of 400 or more with -f, 23 cannot write, 27 out of memory, 28 too late,
-   52 closed without an answer, 56 cut off.
+   URL, 4 https without TLS built in, 5 a bad proxy, 6 no such host, 7 no
+   connection, 8 not HTTP, 22 status of 400 or more with -f, 23 cannot write,
+   27 out of memory, 28 too late, 35 TLS failed, 52 closed without an answer,
+   56 cut off, 60 a certificate that cannot be believed, 77 no roots, 90 a key
+   that is not the pinned one.
 
    $ ./fetch -i nothing://here
    fetch: nothing://here: not a URL this client can fetch
@@ -35,6 +41,7 @@ static struct {
     bool head, fail;
     int64_t timeout_ms;
     aw_client_config client;
+    aw_tls tls;
 } want;
 
 typedef struct transfer {
@@ -61,6 +68,13 @@ static int exit_of(int rc)
         case AW_ETIMEDOUT: return 28;
         case AW_EEOF: return 52;
         case AW_EINVAL: return 2;
+        case AW_ENOTLS: return 4;
+        case AW_ETLS: case AW_ETLS_VERSION: return 35;
+        case AW_ETLS_ISSUER: case AW_ETLS_SELF_SIGNED: case AW_ETLS_NAME:
+        case AW_ETLS_EXPIRED: case AW_ETLS_NOT_YET: case AW_ETLS_CLOCK:
+        case AW_ETLS_WEAK: return 60;
+        case AW_ETLS_ROOTS: return 77;
+        case AW_ETLS_PIN: return 90;
         default: return rc < 0 ? 56 : 0;
     }
 }
@@ -220,6 +234,8 @@ static bool option(const char *name, char *value)
     else if (strcmp(name, "-u") == 0) want.user = value;
     else if (strcmp(name, "--timeout") == 0) want.timeout_ms = atoll(value);
     else if (strcmp(name, "--proxy") == 0) want.client.proxy = value;
+    else if (strcmp(name, "--cacert") == 0) want.tls.ca_file = value;
+    else if (strcmp(name, "--pinnedpubkey") == 0) want.tls.pin = value;
     else if (strcmp(name, "--unix-socket") == 0)
         want.client.unix_socket = value;
     else if (strcmp(name, "-o") == 0 && want.file_count < MOST)
@@ -234,6 +250,7 @@ static void arguments(int argc, char **argv)
         if (strcmp(argv[i], "-i") == 0) want.head = true;
         else if (strcmp(argv[i], "-f") == 0) want.fail = true;
         else if (strcmp(argv[i], "-L") == 0) want.redirects = 20;
+        else if (strcmp(argv[i], "-k") == 0) want.tls.insecure = true;
         else if (argv[i][0] != '-' && transfer_count < MOST)
             transfers[transfer_count++].url = argv[i];
         else if (i + 1 < argc && option(argv[i], argv[i + 1])) i++;
@@ -242,20 +259,24 @@ static void arguments(int argc, char **argv)
     if (transfer_count == 0) usage("no URL");
 }
 
-/* Errors are told once, as results. */
-static void no_log(void *data, aw_log_level level, const char *line)
+/* Errors are told once, as results; but that nothing is verified, and why the
+   roots cannot be read, is told here. */
+static void log_tls(void *data, aw_log_level level, const char *line)
 {
-    (void)data, (void)level, (void)line;
+    (void)data;
+    if (level == AW_LOG_WARNING && strstr(line, "TLS: "))
+        fprintf(stderr, "fetch: %s\n", line);
 }
 
 int main(int argc, char **argv)
 {
-    aw_loop_config quiet = {.log = no_log};
+    aw_loop_config quiet = {.log = log_tls};
     transfer *last = NULL;
     aw_loop *loop = aw_loop_new(&quiet);
     aw_client *client;
     int status = 0;
     arguments(argc, argv);
+    want.client.tls = &want.tls;
     client = loop ? aw_client_new(loop, &want.client) : NULL;
     if (!client) return 5;
     for (int i = 0; i < transfer_count; i++) {

@@ -115,6 +115,10 @@ converse() {
     if [ -n "$command" ]; then attempt 3<&-; fi
 }
 
+bearssl() {
+    echo '#include <bearssl.h>' | cc -fsyntax-only -x c - 2>/dev/null
+}
+
 # One example, in a directory of its own.
 try() {
     local source=$1 main=$1 dir port='' program=0 rc said
@@ -127,7 +131,10 @@ try() {
     cd "$dir" || return 1
 
     build=$(grep '^cc ' script) || { echo "no cc line"; return 1; }
-    build=${build/ -o / $linked -o }
+    case $build in
+        *-lbearssl*) bearssl || { echo "BearSSL not installed"; return 77; } ;;
+        *) build=${build/ -o / $linked -o } ;;
+    esac
     said=$($build 2>&1)
     rc=$?
     if [ -n "$said" ] || [ $rc -ne 0 ]; then
