@@ -1953,7 +1953,7 @@ int aw_run_config(aw_config config);
    0; AW_EBUSY: the loop serves already; AW_EINVAL: a route or the port is
    wrong (logged); AW_EADDRNOTAVAIL: host is no address of this machine (names
    but "localhost" are not looked up); AW_EADDRINUSE, AW_EACCES, AW_EMFILE,
-   AW_ENOMEM. Awaits: no. aw_serve_port: the one it listens at, of several the
+   AW_ENOMEM; what is wrong with .tls (logged). Awaits: no. aw_serve_port: the one it listens at, of several the
    first; 0 when that is a UNIX socket.
    aw_serve_stop begins the drain: nobody is accepted any more, answers say
    Connection: close, idle connections end, one that has not said anything yet

@@ -521,10 +521,19 @@ TEST(https_from_end_to_end)
     other.ca_file = CERTS "ecroot.pem";
     CHECK_EQ(fetch_on(l, URL, &other), AW_ETLS_ISSUER);
     CHECK_EQ(l->tls->handshakes, 6);
+    /* What is not verified is said each time, and never shared. */
+    other.insecure = true;
+    for (i = 0; i < 2; i++) {
+        log_text[0] = 0;
+        CHECK_EQ(fetch_on(l, URL, &other), 200);
+        CHECK(strstr(log_text, URL ": TLS: .insecure: the certificate is not "
+                     "verified") != NULL);
+    }
+    CHECK_EQ(l->tls->handshakes, 8);
     /* Later the session goes on. */
     pass(l, 60000);
     CHECK_EQ(fetch_on(l, URL, &tls), 200);
-    CHECK_EQ(l->tls->handshakes, 8);
+    CHECK_EQ(l->tls->handshakes, 10);
     CHECK_EQ(l->tls->resumed, 1);
     close_loop(l);
 }
@@ -1175,4 +1184,30 @@ TEST(what_nobody_takes)
     l->sim->pipe_bytes = 500;
     CHECK_EQ(run_until_ended(SPAWN_ON(l, never_reads, &tls)), 0);
     close_loop(l);
+}
+
+TEST(listeners_with_and_without_tls)
+{
+    aw_loop_config config;
+    aw_loop *l;
+    aw_config c = app_with(NULL, NULL);
+    aw_tls tls = trusts(CERTS "roots.pem");
+    char url[60];
+    memset(&config, 0, sizeof config);
+    config.log = log_line;
+    log_text[0] = 0;
+    l = aw_loop_new(&config);
+    c.listen = "127.0.0.1:0 tls:127.0.0.1:0";
+    CHECK_EQ(aw_serve(l, &c), AW_ENOTLS);
+    CHECK(strstr(log_text, "tls: needs .tls") != NULL);
+    c.tls.certificate = CERTS "ec.pem";
+    c.tls.key = CERTS "ec.key";
+    CHECK_EQ(aw_serve(l, &c), 0);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d/", aw_serve_port(l));
+    CHECK_EQ(fetch_on(l, url, NULL), 200);
+    snprintf(url, sizeof url, "https://127.0.0.1:%d/",
+             l->server->doors.at[1].at.port);
+    CHECK_EQ(fetch_on(l, url, &tls), 200);
+    CHECK(strncmp(came.body, "https://", 8) == 0);
+    aw_loop_free(l);
 }
