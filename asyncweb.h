@@ -12959,6 +12959,15 @@ static void aw__tls_alert(const aw__tls *t)
     (void)aw__raw_send(t->loop, t->fd, alert, sizeof alert);
 }
 
+/* A browser that was sent to http://host:8443 is told why nothing comes. */
+static void aw__tls_hint(const aw__tls *t)
+{
+    static const char hint[] = "HTTP/1.1 400 Bad Request\r\n"
+        "Content-Type: text/plain\r\nConnection: close\r\n\r\n"
+        "This port speaks https://\n";
+    (void)aw__raw_send(t->loop, t->fd, hint, sizeof hint - 1);
+}
+
 /* The engine has closed: in order, or not. */
 static void aw__tls_closed(aw__tls *t)
 {
@@ -12966,6 +12975,9 @@ static void aw__tls_closed(aw__tls *t)
     if (t->error) return;
     if (br_ssl_engine_last_error(t->eng)) aw__tls_fail(t, aw__tls_why(t));
     if (t->error && !t->done && t->hello->check.error) aw__tls_alert(t);
+    else if (t->error && !t->done && t->server &&
+             aw__http_is((char)t->eng->record_type_in, AW__C_TOKEN) &&
+             t->eng->record_type_in >= 'A') aw__tls_hint(t);
     if (t->error) return;
     if (!t->done) aw__tls_fail(t, AW_EEOF);
     else t->over = true;
