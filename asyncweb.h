@@ -16170,7 +16170,7 @@ static aw_client *aw__client_make(aw_loop *l, const aw_client_config *config)
 {
     aw_client *client = (aw_client *)aw__mem_get(&l->mem, sizeof *client);
     if (!client) return NULL;
-    memset(client, 0, sizeof *client);
+    memset((void *)client, 0, sizeof *client);
     client->loop = l;
     client->users = 1;
     client->arena.mem = &l->mem;
@@ -17791,7 +17791,7 @@ static void aw__fetch_enter(aw__ctx *ctx, aw_frame *f,
 static void aw__get_enter(aw__ctx *ctx, aw_frame *f)
 {
     aw__client_ask ask;
-    memset(&ask, 0, sizeof ask);
+    memset((void *)&ask, 0, sizeof ask);
     ask.url = AW__LEAF_ARGS(aw_get, f + 1)->url;
     aw__fetch_enter(ctx, f, &ask);
 }
@@ -20876,7 +20876,7 @@ static int aw__ws_prepare(aw__exchange *x, const aw_args_aw_ws_connect *a)
 {
     aw__client_ask ask;
     unsigned char key[16];
-    memset(&ask, 0, sizeof ask);
+    memset((void *)&ask, 0, sizeof ask);
     ask.url = a->url;
     ask.headers = a->headers;
     ask.basic = a->basic;
