@@ -90,8 +90,8 @@ websocket() {
         -quiet 2>/dev/null | grep -aq "$(printf '\201\005hello')"
 }
 check "a WebSocket" websocket
-http_there() { ! fetch "http://127.0.0.1:$port/"; }
-check "plain HTTP at the TLS port is refused" http_there
+check "plain HTTP at the TLS port is told so" \
+    says "This port speaks https://" fetch "http://127.0.0.1:$port/"
 
 modern() { s_client -tls1_2 | grep -q 'Verify return code: 0 (ok)'; }
 check "openssl s_client" modern
