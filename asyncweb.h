@@ -1086,6 +1086,10 @@ AW__AWAITABLE(aw_connect_tls, (aw_stream **out; const char *host; int port;
    "CN=alice,O=Example", as it stands there; NULL: there is none, or the
    client has gone. The request's. */
 const char *aw_tls_peer_subject(aw_req *req);
+
+/* Reads the files of .tls again, as aw_run does at SIGHUP. 0; or what is wrong
+   with them (logged), and the old ones stay; AW_EINVAL: no .tls is served. */
+int aw_serve_reload(aw_loop *loop);
 #endif
 
 /* >>client  HTTP client ---------------------------------------------------- */
@@ -25353,19 +25357,20 @@ static void aw__signals_leave(struct sigaction old[AW__SIGNALS])
 }
 
 #ifdef ASYNCWEB_BEARSSL
-/* New connections see the new certificates; if they are bad, the old ones. */
-static void aw__server_reload(aw__server *s)
+int aw_serve_reload(aw_loop *l)
 {
+    aw__server *s = l->server;
     aw__tls_site *site = NULL;
-    const int rc = !s->site ? AW_ENOTLS
-        : aw__site_open(s->loop, &s->loop->tls->roots, &s->config.tls, &site);
+    const int rc = !s || !s->site ? AW_EINVAL
+        : aw__site_open(l, &l->tls->roots, &s->config.tls, &site);
     if (rc == 0) {
         aw__site_drop(s->site);
         s->site = site;
     }
-    aw__log(s->loop, rc < 0 ? AW_LOG_ERROR : AW_LOG_INFO, "asyncweb: TLS: %s",
+    aw__log(l, rc < 0 ? AW_LOG_ERROR : AW_LOG_INFO, "asyncweb: TLS: %s",
             rc < 0 ? "the old certificates stay in use"
             : "the certificates have been read again");
+    return rc;
 }
 #endif
 
@@ -25376,7 +25381,7 @@ static int aw__signals_stop(aw_loop *l)
     if (l->server->dumps != came >> 4) aw_loop_dump(l);
     l->server->dumps = came >> 4;
 #ifdef ASYNCWEB_BEARSSL
-    if (l->server->reloads != (came >> 2 & 3)) aw__server_reload(l->server);
+    if (l->server->reloads != (came >> 2 & 3)) (void)aw_serve_reload(l);
     l->server->reloads = came >> 2 & 3;
 #endif
     return came & 3;

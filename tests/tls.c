@@ -687,14 +687,14 @@ TEST(certificates_are_read_again)
     /* Bad ones change nothing. */
     copy_file(CERTS "ec.pem", NEW ".pem");
     log_text[0] = 0;
-    aw__server_reload(l->server);
+    CHECK_EQ(aw_serve_reload(l), AW_EINVAL);
     CHECK(strstr(log_text, "its key is another's") != NULL);
     CHECK(strstr(log_text, "old certificates stay") != NULL);
     pinned.pin = pin_of("good", pin);
     CHECK_EQ(fetch_on(l, URL, &pinned), 200);
     /* Good ones show up in new connections; the old one goes on. */
     copy_file(CERTS "ec.key", NEW ".key");
-    aw__server_reload(l->server);
+    CHECK_EQ(aw_serve_reload(l), 0);
     CHECK(strstr(log_text, "have been read again") != NULL);
     CHECK_EQ(l->tls->handshakes, 4);
     CHECK_EQ(fetch_on(l, URL, &tls), 200);
