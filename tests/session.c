@@ -775,6 +775,29 @@ TEST(locations_are_mended)
     aw_loop_free(l);
 }
 
+/* Nothing of the first answer is in the second. */
+TEST(chunks_behind_chunks)
+{
+    int i;
+    for (i = 0; i < 4; i++) {
+        aw_loop *l = slow_loop(0);
+        ask a = ask_for(URL);
+        NOTE("%d", i);
+        up.answers[0] = "HTTP/1.1 302 Go\r\nLocation: /x\r\nX-A: b\r\n"
+            "Transfer-Encoding: chunked\r\n\r\n5\r\nthere\r\n0\r\n\r\n";
+        up.answers[1] = OK "Transfer-Encoding: chunked\r\n\r\n"
+            "5\r\nhello\r\n0\r\n\r\n";
+        up.split = i & 2 ? SIZE_MAX : 0;
+        a.max_redirects = 1;
+        a.stream = i & 1;
+        CHECK_EQ(ask_on(l, a), 200);
+        CHECK_STR(got.body, "hello");
+        CHECK_STR(got.where, "");
+        CHECK_EQ(up.accepts, 1 + (i & 1));
+        aw_loop_free(l);
+    }
+}
+
 TEST(secrets_stay_with_their_origin)
 {
     static const aw_header_field own[] = {
