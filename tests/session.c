@@ -9,7 +9,7 @@
 enum { PORT2 = 8100 };
 #define URL2 "http://127.0.0.1:8100/"
 #define LOCAL "http://localhost:8000/"
-#define EMPTY OK "Content-Length: 0\r\n\r\n"
+#define CHUNKED OK "Transfer-Encoding: chunked\r\n\r\n"
 
 /* ---- one fetch, and what came of it ---- */
 
@@ -364,8 +364,10 @@ TEST(nothing_is_kept_when_idle_ms_is_off)
 TEST(clients_share_nothing)
 {
     aw_loop *l = slow_loop(0);
-    aw_client *a = limited(l, 1, 1), *b = limited(l, 1, 1);
+    aw_client *a = limited(l, 1, 1), *b;
     CHECK_EQ(get_with(a, URL), 200);
+    CHECK_EQ(ask_on(l, ask_for(URL)), 200);
+    b = limited(l, 1, 1);
     CHECK_EQ(get_with(b, URL), 200);
     CHECK_EQ(ask_on(l, ask_for(URL)), 200);
     CHECK_EQ(up.accepts, 3);
@@ -423,6 +425,93 @@ TEST(a_client_ends_with_its_last_fetch)
     pass(l, 10);
     aw_loop_free(l);
     CHECK_STR(order, "~a~b");
+}
+
+/* ---- whatever happens ---- */
+
+/* Nobody waits who need not, and nothing is counted twice. */
+static void check_pool(const aw_client *c)
+{
+    const aw__link *i, *w;
+    uint64_t ticket;
+    int open = 0, waiting = 0;
+    for (i = c->origins.next; i != &c->origins; i = i->next) {
+        const aw__origin *o = (const aw__origin *)i;
+        open += o->open;
+        CHECK(o->open <= c->config.max_per_origin);
+        for (w = o->waiting.next, ticket = 0; w != &o->waiting; w = w->next) {
+            CHECK(((const aw__pool_wait *)w)->ticket >= ticket);
+            ticket = ((const aw__pool_wait *)w)->ticket;
+            waiting++;
+        }
+        if (!aw__list_empty(&o->waiting))
+            CHECK(o->open == c->config.max_per_origin ||
+                  (c->open == c->config.max_connections && !c->idle_count));
+    }
+    CHECK_EQ(c->open, open);
+    CHECK_EQ(c->waiting, waiting);
+    CHECK(c->open <= c->config.max_connections);
+    CHECK(c->idle_count <= c->open);
+}
+
+static const char *pick_any(void)
+{
+    static const char *const any[] = {
+        HELLO, OK "Connection: close\r\nContent-Length: 1\r\n\r\nx",
+        "HTTP/1.1 302 Go\r\nLocation: " LOCAL "\r\nContent-Length: 0\r\n\r\n",
+        CHUNKED "1\r\nx\r\n0\r\n\r\n", "nonsense\r\n\r\n"};
+    up.delay_ms = up.requests % 7;
+    up.hang_up_at = up.requests % 11 ? 0 : up.requests + 1;
+    return any[up.requests % 5];
+}
+
+ASYNC(anybody, (aw_client *c; uint32_t dice;), aw_response *reply; char byte;
+      int rc;)
+{
+    static const char *const urls[] = {URL, LOCAL, "http://third:8000/",
+                                       "http://127.0.0.1:1/"};
+    BEGIN {
+        AWAIT_FOR_TO(self->dice % 3 ? AW_FOREVER : self->dice % 40, self->rc,
+                     aw_fetch, .out = &self->reply,
+                     .url = urls[self->dice % 16 % 4], .client = self->c,
+                     .stream = self->dice >> 8 & 1, .max_redirects = 2);
+        if (self->rc >= 0 && (self->dice & 512))
+            AWAIT(aw_response_read, self->reply, &self->byte, 1);
+        AWAIT(aw_sleep_ms, self->dice >> 9 & 3);
+    }
+}
+
+TEST(the_pool_whatever_happens)
+{
+    uint32_t dice = 1;
+    int round, i;
+    for (round = 0; round < (int)test_rounds(300); round++) {
+        aw_loop *l = slow_loop(0);
+        aw_client *c = limited(l, 1 + round % 5, 1 + round % 3);
+        aw_task tasks[40];
+        NOTE("round %d", round);
+        up.pick = pick_any;
+        c->config.idle_ms = round % 4 ? 3 : 1000;
+        if (round % 2) aw__chaos_on(l, (uint64_t)round);
+        for (i = 0; i < 40; i++) {
+            dice = dice * 1664525 + 1013904223;
+            tasks[i] = SPAWN_ON(l, anybody, c, dice >> 8);
+            if (dice >> 31) (void)aw_loop_step(l, 0);
+            if (dice >> 29 == 3) aw_cancel(tasks[dice % (uint32_t)(i + 1)]);
+            check_pool(c);
+        }
+        for (i = 0; i < 40; i++)
+            while (!aw_ended(tasks[i])) {
+                (void)aw_loop_step(l, AW_FOREVER);
+                check_pool(c);
+            }
+        check_idle(c);
+        CHECK(aw_now_ms(l) < 2000);
+        aw_client_free(c);
+        pass(l, 100);
+        check_loop_empty(l);
+        aw_loop_free(l);
+    }
 }
 
 /* ---- 5,000 at once ---- */
@@ -895,8 +984,6 @@ TEST(redirects_of_mocks)
 }
 
 /* ---- bodies that come in pieces ---- */
-
-#define CHUNKED OK "Transfer-Encoding: chunked\r\n\r\n"
 
 static const struct piecewise {
     const char *text, *method;
