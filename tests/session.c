@@ -1243,6 +1243,16 @@ ASYNC(second_reader, (aw_response *reply; int want;), char byte; int rc;)
     }
 }
 
+ASYNC(reader_of_all, (aw_response *reply;), char byte; int rc;)
+{
+    BEGIN {
+        do {
+            AWAIT_TO(self->rc, aw_response_read, self->reply, &self->byte, 1);
+        } while (self->rc == 1 && self->byte != 'l');
+        CHECK(self->rc == 1 || self->rc == AW_ECLOSED);
+    }
+}
+
 ASYNC(taken_away, (), aw_response *reply; aw_task reader; char byte; int rc;)
 {
     BEGIN {
@@ -1253,6 +1263,37 @@ ASYNC(taken_away, (), aw_response *reply; aw_task reader; char byte; int rc;)
         CHECK_EQ(self->rc, AW_EBUSY);
         aw_response_free(self->reply);
         AWAIT(aw_join, self->reader);
+    }
+}
+
+/* ... in the very turn in which its reader has got something. */
+ASYNC(taken_late, (int turns;), aw_response *reply; aw_task reader; int i;)
+{
+    BEGIN {
+        AWAIT(aw_fetch, .out = &self->reply, .url = URL, .stream = true);
+        self->reader = SPAWN(reader_of_all, self->reply);
+        AWAIT(aw_sleep_ms, 1);
+        for (; self->i < self->turns; self->i++) AWAIT(aw_sleep_ms, 0);
+        aw_response_free(self->reply);
+        AWAIT(aw_join, self->reader);
+    }
+}
+
+TEST(a_reply_that_is_taken_away_in_time)
+{
+    int i;
+    for (i = 0; i < 300; i++) {
+        aw_loop *l;
+        NOTE("%d", i);
+        answer_with(i % 3 == 0 ? HELLO : CHUNKED "5\r\nhello\r\n0\r\n\r\n");
+        up.split = i % 3 == 2 ? strlen(CHUNKED) + 1 : strlen(CHUNKED);
+        if (i % 3 == 0) up.split = strlen(HELLO) - 5;
+        l = open_loop();
+        if (i >= 30) aw__chaos_on(l, (uint64_t)i);
+        run_until_ended(SPAWN_ON(l, taken_late, i / 3 % 10));
+        pass(l, 100);
+        check_loop_empty(l);
+        aw_loop_free(l);
     }
 }
 
