@@ -14,8 +14,8 @@
    -k  verifies no certificate, and says so
    -o  once for each URL, in their order            -H  as often as you like
 
-   The exit status is the first error's, with curl's numbers: 2 usage, 3 a bad
-   URL, 4 https without TLS built in, 5 a bad proxy, 6 no such host, 7 no
+   The exit status is the first error's, with curl's numbers: 1 https without
+   TLS built in, 2 usage, 3 a bad URL, 5 a bad proxy, 6 no such host, 7 no
    connection, 8 not HTTP, 22 status of 400 or more with -f, 23 cannot write,
    27 out of memory, 28 too late, 35 TLS failed, 52 closed without an answer,
    56 cut off, 60 a certificate that cannot be believed, 77 no roots, 90 a key
@@ -60,15 +60,16 @@ static int transfer_count;
 static int exit_of(int rc)
 {
     switch (rc) {
+        case AW_ENOTLS: return 1;
         case AW_EURL: return 3;
         case AW_EDNS: return 6;
         case AW_ECONNREFUSED: case AW_EUNREACH: return 7;
+        case AW_ENOENT: case AW_EACCES: return 7;       /* the UNIX socket */
         case AW_EBADMSG: return 8;
         case AW_ENOMEM: return 27;
         case AW_ETIMEDOUT: return 28;
         case AW_EEOF: return 52;
         case AW_EINVAL: return 2;
-        case AW_ENOTLS: return 4;
         case AW_ETLS: case AW_ETLS_VERSION: return 35;
         case AW_ETLS_ISSUER: case AW_ETLS_SELF_SIGNED: case AW_ETLS_NAME:
         case AW_ETLS_EXPIRED: case AW_ETLS_NOT_YET: case AW_ETLS_CLOCK:
@@ -278,7 +279,11 @@ int main(int argc, char **argv)
     arguments(argc, argv);
     want.client.tls = &want.tls;
     client = loop ? aw_client_new(loop, &want.client) : NULL;
-    if (!client) return 5;
+    if (!client) {
+        fprintf(stderr, "fetch: a proxy is http://host:port\n");
+        aw_loop_free(loop);
+        return 5;
+    }
     for (int i = 0; i < transfer_count; i++) {
         transfer *t = &transfers[i];
         t->path = i < want.file_count ? want.files[i] : NULL;
