@@ -16,24 +16,32 @@
 
 static int status = 2;
 
-/* Lines of the input, as they come, until its end closes the socket. */
-ASYNC(send_lines, (aw_ws *ws;), char line[4096]; size_t n; int got;)
+/* How long the first line is, with its end; 0: not all there. One that is too
+   long goes in several messages. */
+static size_t line_of(const char *text, size_t n)
+{
+    const char *end = memchr(text, '\n', n);
+    return end ? (size_t)(end - text) + 1 : n == 4096 ? n : 0;
+}
+
+/* Lines of the input, as they come and only as fast as they are taken, until
+   its end closes the socket. */
+ASYNC(send_lines, (aw_ws *ws;), char line[4096]; size_t n, len; int got;)
 {
     BEGIN {
         for (;;) {
-            char *end;
             AWAIT(aw_readable, 0);
             self->got = (int)read(0, self->line + self->n,
                                   sizeof self->line - self->n);
             if (self->got <= 0) break;
             self->n += (size_t)self->got;
-            while ((end = memchr(self->line, '\n', self->n)) ||
-                   self->n == sizeof self->line) {
-                size_t len = end ? (size_t)(end - self->line) : self->n;
-                if (aw_ws_post(self->ws, self->line, len) < 0) RETURN(0);
-                if (end) len++;
-                memmove(self->line, self->line + len, self->n - len);
-                self->n -= len;
+            while ((self->len = line_of(self->line, self->n)) > 0) {
+                size_t text = self->len;
+                if (self->line[text - 1] == '\n') text--;
+                AWAIT_TO(self->got, aw_ws_send, self->ws, self->line, text);
+                if (self->got < 0) RETURN(0);
+                self->n -= self->len;
+                memmove(self->line, self->line + self->len, self->n);
             }
         }
         AWAIT(aw_sleep_ms, 200);        /* for the last answers */
@@ -64,7 +72,9 @@ ASYNC(talk, (const char *url; const char *protocols;),
         else fprintf(stderr, "ws_client: closed: %d %s\n",
                      aw_ws_close_code(self->ws), aw_ws_close_reason(self->ws));
     } FINALLY {
-        if (self->rc < 0)
+        if (self->rc <= AW_HTTP(100))
+            fprintf(stderr, "ws_client: status %d\n", AW_HTTP(0) - self->rc);
+        else if (self->rc < 0)
             fprintf(stderr, "ws_client: %s\n", aw_strerror(self->rc));
         aw_loop_stop(AW_LOOP());
     }
@@ -72,11 +82,10 @@ ASYNC(talk, (const char *url; const char *protocols;),
 
 int main(int argc, char **argv)
 {
-    aw_loop *loop = aw_loop_new(NULL);
-    if (argc < 2 || !loop) {
-        fprintf(stderr, "ws_client URL [SUBPROTOCOLS]\n");
-        return 2;
-    }
+    aw_loop *loop;
+    if (argc < 2) fprintf(stderr, "ws_client URL [SUBPROTOCOLS]\n");
+    loop = argc < 2 ? NULL : aw_loop_new(NULL);
+    if (!loop) return 2;
     SPAWN_ON(loop, talk, argv[1], argc > 2 ? argv[2] : NULL);
     aw_loop_run(loop);
     aw_loop_free(loop);
