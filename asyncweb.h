@@ -16284,7 +16284,7 @@ typedef struct aw__reply {
     const aw_value *json;
     bool parsed;
 #endif
-    int held;                           /* about the length of the list */
+    int held;                           /* added since it was last counted */
 } aw__reply;
 
 /* What aw_get and aw_fetch were asked for. */
@@ -16430,15 +16430,20 @@ static aw__reply **aw__replies_of(aw__task *t)
    a new variable each time round. */
 static void aw__reply_own(aw__reply **owner, aw__reply *r)
 {
+    int n = 0;
     r->next = *owner;
     r->back = owner;
     r->held = r->next ? r->next->held + 1 : 1;
     if (r->next) r->next->back = &r->next;
     *owner = r;
-    if (r->held % AW__CLIENT_MANY == 0)
-        aw__log(r->loop, AW_LOG_WARNING,
+    if (r->held < AW__CLIENT_MANY) return;
+    /* Those behind it may have gone since. */
+    for (; r; r = r->next) n++;
+    (*owner)->held = 0;
+    if (n >= AW__CLIENT_MANY)
+        aw__log((*owner)->loop, AW_LOG_WARNING,
                 "a task or request holds %d replies: fetch into the same "
-                "variable again, or call aw_response_free", r->held);
+                "variable again, or call aw_response_free", n);
 }
 
 /* Stores a reply, or NULL, in the caller's variable. What that held before is

@@ -859,6 +859,34 @@ TEST(hoarding_is_told)
     aw_loop_free(l);
 }
 
+/* Two that fetch at once: their list is never empty, and never long. */
+ASYNC(by_turns, (), int i; aw_response *reply;)
+{
+    BEGIN {
+        for (self->i = 0; self->i < 1000; self->i++)
+            AWAIT(aw_get, &self->reply, URL);
+    }
+}
+
+ASYNC(two_by_turns, ())
+{
+    BEGIN {
+        START(by_turns);
+        START(by_turns);
+        GATHER();
+    }
+}
+
+TEST(many_that_are_freed_are_no_hoard)
+{
+    aw_loop *l;
+    answer_with(HELLO);
+    l = client_loop();
+    run_until_ended(SPAWN_ON(l, two_by_turns));
+    CHECK(!strstr(log_text, "replies"));
+    aw_loop_free(l);
+}
+
 /* A request's replies stay as long as it does, whichever task got them. */
 static int req_users;
 static struct aw__reply *req_list;
