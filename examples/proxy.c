@@ -61,7 +61,8 @@ static const aw_header_field *fields_of(aw_req *req)
     return list;
 }
 
-/* The upstream's head becomes ours. Its length decides how ours is framed. */
+/* The upstream's head becomes ours. Its length decides how ours is framed. The
+   result is the status if no body can follow, else 0. */
 static int answer_with(aw_req *req, const aw_response *reply)
 {
     const char *connection = aw_response_header(reply, "Connection");
@@ -78,7 +79,7 @@ static int answer_with(aw_req *req, const aw_response *reply)
         if (!stays_here(f->name, connection) &&
             strcasecmp(f->name, "Content-Type") != 0)
             rc = aw_add_header(req, f->name, f->value);
-    return rc;
+    return rc < 0 || !empty ? rc : reply->status;
 }
 
 /* Both directions, one after the other. A body goes up as it comes; when the
@@ -110,8 +111,7 @@ ASYNC_VIEW(forward, aw_response *reply; const char *url; int64_t length;
         }
         if (self->body) AWAIT(aw_fetch_end, self->reply);
         self->n = answer_with(req, self->reply);
-        if (self->n < 0) RETURN(self->n);
-        if (self->n > 0) RETURN(self->n);           /* it has no body */
+        if (self->n != 0) RETURN(self->n);
         for (;;) {
             AWAIT_TO(self->n, aw_response_read, self->reply, self->some,
                      sizeof self->some);

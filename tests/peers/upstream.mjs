@@ -3,6 +3,7 @@
 import crypto from 'node:crypto'
 import http from 'node:http'
 import net from 'node:net'
+import { pipeline } from 'node:stream/promises'
 
 const counts = { requests: 0, connections: 0, aborted: 0 }
 let race = false
@@ -21,15 +22,12 @@ async function whole(req) {
 }
 
 // Only as fast as it is read.
-async function pour(res, total) {
+function pour(res, total) {
     const some = Buffer.alloc(1 << 16)
-    for (let left = total; left > 0 && !res.destroyed;) {
-        const n = Math.min(left, some.length)
-        left -= n
-        if (!res.write(n < some.length ? some.subarray(0, n) : some))
-            await new Promise(go => res.once('drain', go).once('close', go))
-    }
-    res.end()
+    return pipeline(function* () {
+        for (let left = total; left > 0; left -= some.length)
+            yield left < some.length ? some.subarray(0, left) : some
+    }, res)
 }
 
 const pages = {
@@ -143,6 +141,8 @@ const said = {
         'Content-Length: 4\r\n\r\nabcd',
     '/chunk': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n' +
         'zz\r\nabcd',
+    '/both': 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\n' +
+        'Transfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n',
     '/more': 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcHTTP/1.1 200 OK',
     '/switch': 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n',
     '/half': 'HTTP/1.1 200 OK\r\nX-Half: '
