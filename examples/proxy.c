@@ -19,6 +19,16 @@ typedef struct state {
     aw_client *client;
 } state;
 
+/* As many connections as there are clients: none waits for another's. What the
+   environment says of proxies is not meant for us. */
+static aw_client *client_of(aw_req *req, state *s)
+{
+    static const aw_client_config config = {
+        .proxy = "", .max_connections = AW_OFF, .max_per_origin = AW_OFF};
+    if (!s->client) s->client = aw_client_new(aw_req_loop(req), &config);
+    return s->client;
+}
+
 /* What is said from hop to hop, and not passed on; and what we say anew. */
 static bool stays_here(const char *name, const char *connection)
 {
@@ -27,14 +37,28 @@ static bool stays_here(const char *name, const char *connection)
         "Proxy-Authorization", "TE", "Trailer", "Transfer-Encoding", "Upgrade",
         "Expect", "Content-Length", "Host", "Date", "X-Forwarded-For",
         "X-Forwarded-Proto", "X-Forwarded-Host"};
-    size_t i, n = strlen(name);
-    for (i = 0; i < sizeof here / sizeof *here; i++)
+    const size_t n = strlen(name);
+    for (size_t i = 0; i < sizeof here / sizeof *here; i++)
         if (strcasecmp(name, here[i]) == 0) return true;
     /* Connection names others: "close, X-Hop". */
-    for (; connection && *connection; connection++)
-        if (strncasecmp(connection, name, n) == 0 &&
-            strchr(", \t", connection[n])) return true;
+    while (connection && *connection) {
+        const size_t word = strcspn(connection, ", \t");
+        if (word == n && strncasecmp(connection, name, n) == 0) return true;
+        connection += word + (connection[word] != 0);
+    }
     return false;
+}
+
+/* What the upstream is asked for; NULL: out of memory. A client that takes us
+   for a proxy of its own sends a whole URL, the host of which is none of the
+   upstream's business (RFC 9112 3.2.2). */
+static const char *url_of(aw_req *req, const char *upstream)
+{
+    const char *target = aw_raw_target(req);
+    const char *host = *target == '/' ? NULL : strstr(target, "://");
+    if (host) target = host + 3 + strcspn(host + 3, "/?");
+    return aw_format(req, "%s%s%s", upstream, *target == '/' ? "" : "/",
+                     target);
 }
 
 /* The fields of the request for the upstream; NULL: out of memory. */
@@ -65,11 +89,15 @@ static const aw_header_field *fields_of(aw_req *req)
    result is the status if no body can follow, else 0. */
 static int answer_with(aw_req *req, const aw_response *reply)
 {
-    const char *connection = aw_response_header(reply, "Connection");
+    const char *connection = "";
     const char *length = aw_response_header(reply, "Content-Length");
     const char *type = aw_response_header(reply, "Content-Type");
     const bool empty = reply->status == 204 || reply->status == 304;
     int rc = 0;
+    for (const aw_header_field *f = reply->headers; f->name; f++)
+        if (strcasecmp(f->name, "Connection") == 0 && connection)
+            connection = aw_format(req, "%s,%s", connection, f->value);
+    if (!connection) return AW_ENOMEM;
     aw_status(req, reply->status);
     if (empty) rc = aw_empty(req, reply->status);
     else if (length)
@@ -88,17 +116,18 @@ static int answer_with(aw_req *req, const aw_response *reply)
 ASYNC_VIEW(forward, aw_response *reply; const char *url; int64_t length;
            const aw_header_field *fields; bool body; int n; char some[32768];)
 {
-    const state *s = aw_data(req);
+    state *const s = aw_data(req);
     BEGIN {
+        aw_client *client = client_of(req, s);
         const char *length = aw_header(req, "Content-Length");
         self->length = length ? atoll(length) : 0;
         self->body = self->length > 0 || aw_header(req, "Transfer-Encoding");
-        self->url = aw_format(req, "%s%s", s->upstream, aw_raw_target(req));
+        self->url = url_of(req, s->upstream);
         self->fields = fields_of(req);
-        if (!self->url || !self->fields) RETURN(AW_ENOMEM);
+        if (!client || !self->url || !self->fields) RETURN(AW_ENOMEM);
         AWAIT(aw_fetch, .out = &self->reply, .url = self->url,
               .method = aw_method(req), .headers = self->fields,
-              .body_len = (size_t)self->length, .client = s->client,
+              .body_len = (size_t)self->length, .client = client,
               .stream = true, .send = self->body);
         while (self->body) {
             AWAIT_TO(self->n, aw_body_read, req, self->some,

@@ -1,5 +1,5 @@
 #!/bin/bash
-# peers.sh [NAME...]: the server against real programs: curl, nginx, HAProxy,
+# peers.sh [NAME...]: server and client against real programs: curl, nginx, HAProxy,
 # slow attackers, browsers. Runs tests/peers/NAME.sh, or all of them, one after
 # the other; each prints `ok NAME` and `not ok NAME` lines. What is not installed
 # is skipped, and a failure where CI=true.

@@ -38,7 +38,7 @@ http {
         root $tmp/www;
         location /ssi/ { alias $tmp/www/; ssi on; ssi_types *; }
         location /once/ { alias $tmp/www/; keepalive_timeout 0; }
-        location /slowly/ { alias $tmp/www/; limit_rate 50k; }
+        location /slowly/ { alias $tmp/www/; limit_rate 30k; }
         location /private/ {
             alias $tmp/www/;
             auth_basic here;
@@ -180,6 +180,17 @@ nobody_reads() {
     cat "$tmp/rc"
 }
 
+# A hundred over the 50 connections that there may be.
+kept() {
+    local n urls=() before after
+    for n in $(seq 100); do urls+=("$script/hello"); done
+    before=$(get "$script/counts" | sed 's/.*connections":\([0-9]*\).*/\1/')
+    get "${urls[@]}" >"$tmp/body" || return
+    after=$(get "$script/counts" | sed 's/.*connections":\([0-9]*\).*/\1/')
+    echo "$before to $after connections"
+    [ $((after - before)) -eq 51 ]
+}
+
 # Kept connections whose server ends them a moment after each answer.
 races() {
     local n urls=()
@@ -273,6 +284,7 @@ check "shorter than it says" ends 56 "$raw/short"
 check "longer than it says" says abc get "$raw/more"
 check "not HTTP" ends 8 "$raw/garbage"
 check "two lengths" ends 8 "$raw/lengths"
+check "a length and chunks" ends 8 "$raw/both"
 check "a chunk that is none" ends 8 "$raw/chunk"
 check "101 that nobody asked for" ends 8 "$raw/switch"
 
@@ -285,6 +297,7 @@ check "to a file that cannot be" ends 23 -o "$tmp/none/file" "$web/small"
 check "nobody reads on: SIGPIPE" says $'100\n141' nobody_reads
 check "the disk is full" ends 23 -o /dev/full "$web/page"
 check "some fail" some_fail
+check "connections are kept" kept
 check "500 while connections end" races
 
 check "no URL" ends 2

@@ -17,6 +17,7 @@ mkdir "$tmp/nginx" "$tmp/www"
 head -c 100000000 /dev/urandom >"$tmp/www/big"
 truncate -s 2G "$tmp/www/huge"
 echo small >"$tmp/www/small"
+echo small >"$tmp/www/index.html"
 cat >"$tmp/nginx.conf" <<CONF
 daemon off;
 master_process off;
@@ -86,6 +87,7 @@ PUT /head?a=%20&b=//..
 X-Kept: one
 Accept-Language: en
 X-Kept: two
+Hop: 3
 Cookie: a=1; b=2
 X-Forwarded-For: 192.0.2.1, 127.0.0.1
 X-Forwarded-Proto: http
@@ -93,7 +95,7 @@ X-Forwarded-Host: a.example:81
 HEAD
     fetch --path-as-is -X PUT -H User-Agent: -H Accept: -H 'Host: a.example:81' \
         -H 'X-Kept: one' -H 'Accept-Language: en' -H 'X-Kept: two' \
-        -H 'Cookie: a=1; b=2' -H 'X-Forwarded-For: 192.0.2.1' \
+        -H 'Hop: 3' -H 'Cookie: a=1; b=2' -H 'X-Forwarded-For: 192.0.2.1' \
         -H 'X-Forwarded-Proto: gopher' -H 'X-Forwarded-Host: b.example' \
         -H 'Connection: keep-alive, x-hop,X-Two' -H 'X-Hop: 1' -H 'X-Two: 2' \
         -H 'Keep-Alive: 5' -H 'TE: trailers' -H 'Proxy-Authorization: Basic x' \
@@ -107,6 +109,7 @@ answered() {
 Content-Length: 3
 Content-Type: text/x-strange
 HTTP/1.1 203 Non-Authoritative Information
+Hop: 3
 Server: upstream
 Set-Cookie: a=1
 Set-Cookie: b=2
@@ -141,14 +144,17 @@ client_goes() {
     return 1
 }
 
-# Many clients want what comes at once, and read slowly or not to the end.
+# Many read slowly, and not to the end: others need not wait for them.
 slow_readers() {
     local i
-    for i in $(seq 20); do
-        fetch -m 2 --limit-rate 1M -o "$tmp/slow.$i" "$web/huge" 2>/dev/null &
+    for i in $(seq 60); do
+        fetch -m 3 --limit-rate 1M -o "$tmp/slow.$i" "$web/huge" 2>/dev/null &
     done
-    wait $(jobs -p | tail -n 20)
-    says small fetch "$web/small"
+    sleep 1
+    says small fetch -m 1 "$web/small"
+    i=$?
+    wait $(jobs -p | tail -n 60)
+    return $i
 }
 
 upload() {
@@ -160,6 +166,10 @@ download() { says 2147483648 bash -c "curl -sS -m 120 '$1' | wc -c"; }
 
 check "a request's head" told
 check "an answer's head" answered
+check "a whole URL" says hello \
+    fetch --request-target http://host.invalid/hello "$script/"
+check "with nothing but a host" says small \
+    fetch --request-target 'http://host.invalid?a' "$web/"
 check "a small file" says small fetch "$web/small"
 want=$(sum <"$tmp/www/big")
 check "100 MB" says "$want" bash -c "curl -sS '$web/big' | sha256sum | cut -c -64"
@@ -211,7 +221,7 @@ check "a client that goes" client_goes
 check "2 GiB down" flat download "$web/huge"
 check "2 GiB down in chunks" flat download "$script/zeros?n=2147483648"
 check "2 GiB up" flat upload
-check "20 who read slowly" flat slow_readers
+check "60 who read slowly, and one who does not" flat slow_readers
 echo "peak of memory: $(peak "$web_pid") kB down, $(peak "$script_pid") kB both"
 check "$many with random bodies" "$tmp/many" "$script/echo" "$many" 50
 tail -n 1 "$tmp/said"

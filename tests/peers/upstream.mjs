@@ -78,7 +78,8 @@ const pages = {
     // Fields for the client, and for who stands between.
     '/fields': (req, res) => {
         res.writeHead(203, 'Strange', [
-            'Connection', 'keep-alive, X-Hop', 'X-Hop', 'for the next',
+            'Connection', 'keep-alive', 'Connection', 'X-Two, X-Hop',
+            'X-Two', '2', 'X-Hop', 'for the next', 'Hop', '3',
             'Keep-Alive', 'timeout=5', 'Proxy-Authenticate', 'Basic',
             'X-Kept', 'one', 'X-Kept', 'two', 'Set-Cookie', 'a=1',
             'Set-Cookie', 'b=2', 'Server', 'upstream',
