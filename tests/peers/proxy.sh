@@ -228,6 +228,9 @@ tail -n 1 "$tmp/said"
 echo "peak of memory: $(peak "$script_pid") kB"
 check "no connection is left" bash -c "sleep 0.5; for i in \$(seq 150); do
     [ \$(ls /proc/$script_pid/fd | wc -l) -lt 20 ] && exit; sleep 0.1; done; exit 1"
+fetch "$script/race" >"$tmp/answer"
+check "2,000 while the upstream's connections end" says 2000 \
+    bash -c "curl -sS '$script/hello?[1-2000]' | grep -c hello"
 kill "$upstream"
 wait "$upstream"
 check "an upstream that has gone" says 502 status "$script/hello"

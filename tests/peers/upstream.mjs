@@ -122,8 +122,9 @@ const server = http.createServer(async (req, res) => {
     counts.requests++
     req.on('error', () => {})
     req.on('close', () => { if (!req.complete) counts.aborted++ })
-    if (race) res.on('finish', () => setTimeout(
-        () => req.socket.destroySoon(), Math.random() * 3))
+    if (race) res.on('finish', () => setTimeout(() => {
+        if (!req.socket.writableEnded) req.socket.destroySoon()
+    }, Math.random() * 3))
     if (!page) return res.writeHead(404).end('no such page\n')
     try { await page(req, res, at) } catch { res.destroy() }
 })
