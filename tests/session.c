@@ -880,8 +880,8 @@ TEST(chunks_behind_chunks)
         a.max_redirects = 1;
         a.stream = i & 1;
         CHECK_EQ(ask_on(l, a), 200);
-        CHECK_STR(got.body, "hello");
-        CHECK_STR(got.where, "");
+        CHECK_STR(gained.body, "hello");
+        CHECK_STR(gained.where, "");
         CHECK_EQ(up.accepts, 1 + (i & 1));
         aw_loop_free(l);
     }
@@ -1264,7 +1264,7 @@ ASYNC(taken_away, (), aw_response *reply; aw_task reader; char byte; int rc;)
     }
 }
 
-/* ... in the very turn in which its reader has got something: what comes for
+/* ... in the very turn in which its reader has gained something: what comes for
    two replies at once makes both tasks ready. */
 ASYNC(taken_late, (), aw_response *reply, *other; aw_task reader; char byte;)
 {
@@ -1287,7 +1287,7 @@ TEST(a_reply_that_is_taken_away_in_time)
         answer_with(i % 3 == 0 ? HELLO : CHUNKED "5\r\nhello\r\n0\r\n\r\n");
         up.split = i % 3 == 2 ? strlen(CHUNKED) + 1 : strlen(CHUNKED);
         if (i % 3 == 0) up.split = strlen(HELLO) - 5;
-        l = open_loop();
+        l = client_loop();
         if (i > 2) aw__chaos_on(l, (uint64_t)i);
         run_until_ended(SPAWN_ON(l, taken_late));
         pass(l, 100);
