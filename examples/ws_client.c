@@ -67,7 +67,10 @@ ASYNC(talk, (const char *url; const char *protocols;),
             else printf("%s\n", self->msg.data);
             fflush(stdout);
         }
-        if (self->rc < 0) RETURN(0);
+        if (self->rc < 0) {
+            AWAIT(aw_sleep_ms, 200);    /* for the Close that tells them why */
+            RETURN(0);
+        }
         if (aw_ws_close_code(self->ws) == AW_WS_NORMAL) status = 0;
         else fprintf(stderr, "ws_client: closed: %d %s\n",
                      aw_ws_close_code(self->ws), aw_ws_close_reason(self->ws));
