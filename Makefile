@@ -21,9 +21,10 @@ groups := http+ws+bodies+edge+ws_client \
     json+formats+streams+client+session+jar+fuzz_seeds \
     core_tasks+core_chaos+core+names
 # Only tests/tls.c needs a library; without that it is left out, and said.
-bearssl := $(shell mkdir -p $(out); printf '%s\n' '\#include <bearssl.h>' \
-    'int main(void) { br_md5_context c; br_md5_init(&c); return 0; }' | \
-    $(CC) -x c - -o $(out)/try-bearssl -lbearssl 2>/dev/null && echo yes)
+bearssl := $(shell mkdir -p $(out); \
+    echo 'int main(void) { br_md5_context c; br_md5_init(&c); return 0; }' | \
+    $(CC) -include bearssl.h -x c - -o $(out)/try-bearssl -lbearssl \
+    2>/dev/null && echo yes)
 alone := $(filter-out $(subst +, ,$(groups)) $(if $(bearssl),,tls), \
     $(patsubst tests/%.c,%,$(wildcard tests/*.c)))
 programs := $(addprefix $(out)/,$(groups) $(alone))

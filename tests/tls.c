@@ -442,7 +442,22 @@ VIEW(large)
     return aw_text_static(req, big);
 }
 
-ROUTES(app, GET("/", hello), GET("/large", large))
+/* From here http, and to it. */
+VIEW(away) { return aw_redirect(req, "http://127.0.0.1:8080/"); }
+
+WS_VIEW(ws_echo, aw_ws_message msg; int rc;)
+{
+    BEGIN {
+        for (;;) {
+            AWAIT_TO(self->rc, aw_ws_recv, ws, &self->msg);
+            if (self->rc <= 0) RETURN(self->rc);
+            AWAIT(aw_ws_send, ws, self->msg.data, self->msg.size);
+        }
+    }
+}
+
+ROUTES(app, GET("/", hello), GET("/large", large), GET("/away", away),
+       WS("/ws", ws_echo))
 
 static aw_config app_with(const char *certificate, const char *key)
 {
@@ -536,6 +551,224 @@ TEST(https_from_end_to_end)
     CHECK_EQ(l->tls->handshakes, 10);
     CHECK_EQ(l->tls->resumed, 1);
     close_loop(l);
+}
+
+/* wss:// both ways, in pieces larger and smaller than a record. */
+ASYNC(wss, (const aw_tls *tls;), aw_ws *ws; aw_ws_message msg; int i;)
+{
+    BEGIN {
+        static const size_t sizes[] = {0, 1, 5000, 100000};
+        AWAIT(aw_ws_connect, .out = &self->ws, .url = "wss://127.0.0.1:8443/ws",
+              .tls = self->tls);
+        DEFER(aw_ws_free, self->ws);
+        for (self->i = 0; self->i < 4; self->i++) {
+            AWAIT(aw_ws_send, self->ws, big, sizes[self->i]);
+            AWAIT(aw_ws_recv, self->ws, &self->msg);
+            CHECK_EQ(self->msg.size, sizes[self->i]);
+            CHECK(memcmp(self->msg.data, big, self->msg.size) == 0);
+        }
+        AWAIT(aw_ws_close, self->ws, 1000, NULL);
+        CHECK_EQ(aw_ws_close_code(self->ws), 1000);
+        RETURN(1);
+    }
+}
+
+TEST(websockets_over_tls)
+{
+    aw_loop *l = open_loop();
+    aw_config c = app_with(CERTS "good.pem", CERTS "good.key");
+    aw_tls tls = trusts(CERTS "roots.pem");
+    memset(big, 'b', sizeof big - 1);
+    CHECK_EQ(aw_serve(l, &c), 0);
+    CHECK_EQ(run_until_ended(SPAWN_ON(l, wss, &tls)), 1);
+    tls.ca_file = CERTS "ecroot.pem";
+    CHECK_EQ(run_until_ended(SPAWN_ON(l, wss, &tls)), AW_ETLS_ISSUER);
+    close_loop(l);
+}
+
+/* ---- through a proxy (RFC 9110 9.3.6) ---- */
+
+static struct {
+    const char *says;           /* instead of a tunnel */
+    char asked[1000];
+    int tunnels;
+} relay;
+
+ASYNC(relay_one_way, (aw_stream *from; aw_stream *to;), char b[2000]; int n;)
+{
+    BEGIN {
+        for (;;) {
+            AWAIT_TO(self->n, aw_read, self->from, self->b, sizeof self->b);
+            if (self->n <= 0) break;
+            AWAIT_TO(self->n, aw_write, self->to, self->b, (size_t)self->n);
+            if (self->n < 0) break;
+        }
+    }
+}
+
+ASYNC(relay_one, (aw_stream *stream;), aw_stream *up; int n, a, b;)
+{
+    BEGIN {
+        static const char yes[] = "HTTP/1.1 200 Connected\r\nX: y\r\n\r\n";
+        const char *says = relay.says ? relay.says : yes;
+        DEFER(aw_stream_abort, self->stream);
+        AWAIT_TO(self->n, aw_read_until, self->stream, relay.asked,
+                 sizeof relay.asked - 1, "\r\n\r\n");
+        if (self->n < 0) RETURN(0);
+        relay.asked[self->n] = 0;
+        AWAIT(aw_write, self->stream, says, strlen(says));
+        if (relay.says) RETURN(0);
+        relay.tunnels++;
+        AWAIT(aw_connect, &self->up, "127.0.0.1", 8443);
+        DEFER(aw_stream_abort, self->up);
+        START_TO(self->a, relay_one_way, self->stream, self->up);
+        START_TO(self->b, relay_one_way, self->up, self->stream);
+        RACE_TO(self->n);
+    }
+}
+
+ASYNC(relay_server, (), aw_listener *listener; aw_stream *stream;)
+{
+    BEGIN {
+        AWAIT(aw_listen, &self->listener, "127.0.0.1", 3128);
+        DEFER(aw_listener_close, self->listener);
+        for (;;) {
+            AWAIT(aw_accept, self->listener, &self->stream);
+            if (aw_ended(SPAWN(relay_one, self->stream)))
+                aw_stream_abort(self->stream);
+        }
+    }
+}
+
+ASYNC(fetch_by, (aw_client *client; const char *url;), aw_response *reply;)
+{
+    BEGIN {
+        came.body[0] = 0;
+        AWAIT_TO(came.rc, aw_fetch, .out = &self->reply, .url = self->url,
+                 .client = self->client, .max_redirects = 3);
+        if (self->reply)
+            snprintf(came.body, sizeof came.body, "%s", self->reply->body);
+    }
+}
+
+static int fetch_through(aw_loop *l, aw_client *client, const char *url)
+{
+    CHECK(run_until_ended(SPAWN_ON(l, fetch_by, client, url)) >= 0);
+    return came.rc;
+}
+
+static aw_loop *open_tunnel(const char *says, aw_client **client)
+{
+    aw_loop *l = open_loop();
+    aw_config c = app_with(CERTS "good.pem", CERTS "good.key");
+    aw_client_config with;
+    aw_tls tls = trusts(CERTS "roots.pem");
+    memset((void *)&with, 0, sizeof with);
+    memset(&relay, 0, sizeof relay);
+    relay.says = says;
+    with.proxy = "http://me:secret@127.0.0.1:3128";
+    with.tls = &tls;
+    CHECK_EQ(aw_serve(l, &c), 0);
+    SPAWN_ON(l, relay_server);
+    pass(l, 1);
+    *client = aw_client_new(l, &with);
+    CHECK(*client != NULL);
+    return l;
+}
+
+TEST(tunnels)
+{
+    aw_client *client;
+    aw_loop *l = open_tunnel(NULL, &client);
+    CHECK_EQ(fetch_through(l, client, URL), 200);
+    CHECK_STR(came.body, "https://127.0.0.1:8443 -");
+    CHECK_STR(relay.asked, "CONNECT 127.0.0.1:8443 HTTP/1.1\r\n"
+              "Host: 127.0.0.1:8443\r\n"
+              "Proxy-Authorization: Basic bWU6c2VjcmV0\r\n\r\n");
+    CHECK_EQ(fetch_through(l, client, URL), 200);
+    CHECK_EQ(relay.tunnels, 1);
+    /* The tunnel is for what was verified: another name is another one. */
+    CHECK_EQ(fetch_through(l, client, "https://localhost:8443/"), 200);
+    CHECK_EQ(relay.tunnels, 2);
+    /* What leads from https to http is not followed. */
+    log_text[0] = 0;
+    CHECK_EQ(fetch_through(l, client, URL "away"), 302);
+    CHECK(strstr(log_text, "from https to http") != NULL);
+    close_loop(l);
+}
+
+TEST(tunnels_that_are_none)
+{
+    static const struct { const char *says; int rc; } rows[] = {
+        {"HTTP/1.1 407 Proxy Authentication Required\r\n"
+         "Content-Length: 0\r\n\r\n", AW_ECONNREFUSED},
+        {"HTTP/1.1 101 Switching Protocols\r\n\r\n", AW_ECONNREFUSED},
+        {"HTTP/1.0 503 No\r\n\r\n", AW_ECONNREFUSED},
+        {"nonsense\r\n\r\n", AW_EBADMSG}, {"HTTP/1.1 200 OK\r\n", AW_EEOF}};
+    size_t i;
+    for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+        aw_client *client;
+        aw_loop *l = open_tunnel(rows[i].says, &client);
+        NOTE("row %d", (int)i);
+        log_text[0] = 0;
+        CHECK_EQ(fetch_through(l, client, URL), rows[i].rc);
+        if (rows[i].rc == AW_ECONNREFUSED)
+            CHECK(strstr(log_text, "the proxy refuses a tunnel") != NULL);
+        CHECK(strstr(log_text, "secret") == NULL);
+        close_loop(l);
+    }
+}
+
+static aw_task tunnel_victim;
+static int tunnel_waits, tunnel_cut;
+
+static void tunnel_count(aw__task *t)
+{
+    (void)t;
+    if (++tunnel_waits == tunnel_cut) aw_cancel(tunnel_victim);
+}
+
+/* kind 0: an allocation fails, 1: a call, 2: the task is cancelled. False: it
+   had ended before. */
+static bool tunnel_fault(aw_loop *l, aw_task task, int kind, int at)
+{
+    int turns;
+    test_fault = tls_fault;
+    faults.count = 0;
+    faults.at = at;
+    faults.error = kind ? ECONNRESET : ENOMEM;
+    faults.allocs = kind == 0;
+    faults.calls = kind == 1;
+    tunnel_victim = task;
+    tunnel_waits = 0;
+    tunnel_cut = at;
+    l->on_suspend = kind == 2 ? tunnel_count : NULL;
+    for (turns = 0; turns < 10000 && !aw_ended(task); turns++)
+        (void)aw_loop_step(l, AW_FOREVER);  /* which may be what fails */
+    CHECK(aw_ended(task));
+    faults.allocs = faults.calls = false;
+    l->on_suspend = NULL;
+    return kind == 2 ? tunnel_waits >= at : faults.count >= at;
+}
+
+/* Every call and allocation on the way fails once, and every wait is cut. */
+TEST(tunnels_under_faults)
+{
+    static const char *const what[] = {"allocation", "call"};
+    int kind, at;
+    for (kind = 0; kind < 3; kind++) {
+        bool reached = true;
+        for (at = 1; reached; at += kind < 2 && at > 60 ? 7 : 1) {
+            aw_client *client;
+            aw_loop *l = open_tunnel(NULL, &client);
+            aw_task task = SPAWN_ON(l, fetch_by, client, URL);
+            NOTE("%s %d", kind < 2 ? what[kind] : "cancelled at", at);
+            reached = tunnel_fault(l, task, kind, at);
+            aw_client_free(client);
+            close_loop(l);
+        }
+        CHECK(at > (kind < 2 ? 20 : 5));
+    }
 }
 
 /* Without options the system's roots count; plain HTTP is none. */
