@@ -304,7 +304,8 @@ enum {
    function it calls, answers with the standard page of that status. */
 #define AW_HTTP(status) (-10000 - (status))
 
-/* What an error code means, in English. Static text; never NULL. */
+/* What an error code means, in English; the reason of AW_HTTP(status). Static
+   text; never NULL. */
 const char *aw_strerror(int error);
 
 /* A piece of memory somebody else owns; not NUL-terminated. */
@@ -3566,19 +3567,6 @@ static int aw__dec_write(char *to, double d)
 }
 #endif /* ASYNCWEB_NO_JSON */
 
-/* >>floor1 strerror -------------------------------------------------------- */
-
-const char *aw_strerror(int error)
-{
-    switch (error) {
-#define AW__ERROR_CASE(name, number, text) case AW_##name: return text;
-        AW_ERRORS(AW__ERROR_CASE)
-#undef AW__ERROR_CASE
-        case AW_OK: return "no error";
-        default: return "unknown error";
-    }
-}
-
 /* >>floor1 base64  RFC 4648 section 4 ------------------------------------- */
 
 /* Writes 4 characters for each 3 bytes begun, no NUL; returns their number. */
@@ -4784,6 +4772,20 @@ static const char *aw__http_reason(int status)
         case 511: return "Network Authentication Required";
         default: return "";
     }
+}
+
+const char *aw_strerror(int error)
+{
+    const char *reason = "";
+    switch (error) {
+#define AW__ERROR_CASE(name, number, text) case AW_##name: return text;
+        AW_ERRORS(AW__ERROR_CASE)
+#undef AW__ERROR_CASE
+        case AW_OK: return "no error";
+    }
+    if (error <= AW_HTTP(100) && error >= AW_HTTP(599))
+        reason = aw__http_reason(AW_HTTP(0) - error);
+    return *reason ? reason : "unknown error";
 }
 
 /* A value of a header field: no CR, LF or NUL, no space at either end. NULL

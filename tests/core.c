@@ -37,6 +37,9 @@ TEST(errors_have_texts)
     CHECK_STR(aw_strerror(AW_OK), "no error");
     CHECK_STR(aw_strerror(1), "unknown error");
     CHECK_STR(aw_strerror(INT_MIN), "unknown error");
+    CHECK_STR(aw_strerror(AW_HTTP(404)), "Not Found");
+    CHECK_STR(aw_strerror(AW_HTTP(599)), "unknown error");
+    CHECK_STR(aw_strerror(AW_HTTP(0)), "unknown error");
 }
 
 TEST(errno_becomes_an_error)
