@@ -260,18 +260,22 @@ static void arguments(int argc, char **argv)
     if (transfer_count == 0) usage("no URL");
 }
 
-/* Errors are told once, as results; but that nothing is verified, and why the
-   roots cannot be read, is told here. */
-static void log_tls(void *data, aw_log_level level, const char *line)
+/* Errors are told once, as results; this is what no result says: that nothing is
+   verified, why roots cannot be read, what a proxy answered. */
+static void log_client(void *data, aw_log_level level, const char *line)
 {
+    static const char *const told[] = {"TLS: ", "the proxy ", "a redirect "};
     (void)data;
-    if (level == AW_LOG_WARNING && strstr(line, "TLS: "))
-        fprintf(stderr, "fetch: %s\n", line);
+    for (int i = 0; i < 3; i++)
+        if (level <= AW_LOG_WARNING && strstr(line, told[i])) {
+            fprintf(stderr, "fetch: %s\n", line);
+            return;
+        }
 }
 
 int main(int argc, char **argv)
 {
-    aw_loop_config quiet = {.log = log_tls};
+    aw_loop_config quiet = {.log = log_client};
     transfer *last = NULL;
     aw_loop *loop = aw_loop_new(&quiet);
     aw_client *client;

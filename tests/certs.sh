@@ -74,10 +74,10 @@ leaf wild ec ecroot 'DNS:*.wild.test'
 leaf wide ec ecroot 'DNS:*.test'
 leaf other ec ecroot DNS:other.test
 leaf address ec ecroot IP:192.0.2.7,IP:2001:db8::7
-leaf expired ec ecroot DNS:good.test 20200101000000Z 20210101000000Z
-leaf early ec ecroot DNS:good.test 20900101000000Z 20990101000000Z
-leaf self ec self DNS:good.test
-leaf strange ec stranger DNS:good.test
+leaf expired ec ecroot DNS:good.test,DNS:localhost 20200101000000Z 20210101000000Z
+leaf early ec ecroot DNS:good.test,DNS:localhost 20900101000000Z 20990101000000Z
+leaf self ec self DNS:good.test,DNS:localhost
+leaf strange ec stranger DNS:good.test,DNS:localhost
 leaf sha1 rsa root DNS:good.test 20200101000000Z 20991231235959Z sha1
 leaf short rsa root DNS:good.test 20200101000000Z 20991231235959Z sha256 1024
 leaf alice ec ecroot DNS:alice
