@@ -44,6 +44,7 @@ help:
 	@echo 'make matrix     compile with every compiler, standard and option'
 	@echo 'make live       many clients, a stop under load, system calls: real time'
 	@echo 'make peers      curl, nginx, HAProxy, slow attackers, ...: real programs'
+	@echo 'make bench      what TLS costs, beside nginx, SECONDS=10 a figure'
 	@echo 'make fuzz       look for inputs that break it, SECONDS=10 a target'
 	@echo 'make coverage   which lines and branches the tests reach'
 	@echo 'make house      check the form of asyncweb.h'
@@ -86,6 +87,9 @@ live:
 
 peers:
 	@bash tests/peers.sh
+
+bench:
+	@bash tests/bench.sh $(SECONDS)
 
 clean:
 	rm -rf build
@@ -144,4 +148,4 @@ $(out)/flags: Makefile
 	    echo 'notice: $(CC) has no sanitizers here, going without' >&2; fi >$@
 
 .PHONY: help run examples test valgrind fuzz coverage matrix live peers \
-    house clean programs always
+    bench house clean programs always

@@ -1,5 +1,7 @@
 #!/bin/bash
-# tls.sh: TLS against openssl, curl, sslscan and testssl.sh.
+# tls.sh: TLS against openssl, curl, sslscan, testssl.sh and a real browser.
+#   apt-get install chromium
+#   npm install --prefix build/npm playwright-core
 
 . "$(dirname "$0")/lib.sh"
 need curl openssl sslscan testssl
@@ -244,6 +246,21 @@ own_server() {
 }
 serve tls serve tls:127.0.0.1:0 "" optional "$certs/ec.pem" "$certs/ec.key"
 check "our own server" own_server
+
+# ---- a browser ----
+
+browser() {
+    serve tls serve tls:127.0.0.1:0 "" optional "$certs/$1.pem" "$certs/$1.key"
+    (cd "$repository" && node tests/peers/tls.mjs "https://localhost:$port/" \
+        "$1") || failed=1
+}
+if have node && have chromium &&
+    [ -d "$repository/build/npm/node_modules/playwright-core" ]; then
+    browser good
+    browser ec
+else
+    skip "chromium or npm's playwright-core is not installed"
+fi
 
 # ---- what scanners say ----
 
