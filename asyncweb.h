@@ -15419,6 +15419,13 @@ static void aw__jar_free(aw__jar *jar)
         aw__jar_remove(jar, jar->cookies.next);
 }
 
+/* In any case. */
+static bool aw__slice_starts(aw_slice s, const char *with)
+{
+    const size_t n = strlen(with);
+    return s.n >= n && aw__slice_ieq(aw__slice(s.p, n), with);
+}
+
 static bool aw__slice_is(aw_slice a, aw_slice b)
 {
     return a.n == b.n && (!a.n || memcmp(a.p, b.p, a.n) == 0);
@@ -15467,12 +15474,30 @@ static bool aw__cookie_allowed(const aw__url *url, aw__set_cookie *c,
     if (d.n && !dotted) *host_only = true;
     if (*host_only) c->domain = host;
     if (c->secure && !url->tls) return false;
-    if (c->name.n >= 9 &&
-        aw__slice_ieq(aw__slice(c->name.p, 9), "__Secure-") && !c->secure)
-        return false;
-    return c->name.n < 7 ||
-        !aw__slice_ieq(aw__slice(c->name.p, 7), "__Host-") ||
+    /* One without a name goes out as its value, which could look like one
+       with a prefix (6265bis 5.7). */
+    if (!c->name.n) return !aw__slice_starts(c->value, "__Secure-") &&
+        !aw__slice_starts(c->value, "__Host-");
+    if (aw__slice_starts(c->name, "__Secure-") && !c->secure) return false;
+    return !aw__slice_starts(c->name, "__Host-") ||
         (c->secure && *host_only && c->path.n == 1);
+}
+
+/* Who listens in on http: may not put one over a Secure one, nor beside it
+   (5.7, "leave secure cookies alone"). */
+static bool aw__jar_guards(const aw__jar *jar, const aw__url *url,
+                           const aw__set_cookie *s)
+{
+    const aw__link *i = jar->cookies.next;
+    for (; !url->tls && i != &jar->cookies; i = i->next) {
+        const aw__cookie *c = (const aw__cookie *)i;
+        const aw_slice domain = aw__cookie_domain(c);
+        if (c->secure && aw__slice_is(aw__cookie_name(c), s->name) &&
+            (aw__domain_match(domain, s->domain) ||
+             aw__domain_match(s->domain, domain)) &&
+            aw__path_match(s->path, aw__cookie_path(c))) return true;
+    }
+    return false;
 }
 
 /* The one that a new one of that name takes the place of, or NULL. */
@@ -15538,7 +15563,8 @@ static void aw__jar_take(aw__jar *jar, const aw__url *url,
     for (; f && f->name; f++)
         if (aw__slice_ieq(aw__slice(f->name, strlen(f->name)), "set-cookie") &&
             aw__cookie_read(aw__slice(f->value, strlen(f->value)), now, &s) &&
-            aw__cookie_allowed(url, &s, &host_only))
+            aw__cookie_allowed(url, &s, &host_only) &&
+            !aw__jar_guards(jar, url, &s))
             aw__jar_put(jar, &s, host_only, now);
 }
 

@@ -222,6 +222,43 @@ TEST(order_and_replacement)
     close_jar(&s);
 }
 
+/* 6265bis 5.7: who can write into http: does not reach what is Secure. */
+TEST(secure_cookies_are_left_alone)
+{
+    static const struct { const char *url, *cookie, *sent; } rows[] = {
+        {"http://a.b/", "id=evil; Path=/", "id=good"},
+        {"http://a.b/", "id=evil; Path=/; Domain=a.b", "id=good"},
+        {"http://a.b/", "id=evil; Path=/login", "id=good"},
+        {"http://x.a.b/", "id=evil; Path=/; Domain=a.b", "id=good"},
+        {"http://a.b/", "id=; Path=/; Max-Age=0", "id=good"},
+        {"http://a.b/", "ID=other; Path=/", "id=good; ID=other"},
+        {"https://a.b/", "id=new; Path=/", "id=new"},
+        {"http://a.b/", "=__Host-id=evil", "id=good"},
+        {"http://a.b/", "__secure-id", "id=good"},
+        {"https://a.b/", "=__Secure-id=evil; Secure", "id=good"},
+        {"http://a.b/", "=__Host", "id=good; __Host"}};
+    size_t i;
+    for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+        shelf s;
+        NOTE("%s %s", rows[i].url, rows[i].cookie);
+        open_jar(&s);
+        set(&s, "https://a.b/", "id=good; Path=/; Secure");
+        set(&s, rows[i].url, rows[i].cookie);
+        CHECK_STR(sent(&s, "https://a.b/"), rows[i].sent);
+        CHECK_STR(sent(&s, "https://a.b/login"), rows[i].sent);
+        close_jar(&s);
+    }
+    /* One of a narrower path is none of theirs. */
+    {
+        shelf s;
+        open_jar(&s);
+        set(&s, "https://a.b/", "id=good; Path=/login; Secure");
+        set(&s, "http://a.b/", "id=plain; Path=/");
+        CHECK_STR(sent(&s, "https://a.b/login"), "id=good; id=plain");
+        close_jar(&s);
+    }
+}
+
 TEST(cookies_expire)
 {
     shelf s;
