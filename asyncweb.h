@@ -17477,8 +17477,10 @@ static size_t aw__tunnel_ask(aw__exchange *x, aw__buf *b)
     return b->failed ? 0 : b->n;
 }
 
-/* Its answer, up to its empty line: 0, or what is wrong with it. Only a 2xx
-   makes a tunnel, and nothing but its head comes before that. */
+/* Its answer, up to its empty line: 0, or what is wrong with it; AW_EAGAIN: it
+   is not the final one. Only a 2xx makes a tunnel. The origin is silent until
+   TLS is spoken to it: what stands behind the head already is not its word, and
+   would be read as if it were. */
 static int aw__tunnel_answer(aw__exchange *x, size_t n)
 {
     char text[60];
@@ -17491,7 +17493,11 @@ static int aw__tunnel_answer(aw__exchange *x, size_t n)
     h.max_fields = AW__CLIENT_FIELDS;
     rc = aw__http_response_head(x->in.p, n, 0, AW__CLIENT_MAX_HEAD, &h);
     if (rc < 0) return AW_EBADMSG;
-    if (h.status >= 200 && h.status < 300) return 0;
+    if (h.status < 200 && h.status != 101)
+        return ++x->interim > AW__CLIENT_INTERIM ? AW_EBADMSG : AW_EAGAIN;
+    x->interim = 0;
+    if (h.status >= 200 && h.status < 300)
+        return x->conn->stream->ahead ? AW_EBADMSG : 0;
     snprintf(text, sizeof text, "the proxy refuses a tunnel with %d", h.status);
     aw__client_log(x->loop, x->reply->face.url, text);
     return AW_ECONNREFUSED;
@@ -17507,10 +17513,12 @@ AW_ASYNC(aw__client_tunnel, (aw__exchange *x;), aw__buf ask; int rc;)
         if (!aw__tunnel_ask(x, &self->ask) ||
             !aw__buf_room(&x->in, 8192 + AW__HEAD_SLACK)) AW_RETURN(AW_ENOMEM);
         AW_AWAIT(aw_write, x->conn->stream, self->ask.p, self->ask.n);
-        AW_AWAIT_TO(self->rc, aw_read_until, x->conn->stream, x->in.p, 8192,
-                    "\r\n\r\n");
-        if (self->rc == AW_ETOOBIG) self->rc = AW_EBADMSG;
-        if (self->rc > 0) self->rc = aw__tunnel_answer(x, (size_t)self->rc);
+        do {
+            AW_AWAIT_TO(self->rc, aw_read_until, x->conn->stream, x->in.p, 8192,
+                        "\r\n\r\n");
+            if (self->rc == AW_ETOOBIG) self->rc = AW_EBADMSG;
+            if (self->rc > 0) self->rc = aw__tunnel_answer(x, (size_t)self->rc);
+        } while (self->rc == AW_EAGAIN);
         AW_RETURN(self->rc);
     } AW_FINALLY {
         aw__buf_free(&self->ask);

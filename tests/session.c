@@ -1842,6 +1842,33 @@ TEST(forms_are_copied_and_files_opened_at_once)
     aw_loop_free(l);
 }
 
+/* The answer is there in the turn in which a piece of the file has gone: no
+   other piece has a connection to go on. */
+TEST(a_file_whose_answer_comes_first)
+{
+    const aw_form_field fields[] = {{.name = "up", .path = form_path},
+                                    {.name = "more", .path = form_path},
+                                    {.name = NULL}};
+    size_t n;
+    int early;
+    letters();
+    for (n = 300000; n < 332000; n += 4000)
+        for (early = 0; early < 2; early++) {
+            aw_loop *l = slow_loop(0);
+            ask a = ask_for(URL);
+            NOTE("%ld", (long)n);
+            form_file(upload, n);
+            up.early = true;
+            up.delay_ms = early ? 10 : 0;
+            a.form = fields;
+            CHECK_EQ(ask_on(l, a), 200);
+            CHECK_STR(gained.body, "hello");
+            CHECK_EQ(l->client->idle_count, 0);
+            form_gone();
+            aw_loop_free(l);
+        }
+}
+
 TEST(a_file_that_gets_shorter)
 {
     const aw_form_field fields[] = {{.name = "up", .path = form_path},

@@ -590,6 +590,7 @@ TEST(websockets_over_tls)
 
 static struct {
     const char *says;           /* instead of a tunnel */
+    const char *opens;          /* before it; NULL: a 200 */
     char asked[1000];
     int tunnels;
 } relay;
@@ -610,7 +611,8 @@ ASYNC(relay_one, (aw_stream *stream;), aw_stream *up; int n, a, b;)
 {
     BEGIN {
         static const char yes[] = "HTTP/1.1 200 Connected\r\nX: y\r\n\r\n";
-        const char *says = relay.says ? relay.says : yes;
+        const char *says = relay.says ? relay.says
+            : relay.opens ? relay.opens : yes;
         DEFER(aw_stream_abort, self->stream);
         AWAIT_TO(self->n, aw_read_until, self->stream, relay.asked,
                  sizeof relay.asked - 1, "\r\n\r\n");
@@ -704,6 +706,8 @@ TEST(tunnels_that_are_none)
          "Content-Length: 0\r\n\r\n", AW_ECONNREFUSED},
         {"HTTP/1.1 101 Switching Protocols\r\n\r\n", AW_ECONNREFUSED},
         {"HTTP/1.0 503 No\r\n\r\n", AW_ECONNREFUSED},
+        {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 407 No\r\n\r\n",
+         AW_ECONNREFUSED},
         {"nonsense\r\n\r\n", AW_EBADMSG}, {"HTTP/1.1 200 OK\r\n", AW_EEOF}};
     size_t i;
     for (i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -717,6 +721,38 @@ TEST(tunnels_that_are_none)
         CHECK(strstr(log_text, "secret") == NULL);
         close_loop(l);
     }
+}
+
+/* What comes behind the head of the answer, and so before TLS, is the proxy's,
+   or of somebody on the way to it: it must not pass for the origin's. */
+TEST(a_tunnel_with_something_in_it)
+{
+    static const char *const rows[] = {
+        "HTTP/1.1 200 OK\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"};
+    size_t i;
+    for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+        aw_client *client;
+        aw_loop *l = open_tunnel(NULL, &client);
+        relay.opens = rows[i];
+        CHECK_EQ(fetch_through(l, client, URL), AW_EBADMSG);
+        CHECK_STR(came.body, "");
+        CHECK_EQ(relay.tunnels, 1);
+        close_loop(l);
+    }
+}
+
+/* RFC 9110 15.2 */
+TEST(a_tunnel_behind_interim_answers)
+{
+    aw_client *client;
+    aw_loop *l = open_tunnel(NULL, &client);
+    relay.opens = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Wait\r\nX: y"
+        "\r\n\r\nHTTP/1.1 299 Connected\r\n\r\n";
+    CHECK_EQ(fetch_through(l, client, URL), 200);
+    CHECK_STR(came.body, "https://127.0.0.1:8443 -");
+    close_loop(l);
 }
 
 static aw_task tunnel_victim;
