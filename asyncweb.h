@@ -17361,13 +17361,15 @@ static bool aw__client_hung_up(int rc)
     return rc == AW_EEOF || rc == AW_ECONNRESET || rc == AW_ECLOSED;
 }
 
-/* Sends a piece that is a file's. */
+/* Sends a piece that is a file's. In the turn in which one has gone the answer
+   may have come, too, and the connection with it. */
 AW_ASYNC(aw__client_send_file, (aw__exchange *x; const aw__body_piece *u;),
          int64_t at; size_t n; char bytes[16384];)
 {
     const aw__body_piece *const u = self->u;
     AW_BEGIN {
-        for (; self->at < u->n; self->at += (int64_t)self->n) {
+        for (; self->at < u->n && self->x->conn;
+             self->at += (int64_t)self->n) {
             int rc;
             self->n = sizeof self->bytes;
             if (u->n - self->at < (int64_t)self->n)
@@ -17385,7 +17387,7 @@ AW_ASYNC(aw__client_upload, (aw__exchange *x;), const aw__body_piece *u; int rc;
 {
     aw__exchange *const x = self->x;
     AW_BEGIN {
-        for (self->u = x->upload; self->u && self->rc >= 0;
+        for (self->u = x->upload; self->u && x->conn && self->rc >= 0;
              self->u = self->u->next) {
             if (self->u->fd >= 0)
                 AW_AWAIT_TO(self->rc, aw__client_send_file, x, self->u);
