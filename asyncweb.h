@@ -12877,13 +12877,17 @@ static void aw__tls_established(aw__tls *t)
     aw__tls_hello_end(t);
 }
 
-/* Hands the engine what has been received. True: it took some. */
+/* Hands the engine what has been received. True: it took some. Browsers send a
+   request right behind their Finished (False Start, RFC 7918), which BearSSL
+   refuses until its own has gone. */
 static bool aw__tls_feed(aw__tls *t)
 {
     bool fed = false;
     unsigned char *to;
     size_t n;
-    while (t->extra && (to = br_ssl_engine_recvrec_buf(t->eng, &n)) != NULL) {
+    while (t->extra &&
+           (t->done || !br_ssl_engine_sendrec_buf(t->eng, &n)) &&
+           (to = br_ssl_engine_recvrec_buf(t->eng, &n)) != NULL) {
         /* It lies where it was received, or further back. */
         const unsigned char *from = t->buffers->in + t->extra_at;
         if (n > t->extra) n = t->extra;
@@ -12996,7 +13000,7 @@ static void aw__tls_note(aw__tls *t)
     size_t n, room = 0;
     if (!t->buffers || !t->eng) return;
     in = br_ssl_engine_recvrec_buf(t->eng, &room);
-    t->takes = in != NULL;
+    t->takes = in != NULL && !t->extra;
     t->sends = br_ssl_engine_sendrec_buf(t->eng, &n) != NULL;
     t->holds = br_ssl_engine_recvapp_buf(t->eng, &n) != NULL;
     if (br_ssl_engine_current_state(t->eng) == BR_SSL_CLOSED)
