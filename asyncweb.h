@@ -291,7 +291,9 @@ enum {
       "(RSA below 2048 bits, SHA-1), or of an unknown kind") \
     X(ETLS_PIN, 42, "TLS: the server has another key than the pinned one") \
     X(ETLS_ROOTS, 43, "TLS: no root certificates: install ca-certificates, or " \
-      "set SSL_CERT_FILE or ca_file")
+      "set SSL_CERT_FILE or ca_file") \
+    X(ETLS_USE, 44, "TLS: the certificate is not for this use: " \
+      "serverAuth or clientAuth is missing in its extendedKeyUsage")
 
 enum {
 #define AW__ERROR_ENUM(name, number, text) AW_##name = -(number),
@@ -1077,8 +1079,9 @@ typedef struct aw_tls_server {
    this is the end, and AW_EEOF when the connection just ended.
    Besides aw_connect's results: AW_ETLS_ISSUER, AW_ETLS_SELF_SIGNED,
    AW_ETLS_NAME, AW_ETLS_EXPIRED, AW_ETLS_NOT_YET, AW_ETLS_CLOCK, AW_ETLS_WEAK,
-   AW_ETLS_PIN, AW_ETLS_VERSION, AW_ETLS_ROOTS, AW_ETLS: anything else, a refusal
-   of our certificate too; AW_EINVAL: options that make no sense (logged).
+   AW_ETLS_USE, AW_ETLS_PIN, AW_ETLS_VERSION, AW_ETLS_ROOTS, AW_ETLS: anything
+   else, a refusal of our certificate too; AW_EINVAL: options that make no sense
+   (logged).
    Awaits: yes. */
 AW__AWAITABLE(aw_connect_tls, (aw_stream **out; const char *host; int port;
                                const aw_tls *tls;));
@@ -7889,6 +7892,7 @@ typedef struct aw__cert {
     aw_slice issuer, subject;   /* with their headers */
     aw_slice key;               /* SubjectPublicKeyInfo, with its header */
     aw_slice names;             /* in subjectAltName */
+    aw_slice uses;              /* in extKeyUsage; p NULL: for any */
     int64_t from, until;        /* unix time */
 } aw__cert;
 
@@ -7914,7 +7918,7 @@ static bool aw__der_time(aw_slice *rest, int64_t *t)
     return true;
 }
 
-/* Looks for subjectAltName, 2.5.29.17. */
+/* Looks for subjectAltName, 2.5.29.17, and extKeyUsage, 2.5.29.37. */
 static void aw__cert_extensions(aw_slice in, aw__cert *c)
 {
     aw__der list, one, id, value;
@@ -7925,6 +7929,8 @@ static void aw__cert_extensions(aw_slice in, aw__cert *c)
         while (value.tag != AW__DER_BYTES);     /* past `critical` */
         if (id.in.n == 3 && memcmp(id.in.p, "\x55\x1d\x11", 3) == 0 &&
             aw__der_take(&value.in, AW__DER_SEQ, &one)) c->names = one.in;
+        if (id.in.n == 3 && memcmp(id.in.p, "\x55\x1d\x25", 3) == 0 &&
+            aw__der_take(&value.in, AW__DER_SEQ, &one)) c->uses = one.in;
     }
 }
 
@@ -7992,6 +7998,21 @@ static bool aw__cert_is_for(const aw__cert *c, const char *host)
             memcmp(e.in.p, a.bytes, e.in.n) == 0) return true;
         if (!numeric && e.tag == 0x82 && aw__cert_name_fits(e.in, name))
             return true;
+    }
+    return false;
+}
+
+/* Whether it may be shown by a server (1), or a client (2): 4.2.1.12. */
+static bool aw__cert_serves(const aw__cert *c, char use)
+{
+    aw_slice rest = c->uses;
+    aw__der e;
+    if (!rest.p) return true;
+    while (aw__der_take(&rest, AW__DER_OID, &e)) {
+        if (e.in.n == 8 && e.in.p[7] == use &&
+            memcmp(e.in.p, "\x2b\x06\x01\x05\x05\x07\x03", 7) == 0) return true;
+        if (e.in.n == 4 && memcmp(e.in.p, "\x55\x1d\x25", 4) == 0)
+            return true;                /* anyExtendedKeyUsage */
     }
     return false;
 }
@@ -12430,7 +12451,7 @@ typedef struct aw__tls_check {
     const aw__tls_roots *roots;
     const unsigned char *pin;           /* NULL: any key */
     const char *host;                   /* NULL: a client is looked at */
-    bool insecure, named, fits, self_signed, early;
+    bool insecure, named, serves, fits, self_signed, early;
     aw__buf cert;                       /* the one that is coming in */
     aw__buf subject;                    /* of a client */
     int count, error;
@@ -12491,6 +12512,7 @@ static void aw__check_first(aw__tls_check *c, const aw__cert *cert)
     br_sha256_out(&h, key);
     c->fits = !c->pin || memcmp(key, c->pin, sizeof key) == 0;
     c->named = !c->host || aw__cert_is_for(cert, c->host);
+    c->serves = aw__cert_serves(cert, c->host ? 1 : 2);
     c->self_signed = aw__slice_same(cert->issuer, cert->subject);
     if (!c->host) aw__dn_text(cert->subject, &c->subject);
 }
@@ -12535,6 +12557,7 @@ static unsigned aw__check_end(const br_x509_class **self)
             c->error = AW_ETLS_CLOCK;
         if (!c->error) c->error = aw__check_chain(c, rc);
         if (!c->error && !c->named) c->error = AW_ETLS_NAME;
+        if (!c->error && !c->serves) c->error = AW_ETLS_USE;
     } else if (!c->error && !br_x509_decoder_get_pkey(&c->u.key)) {
         c->error = AW_ETLS_WEAK;
     }
@@ -12963,7 +12986,7 @@ static void aw__tls_alert(const aw__tls *t)
     switch (t->error) {
         case AW_ETLS_ISSUER: case AW_ETLS_SELF_SIGNED: alert[6] = 48; break;
         case AW_ETLS_EXPIRED: case AW_ETLS_NOT_YET: alert[6] = 45; break;
-        case AW_ETLS_WEAK: alert[6] = 43; break;
+        case AW_ETLS_WEAK: case AW_ETLS_USE: alert[6] = 43; break;
         default: break;
     }
     (void)aw__raw_send(t->loop, t->fd, alert, sizeof alert);
@@ -24176,6 +24199,7 @@ static int aw__status_of(int rc)
         case AW_ETLS: case AW_ETLS_ISSUER: case AW_ETLS_SELF_SIGNED:
         case AW_ETLS_NAME: case AW_ETLS_EXPIRED: case AW_ETLS_NOT_YET:
         case AW_ETLS_VERSION: case AW_ETLS_WEAK: case AW_ETLS_PIN:
+        case AW_ETLS_USE:
             return 502;
         case AW_ETIMEDOUT: case AW_EDEADLINE:
             return 504;

@@ -8,6 +8,7 @@ mkdir -p "$dir" && cd "$dir" || exit 1
 exec 2>openssl.log
 
 # key NAME rsa|ec [BITS]
+use=
 key() {
     if [ "$2" = ec ]; then
         openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 \
@@ -52,11 +53,12 @@ CNF
     rm -rf ca
 }
 
-# leaf NAME KIND ISSUER SAN [FROM] [UNTIL] [DIGEST] [BITS]
+# leaf NAME KIND ISSUER SAN [FROM] [UNTIL] [DIGEST] [BITS]; for $use, if set
 leaf() {
     key "$1" "$2" "${8:-2048}"
     openssl req -new -key "$1.key" -subj "/O=asyncweb tests/CN=$1" -out "$1.csr"
     printf 'basicConstraints=CA:FALSE\nsubjectAltName=%s\n' "$4" >"$1.ext"
+    if [ "$use" ]; then echo "extendedKeyUsage=$use" >>"$1.ext"; fi
     sign "$1" "$3" "${5:-20200101000000Z}" "${6:-20991231235959Z}" \
         "${7:-sha256}"
 }
@@ -82,6 +84,12 @@ leaf sha1 rsa root DNS:good.test 20200101000000Z 20991231235959Z sha1
 leaf short rsa root DNS:good.test 20200101000000Z 20991231235959Z sha256 1024
 leaf alice ec ecroot DNS:alice
 leaf mallory ec stranger DNS:mallory
+use=serverAuth,clientAuth leaf both ec ecroot DNS:good.test
+use=clientAuth leaf client ec ecroot DNS:good.test
+use=emailProtection,serverAuth leaf server ec ecroot DNS:good.test
+use=anyExtendedKeyUsage leaf any ec ecroot DNS:good.test
+leaf forged ec other DNS:good.test
+cat forged.pem other.pem >forged-chain.pem
 cat root.pem ecroot.pem >roots.pem
 openssl x509 -in good.pem -outform DER -out good.der
 for n in good ec; do

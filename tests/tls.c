@@ -259,6 +259,15 @@ static const struct verdict {
      0, false},
     {P("sha1"), NULL, NULL, AW_ETLS_WEAK, 0, false},
     {P("short"), NULL, NULL, AW_ETLS_WEAK, 0, false},
+    /* RFC 5280 4.2.1.12 */
+    {P("both"), NULL, NULL, 0, 0, false},
+    {P("server"), NULL, NULL, 0, 0, false},
+    {P("any"), NULL, NULL, 0, 0, false},
+    {P("client"), NULL, NULL, AW_ETLS_USE, 0, false},
+    {P("client"), NULL, NULL, 0, 0, true},
+    /* RFC 5280 4.2.1.9: who is no CA signs nothing */
+    {CERTS "forged-chain.pem", CERTS "forged.key", CERTS "roots.pem", NULL,
+     NULL, AW_ETLS_ISSUER, 0, false},
     /* own roots */
     {CERTS "self.pem", CERTS "self.key", CERTS "self.pem", NULL, NULL, 0, 0,
      false},
@@ -870,7 +879,9 @@ TEST(certificates_of_clients)
         {"alice", "CN=alice,O=asyncweb tests", true},
         {"good", "CN=good,O=asyncweb tests", true},     /* with RSA */
         {"mallory", NULL, false}, {"mallory", NULL, true},
-        {"expired", NULL, true}};
+        {"both", "CN=both,O=asyncweb tests", true},
+        {"client", "CN=client,O=asyncweb tests", true},
+        {"server", NULL, true}, {"expired", NULL, true}};
     size_t i, again;
     for (i = 0; i < sizeof clients / sizeof *clients; i++) {
         aw_loop *l = open_loop();
