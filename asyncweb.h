@@ -1239,8 +1239,9 @@ typedef struct aw_client_config {
     const char *proxy AW__OPT;
     int max_redirects AW__OPT;          /* 0: none is followed */
     /* Keeps the cookies that are set, 300 at most, and sends them where they
-       belong (RFC 6265bis), unless a fetch has a Cookie field. There is no list
-       of public suffixes: a Domain of one label is taken for the host alone. */
+       belong (RFC 6265bis), unless a fetch or .headers has a Cookie field.
+       There is no list of public suffixes: a Domain of one label is taken for
+       the host alone. */
     bool cookies AW__OPT;
     const aw_tls *tls AW__OPT;          /* of https; NULL: verified, all zero */
     /* Connections, also those that are idle or being made; fetches that find
@@ -16191,6 +16192,14 @@ static bool aw__field_fits(const aw_header_field *f)
         !aw__slice_ieq(aw__slice(f->name, name_n), "transfer-encoding");
 }
 
+/* user:password without control characters (RFC 7617 2). */
+static bool aw__basic_fits(const char *text)
+{
+    const char *end = text + strlen(text);
+    return strchr(text, ':') && !strchr(text, '\t') &&
+        aw__http_span(text, end, AW__C_VALUE) == end;
+}
+
 /* What is wrong with the texts of a config, NULL: nothing. */
 static const char *aw__client_unfit(aw_client *client)
 {
@@ -16202,6 +16211,8 @@ static const char *aw__client_unfit(aw_client *client)
         return "a base_url is http://host[:port][/path]";
     if ((c->basic || c->bearer) && !c->base_url)
         return "basic and bearer go to base_url only, and there is none";
+    if (c->basic && !aw__basic_fits(c->basic))
+        return "basic is user:password";
     if (c->bearer && !aw__is_value(c->bearer))
         return "a bearer token that cannot be sent";
     if (c->unix_socket && strlen(c->unix_socket) >= sizeof a.un.sun_path)
@@ -16380,6 +16391,7 @@ typedef struct aw__exchange {
     const aw__proxy *via;
     bool proxied;                       /* the target is the whole URL */
     bool single;                        /* the caller speaks of Connection */
+    bool baked;                         /* and of Cookie: then no jar does */
     bool upgrade;                       /* it asks for a WebSocket, */
     char key[25];                       /* and this is the proof it wants */
     const char *protocols;
@@ -16769,7 +16781,9 @@ static int aw__client_put_fields(aw__exchange *x, const aw__client_ask *ask)
                         x->url.authority.n);
     aw__client_put_ours(x, ask, "User-Agent", "asyncweb/0.1", 12);
     aw__client_put_ours(x, ask, "Accept", "*/*", 3);
-    if (x->client->config.cookies && !aw__fields_have(ask->headers, "Cookie"))
+    x->baked = aw__fields_have(list, "Cookie") ||
+        aw__fields_have(ask->headers, "Cookie");
+    if (x->client->config.cookies && !x->baked)
         aw__jar_give(&x->client->jar, &x->url, &x->out);
     rc = aw__client_put_auth(x, ask);
     if (rc < 0) return rc;
@@ -17073,6 +17087,8 @@ static const char *aw__client_wrong(const aw__client_ask *ask, int verb)
     for (f = ask->form; f && f->name; f++)
         if (f->size && !f->value && !f->path)
             return "a form's field with a size and no value";
+    if (ask->basic && !aw__basic_fits(ask->basic))
+        return "basic is user:password";
     if (ask->bearer && !aw__is_value(ask->bearer))
         return "a bearer token that cannot be sent";
     if ((ask->stream || ask->send) && !ask->out)
@@ -17117,9 +17133,11 @@ static int aw__client_secure(aw__exchange *x, const aw_tls *tls)
 {
     const char *url = x->reply->face.url;
     int rc = 0;
-    if (!x->secure) rc = aw__secure_of(x->loop, tls, &x->secure);
+    if (!x->secure) {
+        rc = aw__secure_of(x->loop, tls, &x->secure);
+        x->insecure = tls && tls->insecure;
+    }
     if (rc == AW_ENOTLS) aw__client_log(x->loop, url, aw_strerror(rc));
-    if (tls && tls->insecure) x->insecure = true;
     if (rc == 0 && x->insecure)
         aw__client_log(x->loop, url, "TLS: .insecure: the certificate is not "
                        "verified");
@@ -17640,7 +17658,7 @@ static bool aw__client_drops(aw_slice name, bool get, bool cross, bool jar)
    another origin without what is secret. */
 static int aw__client_rewrite(aw__exchange *x, bool get, bool cross)
 {
-    const bool jar = x->client->config.cookies;
+    const bool jar = x->client->config.cookies && (!x->baked || cross);
     const char *p = (const char *)memchr(x->out.p, '\n', x->head_n) + 1;
     const char *end = x->out.p + x->head_n - 2, *next;
     aw__buf to;
@@ -17648,8 +17666,8 @@ static int aw__client_rewrite(aw__exchange *x, bool get, bool cross)
     to.mem = x->out.mem;
     if (get) x->method = "GET", x->verb = AW__GET;
     aw__client_put_line(x, &to);
-    if (x->client->config.cookies)
-        aw__jar_give(&x->client->jar, &x->url, &to);
+    if (cross) x->baked = false;
+    if (jar) aw__jar_give(&x->client->jar, &x->url, &to);
     aw__put_line(&to, "Host", x->url.authority.p, x->url.authority.n);
     for (; p < end; p = next) {
         const char *colon = (const char *)memchr(p, ':', (size_t)(end - p));

@@ -292,7 +292,7 @@ TEST(the_jar_has_a_bottom)
 }
 
 /* Through the client: set by a redirect, sent behind it, kept apart. */
-ASYNC(session, (aw_client *client; int port;), aw_response *reply;
+ASYNC(session, (aw_client *client, *fixed; int port;), aw_response *reply;
       char url[60];)
 {
     BEGIN {
@@ -309,6 +309,17 @@ ASYNC(session, (aw_client *client; int port;), aw_response *reply;
         CHECK_STR(self->reply->body, "mine=1");
         AWAIT(aw_fetch, .out = &self->reply, .url = self->reply->url);
         CHECK_STR(self->reply->body, "none");
+        /* One's own goes on to where a redirect leads, as it was. */
+        AWAIT(aw_fetch, .out = &self->reply, .url = self->url,
+              .client = self->client, .max_redirects = 1,
+              .headers = (aw_header_field[]){{"Cookie", "mine=1"},
+                                             {NULL, NULL}});
+        CHECK_STR(self->reply->body, "mine=1");
+        AWAIT(aw_fetch, .out = &self->reply, .url = self->url,
+              .client = self->fixed);
+        AWAIT(aw_fetch, .out = &self->reply, .url = self->url,
+              .client = self->fixed, .max_redirects = 1);
+        CHECK_STR(self->reply->body, "fixed=1");
     }
 }
 
@@ -331,14 +342,19 @@ TEST(a_client_keeps_them)
     aw_test *t = aw_test_open(jar_app);
     aw_loop *l = aw_test_loop(t);
     aw_client_config config;
-    aw_client *client;
+    aw_client *client, *fixed;
     aw_task task;
+    static const aw_header_field own[] = {{"cookie", "fixed=1"}, {NULL, NULL}};
     memset(&config, 0, sizeof config);
     config.cookies = true;
     client = aw_client_new(l, &config);
     CHECK(client != NULL);
-    task = SPAWN_ON(l, session, client, aw_serve_port(l));
+    config.headers = own;
+    fixed = aw_client_new(l, &config);
+    CHECK(fixed != NULL);
+    task = SPAWN_ON(l, session, client, fixed, aw_serve_port(l));
     while (!aw_ended(task)) aw_loop_step(l, AW_FOREVER);
     aw_client_free(client);
+    aw_client_free(fixed);
     CHECK_EQ(aw_test_close(t), 0);
 }

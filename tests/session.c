@@ -2138,9 +2138,12 @@ TEST(bad_arguments)
 {
     aw_loop *l = slow_loop(0);
     int i;
-    for (i = 0; i < 6; i++) {
+    for (i = 0; i < 9; i++) {
         ask a = ask_for(URL);
         NOTE("%d", i);
+        if (i == 6) a.basic = "user";
+        if (i == 7) a.basic = "u:p\tp";
+        if (i == 8) a.basic = "u\n:p";
         if (i == 0) a.bearer = "a\r\nb";
         if (i == 1) a.body = "x", a.send = true;
         if (i == 2) a.body = "x", a.body_len = (size_t)INT_MAX + 1;
@@ -2148,7 +2151,7 @@ TEST(bad_arguments)
         if (i == 4) a.url = "http://%zz@127.0.0.1:8000/";
         if (i == 5) a.url = "/x";
         log_text[0] = 0;
-        CHECK_EQ(ask_on(l, a), i < 4 ? AW_EINVAL : AW_EURL);
+        CHECK_EQ(ask_on(l, a), i == 4 || i == 5 ? AW_EURL : AW_EINVAL);
         if (i != 4) CHECK(strchr(log_text, '\n') != NULL);
     }
     for (i = 0; i < 2; i++) {
@@ -2176,7 +2179,7 @@ TEST(bad_configs)
     int i;
     memset(path, 'x', sizeof path - 1);
     path[sizeof path - 1] = 0;
-    for (i = 0; i < 16; i++) {
+    for (i = 0; i < 17; i++) {
         aw_loop *l = slow_loop(0);
         aw_client_config c = no_config();
         NOTE("%d", i);
@@ -2196,6 +2199,7 @@ TEST(bad_configs)
         if (i == 13) c.base_url = "http://a", c.bearer = "a\nb";
         if (i == 14) c.unix_socket = path;
         if (i == 15) c.proxy = "socks5://a/";
+        if (i == 16) c.base_url = "http://a", c.basic = "user";
         CHECK(aw_client_new(l, &c) == NULL);
         CHECK_EQ(strlen(log_text), strcspn(log_text, "\n") + 1);
         CHECK(l->client == NULL);

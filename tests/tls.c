@@ -668,6 +668,37 @@ static int fetch_through(aw_loop *l, aw_client *client, const char *url)
     return came.rc;
 }
 
+ASYNC(fetch_sure, (aw_client *client; const aw_tls *tls;), aw_response *reply;)
+{
+    BEGIN {
+        AWAIT_TO(came.rc, aw_fetch, .out = &self->reply, .url = URL,
+                 .client = self->client, .tls = self->tls);
+    }
+}
+
+/* What is said of a request is so: its own options come before its client's. */
+TEST(one_that_is_verified_in_an_insecure_client)
+{
+    aw_loop *l = open_loop();
+    aw_config c = app_with(CERTS "good.pem", CERTS "good.key");
+    aw_tls sure = trusts(CERTS "roots.pem"), not_sure = sure;
+    aw_client_config config;
+    aw_client *client;
+    memset((void *)&config, 0, sizeof config);
+    not_sure.insecure = true;
+    config.tls = &not_sure;
+    client = aw_client_new(l, &config);
+    CHECK_EQ(aw_serve(l, &c), 0);
+    run_until_ended(SPAWN_ON(l, fetch_sure, client, &sure));
+    CHECK_EQ(came.rc, 200);
+    CHECK(strstr(log_text, "not verified") == NULL);
+    run_until_ended(SPAWN_ON(l, fetch_sure, client, (const aw_tls *)NULL));
+    CHECK_EQ(came.rc, 200);
+    CHECK(strstr(log_text, "not verified") != NULL);
+    CHECK_EQ(l->tls->handshakes, 4);
+    close_loop(l);
+}
+
 static aw_loop *open_tunnel(const char *says, aw_client **client)
 {
     aw_loop *l = open_loop();
