@@ -5590,6 +5590,8 @@ static size_t aw__chunked_line(char out[18], size_t n)
 
 /* >>floor2 url  Percent-encoding, paths, queries, URLs ------------------- */
 
+enum { AW__HOST_MAX = 255 };    /* no name is longer (RFC 1035 2.3.4) */
+
 /* The byte that %XX at p stands for, or -1. */
 static int aw__url_escape(const char *p, const char *end)
 {
@@ -5775,8 +5777,9 @@ static int aw__url_port(const char *p, const char *end)
     return port <= 65535 ? port : -1;
 }
 
-/* host [":" port] between p and end. The host is not empty (RFC 9110 4.2.1);
-   an IPv6 zone is refused, for it means nothing to another machine. */
+/* host [":" port] between p and end. The host is not empty (RFC 9110 4.2.1),
+   nor too long, for not every one is shown to a resolver: proxies have their
+   own. An IPv6 zone is refused, for it means nothing to another machine. */
 static int aw__url_authority(const char *p, const char *end, aw__url *u)
 {
     const char *q = aw__http_host_end(p, p, end);
@@ -5784,6 +5787,7 @@ static int aw__url_authority(const char *p, const char *end, aw__url *u)
     u->authority = aw__slice(p, (size_t)(end - p));
     u->host = aw__slice(p, (size_t)(q - p));
     if (*p == '[') u->host = aw__slice(p + 1, (size_t)(q - p) - 2);
+    if (u->host.n > AW__HOST_MAX) return AW_EURL;
     if (q < end) {
         int port = *q == ':' ? aw__url_port(q + 1, end) : -1;
         if (port <= 0) return AW_EURL;
@@ -12642,7 +12646,7 @@ typedef struct aw__tls_hello {
     aw__tls_policy policy;
     aw__tls_roots *roots;       /* of the check */
     int port;                   /* the client's part: of whom */
-    char host[256];
+    char host[AW__HOST_MAX + 1];
 } aw__tls_hello;
 
 typedef struct aw__tls {
@@ -13451,7 +13455,8 @@ static int aw__tls_connect(aw_loop *l, int fd, aw__tls_profile *p,
     if (!aw__tls_begin(t)) return AW_ENOMEM;
     h = t->hello;
     h->port = port;
-    memcpy(h->host, name, strlen(name) + 1);    /* at most AW__HOST_MAX */
+    if (strlen(name) > AW__HOST_MAX) return AW_EINVAL;
+    memcpy(h->host, name, strlen(name) + 1);
     h->check.host = h->host;
     h->check.roots = h->roots = p->roots;
     if (h->roots) h->roots->refs++;
@@ -14012,7 +14017,7 @@ static const char *aw__door_name(const aw__door *d, char *text, size_t size)
    - getaddrinfo does not say how long its answer holds (DNS has a TTL), so it
      is kept for a short time, names_ms; one of no use is not kept at all. */
 
-enum { AW__ADDRESSES = 8, AW__HOST_MAX = 255 };
+enum { AW__ADDRESSES = 8 };
 
 /* How many names that nobody waits for are kept; how long it is that a name
    has no address. */
@@ -17508,9 +17513,8 @@ static size_t aw__tunnel_ask(aw__exchange *x, aw__buf *b)
 {
     const aw_slice host = x->url.host;
     const bool six = memchr(host.p, ':', host.n) != NULL;
-    const int n = host.n > 255 ? 255 : (int)host.n;
-    char to[300];
-    snprintf(to, sizeof to, six ? "[%.*s]:%d" : "%.*s:%d", n, host.p,
+    char to[AW__HOST_MAX + 10];
+    snprintf(to, sizeof to, six ? "[%.*s]:%d" : "%.*s:%d", (int)host.n, host.p,
              (int)x->url.port);
     b->n = 0;
     aw__put_text(b, "CONNECT ");

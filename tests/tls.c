@@ -763,6 +763,31 @@ TEST(tunnels_that_are_none)
     }
 }
 
+/* Behind a proxy nobody asks a resolver whether there can be such a host. */
+TEST(a_tunnel_to_a_name_that_is_too_long)
+{
+    static const int lengths[] = {255, 256, 300, 2000};
+    size_t i;
+    for (i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        aw_client *client;
+        aw_loop *l = open_tunnel(NULL, &client);
+        aw_client_config config;
+        aw_tls tls = trusts(CERTS "roots.pem");
+        char url[2100];
+        memset((void *)&config, 0, sizeof config);
+        tls.server_name = NULL;
+        config.tls = &tls;
+        config.proxy = "http://127.0.0.1:3128";
+        client = aw_client_new(l, &config);
+        sprintf(url, "https://%0*d/", lengths[i], 0);
+        NOTE("%d", lengths[i]);
+        CHECK_EQ(fetch_through(l, client, url),
+                 i == 0 ? AW_ETLS_NAME : AW_EURL);
+        CHECK_EQ(relay.tunnels, i == 0);
+        close_loop(l);
+    }
+}
+
 /* What comes behind the head of the answer, and so before TLS, is the proxy's,
    or of somebody on the way to it: it must not pass for the origin's. */
 TEST(a_tunnel_with_something_in_it)
