@@ -73,7 +73,7 @@ static int exit_of(int rc)
         case AW_ETLS: case AW_ETLS_VERSION: return 35;
         case AW_ETLS_ISSUER: case AW_ETLS_SELF_SIGNED: case AW_ETLS_NAME:
         case AW_ETLS_EXPIRED: case AW_ETLS_NOT_YET: case AW_ETLS_CLOCK:
-        case AW_ETLS_WEAK: return 60;
+        case AW_ETLS_WEAK: case AW_ETLS_USE: return 60;
         case AW_ETLS_ROOTS: return 77;
         case AW_ETLS_PIN: return 90;
         default: return rc < 0 ? 56 : 0;
