@@ -96,6 +96,9 @@ clean:
 
 programs: $(programs)
 
+names:
+	@echo $(groups) $(alone)
+
 build/%: examples/%.c asyncweb.h
 	@mkdir -p build
 	$(CC) -O2 -Wall -I. $< -o $@
@@ -147,5 +150,5 @@ $(out)/flags: Makefile
 	    echo '$(sanitize)'; else \
 	    echo 'notice: $(CC) has no sanitizers here, going without' >&2; fi >$@
 
-.PHONY: help run examples test valgrind fuzz coverage matrix live peers \
+.PHONY: help names run examples test valgrind fuzz coverage matrix live peers \
     bench house clean programs always

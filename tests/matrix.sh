@@ -101,30 +101,32 @@ else
     skip 'BearSSL not installed'
 fi
 
-# tls_jobs COMPILER: the header alone, with TLS and fewer of the rest
+# tls_jobs COMPILER [OPTION...]: the header alone with TLS, whole, with each of
+# the options, with all of them
 tls_jobs() {
-    local option
+    local compiler=$1 option
+    shift
     [ "$tls" ] || return
-    for option in '' $options "$everything_off" -DASYNCWEB_POLL; do
-        job "$1 -O0 \$w $tls $option \$tmp/all.c -o \$o -lbearssl && \$o"
+    for option in '' "$@" "$everything_off"; do
+        job "$compiler -O0 \$w $tls $option \$tmp/all.c -o \$o -lbearssl && \$o"
     done
-    job "$1 -O2 \$w $tls \$tmp/all.c -o \$o -lbearssl && \$o"
+    job "$compiler -O2 \$w $tls \$tmp/all.c -o \$o -lbearssl && \$o"
 }
 
 if need gcc; then
-    tls_jobs 'gcc -std=c99'
+    tls_jobs 'gcc -std=c99' $options -DASYNCWEB_POLL
     c_jobs gcc '$w -Wjump-misses-init' -O2
     for option in $options -DNDEBUG; do
         job "gcc -std=c99 -O0 \$w $option $all"
     done
-    for t in tests/*.c; do
-        [ -e "$t" ] || continue
+    # The tests, in the programs that make test makes of them.
+    make -s build/fuzz/targets.h
+    for t in $(make -s names); do
         lib=
-        if [ "$t" = tests/tls.c ]; then
-            [ "$tls" ] && bash tests/certs.sh build/certs || continue
-            lib=-lbearssl
-        fi
-        job "gcc -std=c99 -O1 -DASYNCWEB_POLL $t -o \$o $lib && \$o -q"
+        [ "$t" = tls ] && lib=-lbearssl && bash tests/certs.sh build/certs
+        printf '#include "tests/%s.c"\n' ${t//+/ } >"$tmp/$t.c"
+        job "gcc -std=c99 -O1 -I. -DASYNCWEB_POLL \$tmp/$t.c -o \$o $lib &&" \
+            "\$o -q"
     done
 fi
 if need clang; then c_jobs clang '$w -Wconditional-uninitialized' -O0; fi
