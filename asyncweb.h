@@ -16033,10 +16033,14 @@ static void aw__client_put(aw_client *client)
     if (client && --client->users == 0) aw__client_destroy(client);
 }
 
-/* With the loop, which has no tasks any more. */
+/* With the loop, which has no tasks any more. A client's sockets may be the
+   last that hold it, and are freed in there. */
 static void aw__clients_free(aw_loop *l)
 {
-    while (l->client) aw__client_destroy(l->client);
+    while (l->client) {
+        l->client->users++;
+        aw__client_destroy(l->client);
+    }
 }
 
 /* ---- what they are configured with ---- */

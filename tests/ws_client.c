@@ -222,6 +222,39 @@ TEST(freed_or_forgotten)
     }
 }
 
+ASYNC(wc_of_its_own, (aw_client *client; int port; bool freed;), aw_ws *ws;
+      char url[80];)
+{
+    BEGIN {
+        snprintf(self->url, sizeof self->url, "ws://127.0.0.1:%d/echo",
+                 self->port);
+        DEFER(aw_client_free, self->client);
+        AWAIT(aw_ws_connect, .out = &self->ws, .url = self->url,
+              .client = self->client);
+        if (self->freed) aw_ws_free(self->ws);
+    }
+}
+
+/* The loop ends while a socket is all that still holds its client. */
+TEST(outlives_its_client)
+{
+    int freed, later;
+    for (freed = 0; freed < 2; freed++)
+        for (later = 0; later < 2; later++) {
+            aw_config config;
+            aw_test *t = wc_open(&config);
+            aw_loop *l = aw_test_loop(t);
+            aw_client *client = aw_client_new(l, NULL);
+            int i;
+            NOTE("%d %d", freed, later);
+            CHECK_EQ(wc_result(SPAWN_ON(l, wc_of_its_own, client,
+                                        aw_serve_port(l), freed)), 0);
+            for (i = 0; i < 50 && later; i++) (void)aw_loop_step(l, 5);
+            CHECK_EQ(l->client == NULL, freed && later);
+            CHECK_EQ(aw_test_close(t), 0);
+        }
+}
+
 /* ---- against a server that says what it likes ---- */
 
 static struct {
