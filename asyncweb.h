@@ -20854,15 +20854,24 @@ void aw_ws_free(void *socket)
     else aw__ws_leave_off(ws, AW_WS_NORMAL, NULL, 0);
 }
 
-/* Whether a list of words has this one: one exactly, or any of any case. */
-static bool aw__words_have(aw_slice list, aw_slice word, bool http)
+static bool aw__words_have(const char *text, const char *word)
 {
-    aw_slice item;
-    while (http ? aw__http_list(&list, &item) : aw__word(&list, &item))
-        if (item.n == word.n && (http ? aw__slice_ieq(item, word.p)
-                                 : memcmp(item.p, word.p, word.n) == 0))
-            return true;
+    aw_slice list = aw__slice(text, strlen(text)), item;
+    while (aw__word(&list, &item))
+        if (aw__slice_eq(item, word)) return true;
     return false;
+}
+
+/* A field that may be there once only (11.3.3, 11.3.4). NULL: it is not; "",
+   which is none of its values: it is there more often. */
+static const char *aw__ws_only(const aw_response *r, const char *name)
+{
+    const aw_header_field *f;
+    const char *value = NULL;
+    for (f = r->headers; f->name; f++)
+        if (aw__slice_ieq(aw__slice(f->name, strlen(f->name)), name))
+            value = value ? "" : f->value;
+    return value;
 }
 
 /* What is wrong with the answer to the handshake; NULL: nothing. */
@@ -20870,25 +20879,19 @@ static const char *aw__ws_unwelcome(const aw__exchange *x)
 {
     const aw_response *r = &x->reply->face;
     const char *upgrade = aw_response_header(r, "Upgrade");
-    const char *connection = aw_response_header(r, "Connection");
-    const char *accept = aw_response_header(r, "Sec-WebSocket-Accept");
-    const char *protocol = aw_response_header(r, "Sec-WebSocket-Protocol");
-    const char *ours = x->protocols ? x->protocols : "";
+    const char *accept = aw__ws_only(r, "Sec-WebSocket-Accept");
+    const char *protocol = aw__ws_only(r, "Sec-WebSocket-Protocol");
     char right[29];
     aw__ws_accept_key(aw__slice(x->key, 24), right);
-    if (!upgrade || !aw__slice_ieq(aw__slice(upgrade, strlen(upgrade)),
-                                   "websocket") ||
-        !connection || !aw__words_have(
-            aw__slice(connection, strlen(connection)),
-            aw__slice("upgrade", 7), true))
+    if (!x->head.upgrade ||
+        !upgrade || !aw__slice_ieq(aw__slice(upgrade, strlen(upgrade)),
+                                   "websocket"))
         return "no WebSocket: Upgrade or Connection does not say so";
     if (!accept || strcmp(accept, right) != 0)
         return "no WebSocket: Sec-WebSocket-Accept is not right";
     if (aw_response_header(r, "Sec-WebSocket-Extensions"))
         return "an extension was chosen that nobody offered";
-    if (protocol && !aw__words_have(aw__slice(ours, strlen(ours)),
-                                    aw__slice(protocol, strlen(protocol)),
-                                    false))
+    if (protocol && !aw__words_have(x->protocols ? x->protocols : "", protocol))
         return "a subprotocol was chosen that nobody offered";
     return NULL;
 }
@@ -20960,7 +20963,7 @@ static aw_use_RETURN_not_return aw__ws_connect_run(aw__ctx *aw_t, aw_frame *f)
         if (x->rc < 0) AW_RETURN(aw__fetch_error(aw_t, x->rc));
         AW_RETURN(aw__ws_welcome(x));
     } AW_FINALLY {
-        *self->out = AW_OUTCOME() >= 0 ? x->ws : NULL;
+        if (self->out) *self->out = AW_OUTCOME() >= 0 ? x->ws : NULL;
     }
 }
 
@@ -20991,6 +20994,7 @@ static int aw__ws_prepare(aw__exchange *x, const aw_args_aw_ws_connect *a)
                                   : aw__ws_defaults.max_message;
     ask.out = (aw_response **)&ask;     /* somebody takes what is streamed */
     ask.stream = true;
+    if (!a->out) return AW_EINVAL;
     x->upgrade = true;
     if (!aw__sys_random(key, sizeof key)) return AW_EIO;
     (void)aw__base64_encode(x->key, key, sizeof key);
