@@ -1234,8 +1234,8 @@ typedef struct aw_client_config {
     /* Connects there, whatever host the URL names: "/run/docker.sock". */
     const char *unix_socket AW__OPT;
     /* http://[user:password@]host[:port]. NULL: as the environment says in
-       http_proxy, https_proxy and no_proxy; "": none. https goes through a
-       tunnel (CONNECT, RFC 9110 9.3.6). */
+       http_proxy, https_proxy and no_proxy; "": none. https and WebSockets go
+       through a tunnel (CONNECT, RFC 9110 9.3.6). */
     const char *proxy AW__OPT;
     int max_redirects AW__OPT;          /* 0: none is followed */
     /* Keeps the cookies that are set, 300 at most, and sends them where they
@@ -17170,7 +17170,7 @@ static int aw__client_target(aw__exchange *x, const char *url)
     if (x->url.tls) rc = aw__client_secure(x, client->config.tls);
     if (rc < 0) return rc;
     x->via = aw__client_via(client, &x->url);
-    x->proxied = x->via && !x->url.tls;
+    x->proxied = x->via && !x->url.tls && !x->upgrade;  /* RFC 6455 4.1 */
     x->wait.origin = x->proxied
         ? aw__origin_get(client, x->via->url.host, x->via->url.port, NULL)
         : aw__origin_get(client, x->url.host, x->url.port,

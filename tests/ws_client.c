@@ -274,6 +274,8 @@ static struct {
     size_t then_n;
     unsigned char got[2][32];   /* frames that came */
     int result;
+    char tunnel[200];           /* what it was asked for as a proxy */
+    bool proxy;
 } rude;
 
 ASYNC(wc_rude, (aw_listener *listener;), aw_stream *s; char head[2048];
@@ -284,6 +286,11 @@ ASYNC(wc_rude, (aw_listener *listener;), aw_stream *s; char head[2048];
         const char *key;
         AWAIT(aw_accept, self->listener, &self->s);
         DEFER(aw_stream_abort, self->s);
+        if (rude.proxy) {
+            AWAIT(aw_read_until, self->s, rude.tunnel,
+                  sizeof rude.tunnel - 1, "\r\n\r\n");
+            AWAIT(aw_write, self->s, "HTTP/1.0 200 OK\r\n\r\n", 19);
+        }
         AWAIT_TO(self->n, aw_read_until, self->s, self->head,
                  sizeof self->head - 1, "\r\n\r\n");
         if (self->n < 0) RETURN(0);
@@ -392,6 +399,44 @@ TEST(what_is_no_handshake)
 }
 
 #define WELCOME SWITCH FIELDS "Sec-WebSocket-Accept: %s\r\n\r\n"
+
+ASYNC(wc_behind_proxy, (), aw_listener *listener; aw_client *client;
+      aw_client_config config; aw_ws *ws; aw_ws_message msg; char proxy[60];
+      int unused;)
+{
+    BEGIN {
+        AWAIT(aw_listen, &self->listener, "127.0.0.1", 0);
+        DEFER(aw_listener_close, self->listener);
+        START_TO(self->unused, wc_rude, self->listener);
+        snprintf(self->proxy, sizeof self->proxy, "http://u:p@127.0.0.1:%d",
+                 aw_listener_port(self->listener));
+        self->config.proxy = self->proxy;
+        self->client = aw_client_new(AW_LOOP(), &self->config);
+        DEFER(aw_client_free, self->client);
+        AWAIT(aw_ws_connect, .out = &self->ws, .url = "ws://far.test/x",
+              .client = self->client);
+        DEFER(aw_ws_free, self->ws);
+        AWAIT(aw_ws_recv, self->ws, &self->msg);
+        CHECK_STR(self->msg.data, "hi");
+    }
+}
+
+/* 4.1: a proxy is asked for a tunnel, for ws: as for wss:. */
+TEST(behind_a_proxy)
+{
+    aw_loop *l = aw_loop_new(NULL);
+    if (!l || aw__sim_open(l) < 0) abort();
+    memset(&rude, 0, sizeof rude);
+    rude.proxy = true;
+    rude.says = WELCOME;
+    rude.then = "\x81\x02hi";
+    rude.then_n = 4;
+    CHECK_EQ(wc_result(SPAWN_ON(l, wc_behind_proxy)), 0);
+    CHECK_STR(rude.tunnel, "CONNECT far.test:80 HTTP/1.1\r\n"
+              "Host: far.test:80\r\n"
+              "Proxy-Authorization: Basic dTpw\r\n\r\n");
+    CHECK_EQ(aw__loop_end(l), 0);
+}
 
 /* 5.1, 5.3: each frame with a key of its own, and text below it. */
 TEST(frames_are_masked)
