@@ -1229,7 +1229,9 @@ void aw_response_free(aw_response *reply);
 typedef struct aw_client_config {
     /* What a URL that begins with / is put behind: "http://host/v1". */
     const char *base_url AW__OPT;
-    const aw_header_field *headers AW__OPT;     /* unless a fetch has its own */
+    /* With every fetch that has none of that name, whatever origin it is for:
+       what is secret belongs into basic or bearer. */
+    const aw_header_field *headers AW__OPT;
     const char *basic AW__OPT, *bearer AW__OPT; /* to base_url's origin only */
     /* Connects there, whatever host the URL names: "/run/docker.sock". */
     const char *unix_socket AW__OPT;
