@@ -1587,6 +1587,140 @@ ASYNC(babble, (const char *bytes; size_t n;), aw_stream *stream; char b[500];)
     }
 }
 
+/* ---- False Start (RFC 7918) ---- */
+
+/* A client, as browsers are: its request goes together with its Finished. */
+static struct {
+    br_ssl_client_context client;
+    br_x509_minimal_context unused;
+    br_x509_knownkey_context key;
+    unsigned char in[BR_SSL_BUFSIZE_INPUT], out[BR_SSL_BUFSIZE_OUTPUT];
+    char flight[4000], got[2000];
+    size_t flown, n;
+    bool asked;
+} hasty;
+
+static void hasty_fly(void)
+{
+    unsigned char *p;
+    size_t n;
+    while ((p = br_ssl_engine_sendrec_buf(&hasty.client.eng, &n)) != NULL) {
+        if (n > sizeof hasty.flight - hasty.flown) abort();
+        memcpy(hasty.flight + hasty.flown, p, n);
+        hasty.flown += n;
+        br_ssl_engine_sendrec_ack(&hasty.client.eng, n);
+    }
+}
+
+static void hasty_say(const char *text)
+{
+    br_ssl_engine_context *e = &hasty.client.eng;
+    size_t n, len = strlen(text);
+    unsigned char *p;
+    e->application_data = 1;        /* BearSSL would wait */
+    e->record_type_out = 23;
+    p = br_ssl_engine_sendapp_buf(e, &n);
+    if (!p || n < len) abort();
+    memcpy(p, text, len);
+    br_ssl_engine_sendapp_ack(e, len);
+    br_ssl_engine_flush(e, 0);
+    hasty_fly();
+    e->application_data = 0;
+    e->record_type_out = 22;
+}
+
+/* Takes what has come; what it answers is in .flight. */
+static void hasty_hear(const char *b, size_t len)
+{
+    br_ssl_engine_context *e = &hasty.client.eng;
+    unsigned char *p;
+    size_t n;
+    while (len && (p = br_ssl_engine_recvrec_buf(e, &n)) != NULL) {
+        if (n > len) n = len;
+        memcpy(p, b, n);
+        b += n;
+        len -= n;
+        br_ssl_engine_recvrec_ack(e, n);
+        hasty_fly();
+        p = br_ssl_engine_recvapp_buf(e, &n);
+        if (!p) continue;
+        if (n >= sizeof hasty.got - hasty.n) abort();
+        memcpy(hasty.got + hasty.n, p, n);
+        hasty.n += n;
+        br_ssl_engine_recvapp_ack(e, n);
+    }
+}
+
+ASYNC(hasty_client, (const char *request;), aw_stream *stream; char b[3000];
+      int n;)
+{
+    BEGIN {
+        AWAIT(aw_connect, &self->stream, "127.0.0.1", PORT);
+        DEFER(aw_stream_abort, self->stream);
+        hasty_fly();
+        while (!hasty.n) {
+            AWAIT(aw_write, self->stream, hasty.flight, hasty.flown);
+            hasty.flown = 0;
+            while (!hasty.flown && !hasty.n) {
+                AWAIT_TO(self->n, aw_read, self->stream, self->b,
+                         sizeof self->b);
+                if (self->n <= 0) RETURN(AW_EEOF);
+                hasty_hear(self->b, (size_t)self->n);
+            }
+            if (hasty.flown && !hasty.asked) {
+                hasty.asked = true;
+                hasty_say(self->request);
+            }
+        }
+    }
+}
+
+static void hasty_new(br_x509_trust_anchor *own)
+{
+    const unsigned any = BR_KEYTYPE_KEYX | BR_KEYTYPE_SIGN;
+    br_ssl_engine_context *e = &hasty.client.eng;
+    memset(&hasty, 0, sizeof hasty);
+    br_ssl_client_init_full(&hasty.client, &hasty.unused, NULL, 0);
+    if (own->pkey.key_type == BR_KEYTYPE_RSA)
+        br_x509_knownkey_init_rsa(&hasty.key, &own->pkey.key.rsa, any);
+    else
+        br_x509_knownkey_init_ec(&hasty.key, &own->pkey.key.ec, any);
+    br_ssl_engine_set_x509(e, &hasty.key.vtable);
+    br_ssl_engine_set_buffers_bidi(e, hasty.in, sizeof hasty.in, hasty.out,
+                                   sizeof hasty.out);
+    br_ssl_client_reset(&hasty.client, "good.test", 0);
+}
+
+/* In pieces, too; but the server's Finished has room: this client writes all
+   before it reads. */
+static void start_falsely(const char *pem, const char *key, uint32_t pipe)
+{
+    aw_loop *l = open_loop();
+    aw__tls_roots *own = NULL;
+    aw_config c = app_with(pem, key);
+    NOTE("%s, %d at once", pem, (int)pipe);
+    CHECK_EQ(aw_serve(l, &c), 0);
+    l->sim->pipe_bytes = pipe;
+    CHECK_EQ(aw__roots_load(l, &l->tls->roots, pem, &own), 0);
+    hasty_new(own->p);
+    CHECK_EQ(run_until_ended(SPAWN_ON(
+        l, hasty_client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")), 0);
+    CHECK(hasty.asked);
+    CHECK(strncmp(hasty.got, "HTTP/1.1 200", 12) == 0);
+    aw__roots_drop(own);
+    close_loop(l);
+}
+
+TEST(false_start)
+{
+    uint32_t pipe;
+    for (pipe = 52; pipe < 200; pipe += 3) {
+        start_falsely(CERTS "good.pem", CERTS "good.key", pipe);
+        start_falsely(CERTS "ec.pem", CERTS "ec.key", pipe);
+    }
+    start_falsely(CERTS "good.pem", CERTS "good.key", 5000);
+}
+
 TEST(babble_is_refused)
 {
     static const char hello[] =
