@@ -23,7 +23,7 @@ mkdir nginx
 head -c 50000000 /dev/urandom >file
 serve tls serve tls:127.0.0.1:0 "" optional "$certs/good.pem" \
     "$certs/good.key" "$certs/ec.pem" "$certs/ec.key"
-declare -A process=([ours]=$pid) at=([ours]=$port [nginx]=$(free_port)) figures
+declare -A process=([ours]=$pid) at=([ours]=$port [nginx]=$(free_port))
 cat >nginx.conf <<CONF
 daemon off;
 master_process off;
