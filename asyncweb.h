@@ -15139,11 +15139,7 @@ static aw_use_RETURN_not_return aw__aw__greet(aw__ctx *ctx, const void *args)
     aw__task *t = (aw__task *)ctx;
     aw_loop *l = ctx->loop;
     const int fd = a->stream->fd;
-    /* What came before the handshake is not from whom it will verify, and must
-       never be read behind it: a proxy's tunnel could answer for the server. */
-    const bool early = a->stream->ahead_at < a->stream->ahead_end;
-    int rc = early ? (int)AW_ETLS
-        : aw__tls_connect(l, fd, a->profile, a->host, a->port);
+    int rc = aw__tls_connect(l, fd, a->profile, a->host, a->port);
     if (rc == 0) rc = l->fds[fd].tls->error;
     if (rc == 0) rc = aw__fd_want(l, fd, AW_READ | AW_WRITE);
     if (rc < 0 || l->fds[fd].tls->done) return aw__at_once(t, rc);

@@ -264,7 +264,8 @@ static void arguments(int argc, char **argv)
    verified, why roots cannot be read, what a proxy answered. */
 static void log_client(void *data, aw_log_level level, const char *line)
 {
-    static const char *const told[] = {"TLS: ", "the proxy ", "a redirect "};
+    static const char *const told[] = {"TLS: ", "the proxy refuses ",
+                                       "a redirect "};
     (void)data;
     for (int i = 0; i < 3; i++)
         if (level <= AW_LOG_WARNING && strstr(line, told[i])) {

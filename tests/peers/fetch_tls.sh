@@ -230,8 +230,8 @@ check "it just closes" ends 52 "" --proxy "$by" https://nothing.test/
 check "it closes within its head" ends 52 "" --proxy "$by" https://half.test/
 check "it is none" ends 8 "" --proxy "$by" https://garbage.test/
 check "a head without end" ends 8 "" --proxy "$by" https://large.test/
-check "behind it is no TLS" ends 35 "" --proxy "$by" https://early.test/
-check "it cannot answer before the server" refuses 35 failed -k --proxy "$by" \
+check "behind it is no TLS" ends 8 "" --proxy "$by" https://early.test/
+check "it cannot answer before the server" refuses 8 protocol -k --proxy "$by" \
     "https://forged.test:${at[good]}/small"
 check "nobody behind it" ends 52 "" --proxy "$by" https://good.test:1/
 check "no proxy there" ends 7 "refused" --proxy http://127.0.0.1:1 "$far/"
