@@ -24,7 +24,8 @@ It needs a C99 (or C++11) compiler, libc and POSIX sockets; nothing else.
     $ curl localhost:5000/
 
 In exactly one file define ASYNCWEB_IMPLEMENTATION before the include, and
-include it there before any system header; elsewhere just include it.
+include it there before any system header; elsewhere just include it. A program
+of one file defines ASYNCWEB_STATIC instead: what it does not use is left out.
 
 
 CONTENTS (search for the tag)
@@ -61,6 +62,9 @@ CONTENTS (search for the tag)
 BUILD OPTIONS, defined before the include
 
   ASYNCWEB_IMPLEMENTATION   the code, not only the declarations
+  ASYNCWEB_STATIC           the code, for a program of one file: what it does
+                            not use is left out, which compiles in a fraction
+                            of the time and makes a smaller program
   ASYNCWEB_NO_SHORT_NAMES   AW_ASYNC, AW_AWAIT, AW_GET ... only
   ASYNCWEB_NO_JSON          without JSON
   ASYNCWEB_NO_CLIENT        without the HTTP client (and the test mode)
@@ -178,6 +182,13 @@ never an abort.
 #ifndef ASYNCWEB_H
 #define ASYNCWEB_H
 
+#ifdef ASYNCWEB_IMPLEMENTED     /* it comes from somewhere else */
+#undef ASYNCWEB_STATIC
+#endif
+#if defined(ASYNCWEB_STATIC) && !defined(ASYNCWEB_IMPLEMENTATION)
+#define ASYNCWEB_IMPLEMENTATION
+#endif
+
 /* The system shows POSIX and BSD names only when asked before the first
    system header; the implementation needs them, your own file loses nothing. */
 #ifdef ASYNCWEB_IMPLEMENTATION
@@ -216,6 +227,22 @@ never an abort.
 #else
 #define AW__UNUSED
 #define AW__PRINTF(f, a)
+#endif
+
+/* With ASYNCWEB_STATIC the code is this file's own, and compilers leave out
+   what it does not use. C++ cannot announce an object that is: there the
+   awaitables stay. */
+#ifdef ASYNCWEB_STATIC
+#define AW_API static AW__UNUSED
+#else
+#define AW_API
+#endif
+#if defined(ASYNCWEB_STATIC) && !defined(__cplusplus)
+#define AW__OBJECT_API static AW__UNUSED
+#define AW__OBJECT static AW__UNUSED
+#else
+#define AW__OBJECT_API extern
+#define AW__OBJECT
 #endif
 
 #ifdef __cplusplus
@@ -308,7 +335,7 @@ enum {
 
 /* What an error code means, in English; the reason of AW_HTTP(status). Static
    text; never NULL. */
-const char *aw_strerror(int error);
+AW_API const char *aw_strerror(int error);
 
 /* A piece of memory somebody else owns; not NUL-terminated. */
 typedef struct aw_slice {
@@ -393,25 +420,26 @@ enum { AW__BODY, AW__LEAVING, AW__FINAL, AW__OVER };
 enum { AW__SUSPEND, AW__AGAIN, AW__DONE };
 enum { AW__SHIELD = 1, AW__UNWOUND = 2, AW__GROUP = 4, AW__BY_GROUP = 8 };
 
-void aw__fell(aw_frame *f);
-void aw__bad_await(const aw_frame *f);
-bool aw__failed(aw__ctx *t, aw_frame *f);
-bool aw__deadline_end(aw__ctx *t, aw_frame *f);
-aw_use_RETURN_not_return aw__leave(aw__ctx *t, aw_frame *f, int rc, int line);
-aw_use_RETURN_not_return aw__call(aw__ctx *t, const aw_fn *fn,
-                                  const void *args);
-aw_use_RETURN_not_return aw__call_for(aw__ctx *t, int64_t ms, const aw_fn *fn,
-                                      const void *args);
-aw_use_RETURN_not_return aw__gather(aw__ctx *t, aw_frame *f, int64_t ms,
-                                    bool race);
-aw_task aw__start(aw__ctx *t, aw_frame *f, int *result, const aw_fn *fn,
-                  const void *args);
-aw_task aw__spawn(aw__ctx *t, const aw_fn *fn, const void *args);
-aw_task aw__spawn_on(aw_loop *loop, const aw_fn *fn, const void *args);
-aw_bound aw__bind(aw__ctx *t, const aw_fn *fn, const void *args);
-int aw__defer(aw__ctx *t, aw_frame *f, void (*fn)(void *), void *arg);
-void *aw__frame_get(aw__ctx *t, size_t n);
-aw_task aw__self(const aw__ctx *t);
+AW_API void aw__fell(aw_frame *f);
+AW_API void aw__bad_await(const aw_frame *f);
+AW_API bool aw__failed(aw__ctx *t, aw_frame *f);
+AW_API bool aw__deadline_end(aw__ctx *t, aw_frame *f);
+AW_API aw_use_RETURN_not_return aw__leave(aw__ctx *t, aw_frame *f, int rc,
+                                          int line);
+AW_API aw_use_RETURN_not_return aw__call(aw__ctx *t, const aw_fn *fn,
+                                         const void *args);
+AW_API aw_use_RETURN_not_return aw__call_for(aw__ctx *t, int64_t ms,
+                                             const aw_fn *fn, const void *args);
+AW_API aw_use_RETURN_not_return aw__gather(aw__ctx *t, aw_frame *f, int64_t ms,
+                                           bool race);
+AW_API aw_task aw__start(aw__ctx *t, aw_frame *f, int *result, const aw_fn *fn,
+                         const void *args);
+AW_API aw_task aw__spawn(aw__ctx *t, const aw_fn *fn, const void *args);
+AW_API aw_task aw__spawn_on(aw_loop *loop, const aw_fn *fn, const void *args);
+AW_API aw_bound aw__bind(aw__ctx *t, const aw_fn *fn, const void *args);
+AW_API int aw__defer(aw__ctx *t, aw_frame *f, void (*fn)(void *), void *arg);
+AW_API void *aw__frame_get(aw__ctx *t, size_t n);
+AW_API aw_task aw__self(const aw__ctx *t);
 
 #ifdef __cplusplus
 }
@@ -523,10 +551,11 @@ static inline aw_use_RETURN_not_return aw__step(int v)
     AW__DEFINE(static AW__UNUSED, name, args, __VA_ARGS__); \
     AW__RUN(name)
 
-#define AW__DEFINE_1(name, args) AW__DEFINED(name, args, )
-#define AW__DEFINE_M(name, args, ...) AW__DEFINED(name, args, __VA_ARGS__)
-#define AW__DEFINED(name, args, ...) \
-    AW__DEFINE(/* external */, name, args, __VA_ARGS__); \
+#define AW__DEFINE_1(name, args) AW__DEFINED(/* external */, name, args, )
+#define AW__DEFINE_M(name, args, ...) \
+    AW__DEFINED(/* external */, name, args, __VA_ARGS__)
+#define AW__DEFINED(linkage, name, args, ...) \
+    AW__DEFINE(linkage, name, args, __VA_ARGS__); \
     struct aw_same_##name { \
         AW__ARGS_HEAD \
         AW__UNPACK args \
@@ -680,7 +709,10 @@ static inline aw_use_RETURN_not_return aw__step(int v)
 
 /* An awaitable of the header's own: whatever is declared with this Awaits, and
    works with every verb. */
-#define AW__AWAITABLE(name, args) AW_ASYNC_DECLARE(name, args)
+#define AW__AWAITABLE(name, args) \
+    AW__DECLARE_ARGS(name, args); \
+    AW__OBJECT_API const aw_fn aw_fn_##name
+#define AW__AWAITABLE_DEFINE(...) AW__DEFINED(AW__OBJECT, __VA_ARGS__)
 
 /* Sleeps for ms (<= 0: lets others run once; AW_FOREVER: until cancelled).
    0. Never early; late by what the loop is busy. */
@@ -700,7 +732,7 @@ enum { AW_READ = 1, AW_WRITE = 2 };
 
 /* To be called before you close a descriptor that a task may be waiting for:
    those waits end with AW_ECLOSED, and the poller forgets it. */
-void aw_fd_closing(aw_loop *loop, int fd);
+AW_API void aw_fd_closing(aw_loop *loop, int fd);
 
 /* Waits for a task's end: its result, AW_ECHILDCANCELED when it was cancelled,
    AW_ENOTASK when its slot was reused (after at least 64 later tasks),
@@ -712,12 +744,12 @@ AW__AWAITABLE(aw_call, (aw_bound bound;));
 
 /* Asks a task to end: at its next await, through every FINALLY. Cancelling an
    ended task does nothing. Awaits: no. */
-void aw_cancel(aw_task task);
+AW_API void aw_cancel(aw_task task);
 
 /* True once the task has ended (or never was). aw_failed: why a SPAWN or START
    gave no task (AW_ENOMEM, AW_ESTACK, AW_ESHUTDOWN), 0 for a task. */
-bool aw_ended(aw_task task);
-int aw_failed(aw_task task);
+AW_API bool aw_ended(aw_task task);
+AW_API int aw_failed(aw_task task);
 
 /* An event: zeroed is a valid, unset one. set() wakes all waiters and stays
    set; pulse() wakes those waiting now. asyncio.Event, Condition.notify_all.
@@ -726,9 +758,9 @@ typedef struct aw_event {
     void *waiters;
     bool is_set;
 } aw_event;
-void aw_event_set(aw_event *e);
-void aw_event_clear(aw_event *e);
-void aw_event_pulse(aw_event *e);
+AW_API void aw_event_set(aw_event *e);
+AW_API void aw_event_clear(aw_event *e);
+AW_API void aw_event_pulse(aw_event *e);
 AW__AWAITABLE(aw_event_wait, (aw_event *event;));
 
 /* A semaphore: { .value = n } permits. First come, first served. */
@@ -736,8 +768,8 @@ typedef struct aw_semaphore {
     int value;
     void *waiters;
 } aw_semaphore;
-void aw_semaphore_release(aw_semaphore *s);
-bool aw_semaphore_try(aw_semaphore *s);
+AW_API void aw_semaphore_release(aw_semaphore *s);
+AW_API bool aw_semaphore_try(aw_semaphore *s);
 AW__AWAITABLE(aw_semaphore_acquire, (aw_semaphore *semaphore;));
 
 /* A bounded queue of pointers over an array of yours. First come, first
@@ -750,10 +782,10 @@ typedef struct aw_queue {
     void *getters, *putters;
     bool closed;
 } aw_queue;
-void aw_queue_init(aw_queue *q, void **items, size_t capacity);
-int aw_queue_try_put(aw_queue *q, void *item);
-int aw_queue_try_get(aw_queue *q, void **item);
-void aw_queue_close(aw_queue *q);
+AW_API void aw_queue_init(aw_queue *q, void **items, size_t capacity);
+AW_API int aw_queue_try_put(aw_queue *q, void *item);
+AW_API int aw_queue_try_get(aw_queue *q, void **item);
+AW_API void aw_queue_close(aw_queue *q);
 AW__AWAITABLE(aw_queue_put, (aw_queue *queue; void *item;));
 AW__AWAITABLE(aw_queue_get, (aw_queue *queue; void **item;));
 
@@ -784,42 +816,42 @@ typedef struct aw_loop_config {
 } aw_loop_config;
 
 /* A loop of this thread's. NULL: out of memory or descriptors. */
-aw_loop *aw_loop_new(const aw_loop_config *config);
+AW_API aw_loop *aw_loop_new(const aw_loop_config *config);
 
 /* Cancels what still runs, lets every FINALLY end, frees all. NULL is fine. */
-void aw_loop_free(aw_loop *loop);
+AW_API void aw_loop_free(aw_loop *loop);
 
 /* Runs until no task is left or aw_loop_stop was called, which cancels nothing:
    the loop can be run again. 0 or an error. */
-int aw_loop_run(aw_loop *loop);
-void aw_loop_stop(aw_loop *loop);
+AW_API int aw_loop_run(aw_loop *loop);
+AW_API void aw_loop_stop(aw_loop *loop);
 
 /* One turn, for a host with a loop of its own: waits at most max_wait_ms
    (AW_FOREVER: as long as it takes) for something to do, does it. Returns the
    number of tasks left, or an error: the poller's, or AW_EDEADLK when time is
    virtual and nothing can happen any more. The host waits for aw_loop_fd to be
    readable, at most aw_loop_wait_ms. aw_loop_fd is AW_ENOTSUP with poll. */
-int aw_loop_step(aw_loop *loop, int64_t max_wait_ms);
-int aw_loop_fd(const aw_loop *loop);
-int64_t aw_loop_wait_ms(aw_loop *loop);
+AW_API int aw_loop_step(aw_loop *loop, int64_t max_wait_ms);
+AW_API int aw_loop_fd(const aw_loop *loop);
+AW_API int64_t aw_loop_wait_ms(aw_loop *loop);
 
 /* The loop's time: monotonic milliseconds, read once a turn. */
-int64_t aw_now_ms(const aw_loop *loop);
+AW_API int64_t aw_now_ms(const aw_loop *loop);
 
 /* Calls fn(loop, arg) on the loop's thread, soon. The one call that other
    threads (not signal handlers) may make. 0; AW_ENOMEM; AW_ENOTSUP without
    threads. */
-int aw_post(aw_loop *loop, void (*fn)(aw_loop *, void *), void *arg);
+AW_API int aw_post(aw_loop *loop, void (*fn)(aw_loop *, void *), void *arg);
 
 /* To be called first in a forked child that goes on with the loop: gives it a
    poller of its own. Helper threads stayed behind: an aw_thread or a look-up of
    a name that was under way gives AW_EIO. An error leaves a loop that can only
    be freed. A child that has no use for the loop does without, and must not
    free it. */
-int aw_loop_after_fork(aw_loop *loop);
+AW_API int aw_loop_after_fork(aw_loop *loop);
 
 /* One log line per task and frame: function, file:line, what it waits for. */
-void aw_loop_dump(aw_loop *loop);
+AW_API void aw_loop_dump(aw_loop *loop);
 /* >>json  JSON: reading, lookup, writing --------------------------------- */
 
 #ifndef ASYNCWEB_NO_JSON
@@ -846,44 +878,44 @@ enum {
 };
 
 /* One of AW_JSON_... */
-int aw_json_type(const aw_value *v);
+AW_API int aw_json_type(const aw_value *v);
 
 /* The value at a path of names and indexes, or NULL: "user.name", "items.0.id".
    "" is v itself. A name that contains a dot needs aw_json_member(). */
-const aw_value *aw_json_get(const aw_value *v, const char *path);
+AW_API const aw_value *aw_json_get(const aw_value *v, const char *path);
 
 /* The member of exactly this name, or NULL. Of several the last one counts.
    Takes time in proportion to the number of members. */
-const aw_value *aw_json_member(const aw_value *v, const char *name);
+AW_API const aw_value *aw_json_member(const aw_value *v, const char *name);
 
 /* The item of an array, or the member of an object, by its number from 0, in
    the order of the text; NULL past the end. Constant time. */
-const aw_value *aw_json_at(const aw_value *v, size_t index);
+AW_API const aw_value *aw_json_at(const aw_value *v, size_t index);
 
 /* Items of an array, members of an object, bytes of a string; else 0. */
-size_t aw_json_len(const aw_value *v);
+AW_API size_t aw_json_len(const aw_value *v);
 
 /* A string's text: UTF-8, NUL-terminated, owned by the document. It may hold
    NULs of its own (\u0000): aw_json_len() counts them. Else def. */
-const char *aw_json_str(const aw_value *v, const char *def);
+AW_API const char *aw_json_str(const aw_value *v, const char *def);
 
 /* A number that is a whole one in the range of int64_t (3.0 and 3e2 count),
    else def. */
-int64_t aw_json_int(const aw_value *v, int64_t def);
+AW_API int64_t aw_json_int(const aw_value *v, int64_t def);
 
 /* A number, an integer rounded to the nearest double; else def. */
-double aw_json_double(const aw_value *v, double def);
+AW_API double aw_json_double(const aw_value *v, double def);
 
 /* true or false; for all that is not a JSON boolean, def. */
-bool aw_json_bool(const aw_value *v, bool def);
+AW_API bool aw_json_bool(const aw_value *v, bool def);
 
 /* The first item or member, and the one behind it; NULL at the end:
    for (v = aw_json_first(list); v; v = aw_json_next(v)) ... */
-const aw_value *aw_json_first(const aw_value *v);
-const aw_value *aw_json_next(const aw_value *v);
+AW_API const aw_value *aw_json_first(const aw_value *v);
+AW_API const aw_value *aw_json_next(const aw_value *v);
 
 /* The name of an object's member; NULL for every other value. */
-const char *aw_json_key(const aw_value *v);
+AW_API const char *aw_json_key(const aw_value *v);
 
 /* Writes JSON, and cannot write anything else. Give a name inside an object,
    NULL inside an array and for the one value at the top. The first mistake
@@ -894,25 +926,27 @@ const char *aw_json_key(const aw_value *v);
 typedef struct aw_json_writer aw_json_writer;
 
 /* Begin an object or an array; aw_put_end() closes the innermost one. */
-void aw_put_object(aw_json_writer *w, const char *name);
-void aw_put_array(aw_json_writer *w, const char *name);
-void aw_put_end(aw_json_writer *w);
+AW_API void aw_put_object(aw_json_writer *w, const char *name);
+AW_API void aw_put_array(aw_json_writer *w, const char *name);
+AW_API void aw_put_end(aw_json_writer *w);
 
-void aw_put_null(aw_json_writer *w, const char *name);
-void aw_put_bool(aw_json_writer *w, const char *name, bool value);
-void aw_put_int(aw_json_writer *w, const char *name, int64_t i);
+AW_API void aw_put_null(aw_json_writer *w, const char *name);
+AW_API void aw_put_bool(aw_json_writer *w, const char *name, bool value);
+AW_API void aw_put_int(aw_json_writer *w, const char *name, int64_t i);
 
 /* The shortest text that reads back as the same double: 0.1, 3.0, 1e+30. NaN
    and the infinities, which JSON has not, become null. */
-void aw_put_double(aw_json_writer *w, const char *name, double d);
+AW_API void aw_put_double(aw_json_writer *w, const char *name, double d);
 
 /* A string, n bytes of one, or null for NULL. What is not UTF-8 in it becomes
    U+FFFD. */
-void aw_put_str(aw_json_writer *w, const char *name, const char *s);
-void aw_put_strn(aw_json_writer *w, const char *name, const char *p, size_t n);
+AW_API void aw_put_str(aw_json_writer *w, const char *name, const char *s);
+AW_API void aw_put_strn(aw_json_writer *w, const char *name, const char *p,
+                        size_t n);
 
 /* A copy of a parsed value with all that is in it; null for NULL. */
-void aw_put_value(aw_json_writer *w, const char *name, const aw_value *v);
+AW_API void aw_put_value(aw_json_writer *w, const char *name,
+                         const aw_value *v);
 
 /* A member of an answer in one line; made by the functions below. Borrows the
    name, the string and the value. */
@@ -928,12 +962,12 @@ typedef struct aw_field {
     } as;
 } aw_field;
 
-aw_field aw_null(const char *name);
-aw_field aw_bool(const char *name, bool b);
-aw_field aw_int(const char *name, int64_t i);
-aw_field aw_double(const char *name, double d);
-aw_field aw_str(const char *name, const char *s);       /* NULL: null */
-aw_field aw_val(const char *name, const aw_value *v);   /* NULL: null */
+AW_API aw_field aw_null(const char *name);
+AW_API aw_field aw_bool(const char *name, bool b);
+AW_API aw_field aw_int(const char *name, int64_t i);
+AW_API aw_field aw_double(const char *name, double d);
+AW_API aw_field aw_str(const char *name, const char *s);       /* NULL: null */
+AW_API aw_field aw_val(const char *name, const aw_value *v);   /* NULL: null */
 
 /* Documents of your own: a WebSocket's messages, a body for aw_fetch, a file.
    Zeroed is an empty one; it keeps what is read and written in it until
@@ -944,16 +978,17 @@ typedef struct aw_json_doc {
 } aw_json_doc;
 
 /* Reads text, n bytes of it; NULL: it is no JSON, or out of memory. */
-const aw_value *aw_json_parse(aw_json_doc *doc, const char *text, size_t n);
+AW_API const aw_value *aw_json_parse(aw_json_doc *doc, const char *text,
+                                     size_t n);
 
 /* A writer, NULL: out of memory; and the text it has written, NUL-terminated,
    *n (which may be NULL) bytes without that. NULL: a mistake was made, or there
    was no memory. aw_json_text is for writers of a request, too. */
-aw_json_writer *aw_json_write(aw_json_doc *doc);
-const char *aw_json_text(aw_json_writer *w, size_t *n);
+AW_API aw_json_writer *aw_json_write(aw_json_doc *doc);
+AW_API const char *aw_json_text(aw_json_writer *w, size_t *n);
 
 /* Gives its memory back. For DEFER, hence void *. */
-void aw_json_free(void *doc);
+AW_API void aw_json_free(void *doc);
 
 #endif /* ASYNCWEB_NO_JSON */
 
@@ -1013,19 +1048,20 @@ AW__AWAITABLE(aw_close, (aw_stream *stream;));
 
 /* Closes and frees at once, unread input makes that a reset. For DEFER, hence
    void *. NULL is fine. A stream nobody closed, aw_loop_free does. */
-void aw_stream_abort(void *stream);
+AW_API void aw_stream_abort(void *stream);
 
 /* The peer, as "192.0.2.1:80" or "[2001:db8::1]:80", in text. Give it
    AW_PEER_TEXT bytes. Returns text. */
 enum { AW_PEER_TEXT = 64 };
-const char *aw_stream_peer(const aw_stream *stream, char *text, size_t size);
+AW_API const char *aw_stream_peer(const aw_stream *stream, char *text,
+                                  size_t size);
 
 /* The port it listens at. */
-int aw_listener_port(const aw_listener *listener);
+AW_API int aw_listener_port(const aw_listener *listener);
 
 /* Stops listening and frees it; a task in aw_accept gets AW_ECLOSED. For DEFER,
    too. NULL is fine. */
-void aw_listener_close(void *listener);
+AW_API void aw_listener_close(void *listener);
 
 /* >>tls  TLS (needs BearSSL) ----------------------------------------------- */
 
@@ -1089,11 +1125,11 @@ AW__AWAITABLE(aw_connect_tls, (aw_stream **out; const char *host; int port;
 /* Whom the client's certificate, which client_ca has vouched for, names:
    "CN=alice,O=Example", as it stands there; NULL: there is none, or the
    client has gone. The request's. */
-const char *aw_tls_peer_subject(aw_req *req);
+AW_API const char *aw_tls_peer_subject(aw_req *req);
 
 /* Reads the files of .tls again, as aw_run does at SIGHUP. 0; or what is wrong
    with them (logged), and the old ones stay; AW_EINVAL: no .tls is served. */
-int aw_serve_reload(aw_loop *loop);
+AW_API int aw_serve_reload(aw_loop *loop);
 #endif
 
 /* >>client  HTTP client ---------------------------------------------------- */
@@ -1210,18 +1246,19 @@ AW__AWAITABLE(aw_fetch_end, (aw_response *reply;));
 
 /* The value of the first field of that name, in any case; NULL: none. NULL
    for no reply. */
-const char *aw_response_header(const aw_response *reply, const char *name);
+AW_API const char *aw_response_header(const aw_response *reply,
+                                      const char *name);
 
 #ifndef ASYNCWEB_NO_JSON
 /* The body as JSON, read at the first call, owned by the reply. NULL when it
    is none (which is logged), is too deep, or for no reply. */
-const aw_value *aw_response_json(const aw_response *reply);
+AW_API const aw_value *aw_response_json(const aw_response *reply);
 #endif
 
 /* Gives a reply back early: for tasks that go on fetching into new variables.
    A .stream that is not at its end closes its connection; another task that is
    at it gets AW_ECLOSED. NULL is fine. */
-void aw_response_free(aw_response *reply);
+AW_API void aw_response_free(aw_response *reply);
 
 /* What the fetches of a client have in common. Fetches that name none share
    one with the defaults. 0 is the default, AW_OFF no limit; strings and lists
@@ -1258,11 +1295,11 @@ typedef struct aw_client_config {
 
 /* A client of its own; NULL: out of memory, or something in the config is wrong
    (logged). Not for other threads. Awaits: no. Example: fetch.c. */
-aw_client *aw_client_new(aw_loop *loop, const aw_client_config *config);
+AW_API aw_client *aw_client_new(aw_loop *loop, const aw_client_config *config);
 
 /* Gives it back: it ends with its last fetch. For DEFER, hence void *. NULL is
    fine. One nobody freed, aw_loop_free does. */
-void aw_client_free(void *client);
+AW_API void aw_client_free(void *client);
 
 /* An upstream that a test pretends to have. Tables end with {NULL}. */
 typedef struct aw_mock {
@@ -1278,7 +1315,7 @@ typedef struct aw_mock {
 /* From now on every fetch of this loop is answered from the table (which has
    to stay), https:// too; no byte leaves the process. A URL that is not in it
    gets AW_ECONNREFUSED and a log line. NULL: the network again. */
-void aw_loop_mock(aw_loop *loop, const aw_mock *mocks);
+AW_API void aw_loop_mock(aw_loop *loop, const aw_mock *mocks);
 
 #endif /* ASYNCWEB_NO_CLIENT */
 
@@ -1290,31 +1327,32 @@ void aw_loop_mock(aw_loop *loop, const aw_mock *mocks);
 
 /* "GET", ...; the target as it was sent ("/a%20b?x=1"); its path, decoded
    once and without dot-segments ("/a b"); its query, raw, "" for none. */
-const char *aw_method(aw_req *req);
-const char *aw_raw_target(aw_req *req);
-const char *aw_path(aw_req *req);
-const char *aw_query_string(aw_req *req);
+AW_API const char *aw_method(aw_req *req);
+AW_API const char *aw_raw_target(aw_req *req);
+AW_API const char *aw_path(aw_req *req);
+AW_API const char *aw_query_string(aw_req *req);
 
 /* What <name> in the route matched, decoded. In debug, a name that the route
    does not have aborts with a message. aw_param_int: of <int:name>. */
-const char *aw_param(aw_req *req, const char *name);
-int64_t aw_param_int(aw_req *req, const char *name);
+AW_API const char *aw_param(aw_req *req, const char *name);
+AW_API int64_t aw_param_int(aw_req *req, const char *name);
 
 /* The first value of that name in the query, decoded; "" for `?name`. The
    int form gives otherwise when there is none or it is no integer. */
-const char *aw_query(aw_req *req, const char *name);
-const char *aw_query_or(aw_req *req, const char *name, const char *otherwise);
-int64_t aw_query_int(aw_req *req, const char *name, int64_t otherwise);
+AW_API const char *aw_query(aw_req *req, const char *name);
+AW_API const char *aw_query_or(aw_req *req, const char *name,
+                               const char *otherwise);
+AW_API int64_t aw_query_int(aw_req *req, const char *name, int64_t otherwise);
 
 /* A header field; several of one name are joined by ", " (RFC 9110 5.3).
    aw_header_at: the i-th field as it came; false past the last. */
-const char *aw_header(aw_req *req, const char *name);
-bool aw_header_at(aw_req *req, size_t i, const char **name,
-                  const char **value);
+AW_API const char *aw_header(aw_req *req, const char *name);
+AW_API bool aw_header_at(aw_req *req, size_t i, const char **name,
+                         const char **value);
 
 /* The whole body; .p is NUL-terminated, and "" for none, or on a route with
    .stream = true. */
-aw_slice aw_body(aw_req *req);
+AW_API aw_slice aw_body(aw_req *req);
 
 /* The next piece of the body: up to size bytes, at least one; 0 at its end. On
    a route with .stream = true (an ASYNC_VIEW) the view starts when the head
@@ -1333,7 +1371,7 @@ AW__AWAITABLE(aw_body_read, (aw_req *req; void *buffer; size_t size;));
 /* The client: "127.0.0.1", "::1"; "unix:" of a UNIX socket; as trusted proxies
    say (aw_config.trusted_proxies) also what hides it, "unknown" or "_name"
    (RFC 7239 6). "" when it has gone. */
-const char *aw_peer(aw_req *req);
+AW_API const char *aw_peer(aw_req *req);
 
 /* How the client called this site: "http" or "https"; "example.com:8080", the
    authority of the target or Host, well-formed (RFC 9112 3.2), "" for none in
@@ -1341,44 +1379,45 @@ const char *aw_peer(aw_req *req);
    aw_format(req, "%s/x", aw_base_url(req)) is a URL in any case. Trusted
    proxies are believed here, too. Anybody can send any Host: compare it with
    your names before it goes into a mail. */
-const char *aw_scheme(aw_req *req);
-const char *aw_host(aw_req *req);
-const char *aw_base_url(aw_req *req);
+AW_API const char *aw_scheme(aw_req *req);
+AW_API const char *aw_host(aw_req *req);
+AW_API const char *aw_base_url(aw_req *req);
 
 /* Memory of the request's, aligned to 16; AW_NEW(req, T) is zeroed. */
-void *aw_alloc(aw_req *req, size_t n);
-char *aw_strdup(aw_req *req, const char *text);
+AW_API void *aw_alloc(aw_req *req, size_t n);
+AW_API char *aw_strdup(aw_req *req, const char *text);
 
 /* Text like printf's, owned by the request. aw_url_encode makes any text fit
    for one segment of a path, or one value of a query: "a/b" is "a%2Fb"
    (RFC 3986 2.1). NULL: out of memory. */
-const char *aw_format(aw_req *req, const char *format, ...) AW__PRINTF(2, 3);
-const char *aw_url_encode(aw_req *req, const char *text);
-void *aw__new(aw_req *req, size_t n);
+AW_API const char *aw_format(aw_req *req, const char *format, ...) AW__PRINTF(2,
+                             3);
+AW_API const char *aw_url_encode(aw_req *req, const char *text);
+AW_API void *aw__new(aw_req *req, size_t n);
 #define AW_NEW(req, T) ((T *)aw__new((req), sizeof(T)))
 
 /* aw_config.data of the application; AW_STATE(T) in any view or task. */
-void *aw_data(aw_req *req);
-void *aw__state(aw__ctx *t);
+AW_API void *aw_data(aw_req *req);
+AW_API void *aw__state(aw__ctx *t);
 #define AW_STATE(T) ((T *)aw__state(aw_t))
 
 /* One zeroed T a request, made at the first use: what a hook leaves for the
    view. NULL: out of memory, no request here, or a T of another size. */
-void *aw__local(aw__ctx *t, size_t n);
+AW_API void *aw__local(aw__ctx *t, size_t n);
 #define AW_LOCAL(T) ((T *)aw__local(aw_t, sizeof(T)))
 
-aw_loop *aw_req_loop(aw_req *req);
+AW_API aw_loop *aw_req_loop(aw_req *req);
 
 /* Answers. Each copies what it is given, replaces an earlier answer, and
    returns the status for the view to return: 200, or what aw_status set. On
    failure they return AW_ENOMEM or AW_EINVAL (NULL, a bad status, a bad
    header); a view that returns that is answered with 503 or 500. Awaits: no. */
-int aw_text(aw_req *req, const char *text);     /* text/plain, UTF-8 */
-int aw_html(aw_req *req, const char *html);
-int aw_bytes(aw_req *req, const char *type, const void *p, size_t n);
-int aw_printf(aw_req *req, const char *format, ...) AW__PRINTF(2, 3);
-int aw_empty(aw_req *req, int status);
-int aw_redirect(aw_req *req, const char *location);     /* 302 */
+AW_API int aw_text(aw_req *req, const char *text);     /* text/plain, UTF-8 */
+AW_API int aw_html(aw_req *req, const char *html);
+AW_API int aw_bytes(aw_req *req, const char *type, const void *p, size_t n);
+AW_API int aw_printf(aw_req *req, const char *format, ...) AW__PRINTF(2, 3);
+AW_API int aw_empty(aw_req *req, int status);
+AW_API int aw_redirect(aw_req *req, const char *location);     /* 302 */
 
 #ifndef ASYNCWEB_NO_STATIC_FILES
 /* The answer is a file, of any size: it is sent from where it lies. Type by
@@ -1391,21 +1430,22 @@ int aw_redirect(aw_req *req, const char *location);     /* 302 */
    AW_EACCES: of `dir`; AW_EMFILE, AW_ENOMEM, AW_EIO; AW_EINVAL for NULL. A
    file that shrinks meanwhile ends the connection. Reads the disk: on a slow
    one the loop waits. Awaits: no. */
-int aw_send_file(aw_req *req, const char *path);
-int aw_send_file_in(aw_req *req, const char *dir, const char *name);
+AW_API int aw_send_file(aw_req *req, const char *path);
+AW_API int aw_send_file_in(aw_req *req, const char *dir, const char *name);
 #endif
 
 /* These two do not copy: what they are given must live for ever. */
-int aw_text_static(aw_req *req, const char *text);
-int aw_bytes_static(aw_req *req, const char *type, const void *p, size_t n);
+AW_API int aw_text_static(aw_req *req, const char *text);
+AW_API int aw_bytes_static(aw_req *req, const char *type, const void *p,
+                           size_t n);
 
 /* Answers in pieces. aw_stream_begin says that the answer is what aw_send will
    send: chunked, until the connection's end for HTTP/1.0 (RFC 9112 7.1, 6.3);
    or with its length, when that is known. 0; AW_EINVAL: a bad type, or pieces
    were sent already; AW_ENOMEM. The head leaves with the first piece: until
    then status, fields and answer can still change. Awaits: no. */
-int aw_stream_begin(aw_req *req, const char *type);
-int aw_stream_begin_sized(aw_req *req, const char *type, int64_t size);
+AW_API int aw_stream_begin(aw_req *req, const char *type);
+AW_API int aw_stream_begin_sized(aw_req *req, const char *type, int64_t size);
 
 /* Sends a piece, and waits while the client does not take it: memory stays
    flat. The result is size; of 0 bytes the first sends the head alone. HEAD:
@@ -1419,15 +1459,15 @@ int aw_stream_begin_sized(aw_req *req, const char *type, int64_t size);
 AW__AWAITABLE(aw_send, (aw_req *req; const void *data; size_t size;));
 
 /* The status of the answer to come or already given: 200 to 599. */
-int aw_status(aw_req *req, int status);
+AW_API int aw_status(aw_req *req, int status);
 
 /* Sets a header field of the answer; add: beside others of that name. 0, or
    AW_EINVAL for what is no field name or value (CR, LF, NUL cannot get out),
    when aw_send has sent the head, and for Content-Length, Transfer-Encoding,
    Connection and Date, which are not yours; AW_ENOMEM. A Content-Type set here
    wins over the answer's own. */
-int aw_set_header(aw_req *req, const char *name, const char *value);
-int aw_add_header(aw_req *req, const char *name, const char *value);
+AW_API int aw_set_header(aw_req *req, const char *name, const char *value);
+AW_API int aw_add_header(aw_req *req, const char *name, const char *value);
 
 /* For an answer that the client may have already, and for a change that must
    not undo another's (RFC 9110 13). `etag` names this version, "v7", and may
@@ -1436,32 +1476,32 @@ int aw_add_header(aw_req *req, const char *name, const char *value);
    If-Match, If-Unmodified-Since, If-None-Match and If-Modified-Since. 0: go on;
    304 or 412: return that. AW_EINVAL: no tag has such a byte (a space, a quote,
    a control); AW_ENOMEM. Awaits: no. */
-int aw_conditional(aw_req *req, const char *etag, int64_t modified);
+AW_API int aw_conditional(aw_req *req, const char *etag, int64_t modified);
 
 /* Whatever is answered becomes a download under this name, any text in UTF-8
    (RFC 6266). 0; AW_EINVAL: NULL; AW_ENOMEM. */
-int aw_attachment(aw_req *req, const char *name);
+AW_API int aw_attachment(aw_req *req, const char *name);
 
 /* return aw_error(req, 404, "no such todo"): the standard page with this
    message. Returns AW_HTTP(status), so it travels up through AWAIT.
    A client that accepts JSON and not HTML gets it as a JSON object. */
-int aw_error(aw_req *req, int status, const char *message);
+AW_API int aw_error(aw_req *req, int status, const char *message);
 
 /* For hooks and error views: the status of the answer so far, 0 before there
    is one; and what aw_error said, else the reason of the status: never NULL. */
-int aw_answer_status(aw_req *req);
-const char *aw_error_message(aw_req *req);
+AW_API int aw_answer_status(aw_req *req);
+AW_API const char *aw_error_message(aw_req *req);
 
 #ifndef ASYNCWEB_NO_JSON
 /* The body as JSON; NULL: it is none (answer 400). Parsed once. */
-const aw_value *aw_req_json(aw_req *req);
+AW_API const aw_value *aw_req_json(aw_req *req);
 
 /* Answers with a parsed value. AW_EBADMSG for NULL: what was to be passed on is
    no JSON, so the client gets a 502. */
-int aw_json(aw_req *req, const aw_value *value);
+AW_API int aw_json(aw_req *req, const aw_value *value);
 
 /* aw_json_object(req, aw_int("id", 1), aw_str("title", "milk")) */
-int aw__json_object(aw_req *req, const aw_field *fields, size_t n);
+AW_API int aw__json_object(aw_req *req, const aw_field *fields, size_t n);
 #ifdef __cplusplus
 } /* a template cannot have C linkage */
 template <size_t N>
@@ -1486,8 +1526,8 @@ extern "C" {
 /* A writer for an answer: begin, aw_put_..., then return aw_json_send(w), which
    gives the status, AW_EINVAL for a misused writer, AW_ENOMEM. Without memory
    the writer is NULL, which every call takes. It is the request's. */
-aw_json_writer *aw_json_begin(aw_req *req);
-int aw_json_send(aw_json_writer *w);
+AW_API aw_json_writer *aw_json_begin(aw_req *req);
+AW_API int aw_json_send(aw_json_writer *w);
 #endif
 
 /* >>forms  Forms and uploads ----------------------------------------------- */
@@ -1497,13 +1537,15 @@ int aw_json_send(aw_json_writer *w);
    another type, the route streams, or the value holds a NUL, where it would
    seem to end. Files are no fields. (A target with %00 is answered 400 before
    any view sees it.) */
-const char *aw_form(aw_req *req, const char *name);
+AW_API const char *aw_form(aw_req *req, const char *name);
 
 /* The i-th field, also of a name that comes several times; false past the
    last. One with a NUL does not count. From 0 on, each costs the same.
    aw_query_at: the same of the query. */
-bool aw_form_at(aw_req *req, size_t i, const char **name, const char **value);
-bool aw_query_at(aw_req *req, size_t i, const char **name, const char **value);
+AW_API bool aw_form_at(aw_req *req, size_t i, const char **name,
+                       const char **value);
+AW_API bool aw_query_at(aw_req *req, size_t i, const char **name,
+                        const char **value);
 
 #ifndef ASYNCWEB_NO_FORMS
 
@@ -1526,12 +1568,13 @@ typedef struct aw_file {
 /* The first file of that field; NULL: none was sent. One that a browser sends
    for an empty choice, without a name and without bytes, is none. aw_files:
    all of them, in order. They live as long as the request. */
-const aw_file *aw_file_of(aw_req *req, const char *field);
-const aw_file *aw_files(aw_req *req, size_t *n);
+AW_API const aw_file *aw_file_of(aw_req *req, const char *field);
+AW_API const aw_file *aw_files(aw_req *req, size_t *n);
 
 /* Up to size bytes from offset `at` on; 0 at the end; AW_EINVAL, AW_EIO. It
    may block on a slow disk. */
-int aw_file_read(const aw_file *file, int64_t at, void *buffer, size_t size);
+AW_API int aw_file_read(const aw_file *file, int64_t at, void *buffer,
+                        size_t size);
 
 /* Makes it the file `path`, whole or not at all, with the rights that the
    umask leaves of 0666; it is not waited for the disk. save: AW_EEXIST if
@@ -1541,8 +1584,8 @@ int aw_file_read(const aw_file *file, int64_t at, void *buffer, size_t size);
    What lies on disk as the only one of its request, on the same file system
    as the path, is linked there at no cost (Linux); else it is copied, which
    blocks: for large files call it in aw_thread. */
-int aw_file_save(const aw_file *file, const char *path);
-int aw_file_replace(const aw_file *file, const char *path);
+AW_API int aw_file_save(const aw_file *file, const char *path);
+AW_API int aw_file_replace(const aw_file *file, const char *path);
 
 /* On a route with .stream = true, the parts as they come:
 
@@ -1571,7 +1614,7 @@ AW__AWAITABLE(aw_part_read, (aw_req *req; void *buffer; size_t size;));
 
 /* The value of a cookie as the client sent it, the first of that name; NULL:
    it sent none. Anybody can send anything: look it up, or check a signature. */
-const char *aw_cookie(aw_req *req, const char *name);
+AW_API const char *aw_cookie(aw_req *req, const char *name);
 
 /* aw_set_cookie(req, "sid", id, .max_age = 86400, .http_only = true) adds a
    Set-Cookie field (RFC 6265, 6265bis 4.1). 0, and AW_EINVAL for what browsers
@@ -1593,33 +1636,34 @@ typedef struct aw_cookie_config {
     const char *domain AW__OPT;         /* and its subdomains; NULL: only the
                                            host that was asked */
 } aw_cookie_config;
-int aw_set_cookie_config(aw_req *req, aw_cookie_config cookie);
+AW_API int aw_set_cookie_config(aw_req *req, aw_cookie_config cookie);
 #define aw_set_cookie(req, cookie, ...) \
     aw_set_cookie_config((req), AW__LIT(aw_cookie_config, .name = (cookie), \
                                         .value = __VA_ARGS__))
 
 /* aw_delete_cookie(req, "sid"). It has to be told the .path and .domain that
    the cookie was set with. Results as above. */
-int aw_delete_cookie_config(aw_req *req, aw_cookie_config cookie);
+AW_API int aw_delete_cookie_config(aw_req *req, aw_cookie_config cookie);
 #define aw_delete_cookie(req, ...) \
     aw_delete_cookie_config((req), AW__LIT(aw_cookie_config, \
                                            .name = __VA_ARGS__))
 
 /* User and password of Authorization: Basic (RFC 7617). False, and both NULL:
    there are none, or they are malformed; then `return aw_ask_auth(...)`. */
-bool aw_basic_auth(aw_req *req, const char **user, const char **password);
+AW_API bool aw_basic_auth(aw_req *req, const char **user,
+                          const char **password);
 
 /* 401 with the question for user and password: WWW-Authenticate: Basic. The
    realm is shown to people. Returns AW_HTTP(401) as aw_error does; AW_EINVAL:
    a control character in the realm; AW_ENOMEM. */
-int aw_ask_auth(aw_req *req, const char *realm);
+AW_API int aw_ask_auth(aw_req *req, const char *realm);
 
 /* The token of Authorization: Bearer (RFC 6750 2.1); NULL: none, malformed. */
-const char *aw_bearer(aw_req *req);
+AW_API const char *aw_bearer(aw_req *req);
 
 /* Whether what a client gave is the secret, in a time that tells nothing of
    where they differ. False for NULL. */
-bool aw_same_secret(const char *given, const char *secret);
+AW_API bool aw_same_secret(const char *given, const char *secret);
 
 /* Which pages of other origins may read our answers (Fetch, "CORS protocol"),
    as lists "a, b". An origin is "https://host" or "http://host:port", compared
@@ -1637,7 +1681,7 @@ typedef struct aw_cors_config {
    go on. A preflight is answered: 204, for the hook to return; where it is not
    allowed, without the fields that would allow it. AW_EINVAL: "*" together
    with credentials, or no field value; AW_ENOMEM. */
-int aw_cors(aw_req *req, const aw_cors_config *cors);
+AW_API int aw_cors(aw_req *req, const aw_cors_config *cors);
 
 #endif /* ASYNCWEB_NO_COOKIES */
 
@@ -1653,7 +1697,7 @@ int aw_cors(aw_req *req, const aw_cors_config *cors);
    that has vanished is noticed, and proxies keep the connection. 0;
    AW_EINVAL: pieces were sent already; AW_ECLOSED: the client is gone;
    AW_ENOMEM. Awaits: no. examples/sse.c */
-int aw_sse_begin(aw_req *req);
+AW_API int aw_sse_begin(aw_req *req);
 
 /* Sends an event, and waits while the client does not take it. event: NULL is
    "message". The lines of data end with LF, CR or CRLF; the browser sees LF.
@@ -1671,7 +1715,7 @@ AW__AWAITABLE(aw_sse_retry, (aw_req *req; int64_t ms;));
 
 /* The id of the last event that this browser has got, when it asks again;
    else NULL. Anybody can send anything. */
-const char *aw_last_event_id(aw_req *req);
+AW_API const char *aw_last_event_id(aw_req *req);
 
 #endif
 
@@ -1826,8 +1870,8 @@ enum {
    NULL: out of memory; a value that the route would not take (<int:id> of
    "x", "", ".."). No such route, or one that wants more: NULL as well, and in
    debug an abort that says so. */
-const char *aw__url_for(aw_req *req, const aw_view *view,
-                        const char *const *pairs, size_t n);
+AW_API const char *aw__url_for(aw_req *req, const aw_view *view,
+                               const char *const *pairs, size_t n);
 #define aw_url_for(...) AW__URL_FOR(__VA_ARGS__, )
 #ifdef __cplusplus
 }
@@ -1869,7 +1913,7 @@ extern "C" {
     {.method = "GET", .path = p, .view = &aw__files_view, \
      .kind = AW_ROW_FILES, .assets = a, \
      .asset_count = sizeof(a) / sizeof *(a), __VA_ARGS__}
-extern const aw_view aw__files_view;
+AW__OBJECT_API const aw_view aw__files_view;
 
 /* How an application runs. Zero is the default; AW_OFF switches a limit
    off. Times are milliseconds, sizes bytes.
@@ -1957,7 +2001,7 @@ typedef struct aw_config {
    every FINALLY has run when it returns. A second signal ends the drain.
    SIGUSR1 logs every task. Returns 0, or 1 after saying what is wrong.
    aw_run(app, .port = 5000, .debug = true) is the short form. */
-int aw_run_config(aw_config config);
+AW_API int aw_run_config(aw_config config);
 #define aw_run(...) aw_run_config(AW__LIT(aw_config, .routes = __VA_ARGS__))
 
 /* In a loop of yours: opens the listener and returns; the loop's turns serve.
@@ -1969,9 +2013,9 @@ int aw_run_config(aw_config config);
    aw_serve_stop begins the drain: nobody is accepted any more, answers say
    Connection: close, idle connections end, one that has not said anything yet
    has 250 ms. It may be called in a view; aw_run then drains and returns. */
-int aw_serve(aw_loop *loop, const aw_config *config);
-void aw_serve_stop(aw_loop *loop);
-int aw_serve_port(const aw_loop *loop);
+AW_API int aw_serve(aw_loop *loop, const aw_config *config);
+AW_API void aw_serve_stop(aw_loop *loop);
+AW_API int aw_serve_port(const aw_loop *loop);
 
 /* >>ws  WebSocket (RFC 6455) ---------------------------------------------- */
 
@@ -2044,7 +2088,7 @@ typedef struct aw_ws aw_ws;
 #define AW__WS_ROUTE(p, v, ...) \
     {.method = "GET", .path = p, .view = &aw_ws_view_##v, __VA_ARGS__ \
      .websocket = true}
-aw_ws *aw__req_ws(aw_req *req);
+AW_API aw_ws *aw__req_ws(aw_req *req);
 
 typedef struct aw_ws_message {
     const char *data;           /* NUL-terminated; until the next aw_ws_recv */
@@ -2086,19 +2130,19 @@ AW__AWAITABLE(aw_ws_close, (aw_ws *ws; int code; const char *reason;));
 
 /* Of the Close that the peer sent: its code, AW_WS_NO_CODE, AW_WS_ABNORMAL:
    none has come; its reason, "" for none. */
-int aw_ws_close_code(const aw_ws *ws);
-const char *aw_ws_close_reason(const aw_ws *ws);
+AW_API int aw_ws_close_code(const aw_ws *ws);
+AW_API const char *aw_ws_close_reason(const aw_ws *ws);
 
 /* The subprotocol that was chosen; NULL: none. */
-const char *aw_ws_protocol(const aw_ws *ws);
+AW_API const char *aw_ws_protocol(const aw_ws *ws);
 
 /* Sends without awaiting, from any code on the loop's thread: what the peer
    does not take at once is copied and queued, in order with what is awaited.
    0. One for whom more than ws_max_queue bytes wait does not read: it is
    dropped, and its view cancelled (AW_ETOOBIG, and a log line); so is one for
    whom there is no memory (AW_ENOMEM). AW_ECLOSED; AW_EINVAL. Awaits: no. */
-int aw_ws_post(aw_ws *ws, const void *data, size_t size);
-int aw_ws_post_binary(aw_ws *ws, const void *data, size_t size);
+AW_API int aw_ws_post(aw_ws *ws, const void *data, size_t size);
+AW_API int aw_ws_post_binary(aw_ws *ws, const void *data, size_t size);
 
 #ifndef ASYNCWEB_NO_CLIENT
 /* Opens a WebSocket as a client: AWAIT(aw_ws_connect, &self->ws,
@@ -2121,7 +2165,7 @@ AW__AWAITABLE(aw_ws_connect, (
 
 /* Gives it back. One that is open is closed with 1000, by itself. For DEFER,
    hence void *. NULL is fine. One nobody freed, aw_loop_free does. */
-void aw_ws_free(void *ws);
+AW_API void aw_ws_free(void *ws);
 #endif
 
 /* Sockets that get the same messages, each encoded once and shared. Zeroed is
@@ -2135,10 +2179,11 @@ typedef struct aw_ws_room {
 /* join: 0, also when it is in there; AW_ECLOSED, AW_ENOMEM. leave: also when
    it is not. broadcast: posts to each member; how many got it, or AW_EINVAL:
    the text is not UTF-8. Awaits: no. */
-int aw_ws_join(aw_ws_room *room, aw_ws *ws);
-void aw_ws_leave(aw_ws_room *room, aw_ws *ws);
-int aw_ws_broadcast(aw_ws_room *room, const void *data, size_t size);
-int aw_ws_broadcast_binary(aw_ws_room *room, const void *data, size_t size);
+AW_API int aw_ws_join(aw_ws_room *room, aw_ws *ws);
+AW_API void aw_ws_leave(aw_ws_room *room, aw_ws *ws);
+AW_API int aw_ws_broadcast(aw_ws_room *room, const void *data, size_t size);
+AW_API int aw_ws_broadcast_binary(aw_ws_room *room, const void *data,
+                                  size_t size);
 
 #endif
 
@@ -2161,7 +2206,7 @@ typedef struct aw_test_config {
 } aw_test_config;
 
 /* NULL: out of memory, or the routes are wrong (said on stderr). */
-aw_test *aw_test_open_config(aw_test_config config);
+AW_API aw_test *aw_test_open_config(aw_test_config config);
 #define aw_test_open(...) \
     aw_test_open_config(AW__LIT(aw_test_config, .routes = __VA_ARGS__))
 
@@ -2174,24 +2219,26 @@ typedef struct aw_test_request {
     const aw_header_field *headers AW__OPT;
     const char *body AW__OPT;
 } aw_test_request;
-const aw_response *aw_test_send(aw_test *t, aw_test_request request);
-const aw_response *aw_test_get(aw_test *t, const char *target);
+AW_API const aw_response *aw_test_send(aw_test *t, aw_test_request request);
+AW_API const aw_response *aw_test_get(aw_test *t, const char *target);
 #define aw_test_fetch(t, ...) \
     aw_test_send((t), AW__LIT(aw_test_request, .target = __VA_ARGS__))
 
 /* Sends these bytes as they are, in pieces of `piece` bytes (0: at once), and
    gives all that comes back until the server closes or has no more to say.
    Time passes only while views or tasks wait. */
-const char *aw_test_raw(aw_test *t, const char *bytes, size_t n, size_t piece);
+AW_API const char *aw_test_raw(aw_test *t, const char *bytes, size_t n,
+                               size_t piece);
 
 /* Sends the request again and again, its view cancelled at its first await,
    its second, ... until it has no more. True: each time all memory, tasks and
    descriptors were given back; else what was not is said on stderr. */
-bool aw_test_cancel_everywhere(aw_test *t, const char *target);
+AW_API bool aw_test_cancel_everywhere(aw_test *t, const char *target);
 
 /* aw_test_get with the view cancelled at its k-th await, from 1 on; one that
    has fewer is answered as usual. */
-const aw_response *aw_test_cancel_at(aw_test *t, const char *target, int64_t k);
+AW_API const aw_response *aw_test_cancel_at(aw_test *t, const char *target,
+                                            int64_t k);
 
 #ifndef ASYNCWEB_NO_WS
 /* A client of a WebSocket route: aw_test_ws(t, "/chat", .headers = fields).
@@ -2199,39 +2246,40 @@ const aw_response *aw_test_cancel_at(aw_test *t, const char *target, int64_t k);
    test's until aw_test_close; NULL: out of memory. aw_test_ws_status: 101 when
    it was opened, else the status that refused it, 0: no answer. */
 typedef struct aw_test_socket aw_test_socket;
-aw_test_socket *aw_test_ws_open(aw_test *t, aw_test_request request);
+AW_API aw_test_socket *aw_test_ws_open(aw_test *t, aw_test_request request);
 #define aw_test_ws(t, ...) \
     aw_test_ws_open((t), AW__LIT(aw_test_request, .target = __VA_ARGS__))
-int aw_test_ws_status(const aw_test_socket *w);
+AW_API int aw_test_ws_status(const aw_test_socket *w);
 
 /* Sends a text; a binary message. */
-void aw_test_ws_send(aw_test_socket *w, const char *text);
-void aw_test_ws_send_binary(aw_test_socket *w, const void *p, size_t n);
+AW_API void aw_test_ws_send(aw_test_socket *w, const char *text);
+AW_API void aw_test_ws_send_binary(aw_test_socket *w, const void *p, size_t n);
 
 /* The next message, NUL-terminated; an hour passes at most until it comes.
    NULL: the server has closed or is silent. *n, if not NULL: its size. */
-const char *aw_test_ws_recv(aw_test_socket *w, size_t *n);
+AW_API const char *aw_test_ws_recv(aw_test_socket *w, size_t *n);
 
 /* The code that the server closed with, after a while; 0: it has not;
    AW_WS_ABNORMAL: without a Close. aw_test_ws_close sends a Close before; with
    code 0 it cuts the connection, and gives 0. */
-int aw_test_ws_code(aw_test_socket *w);
-int aw_test_ws_close(aw_test_socket *w, int code);
+AW_API int aw_test_ws_code(aw_test_socket *w);
+AW_API int aw_test_ws_close(aw_test_socket *w, int code);
 #endif
 
 /* Virtual milliseconds since the test was opened; lets some pass. */
-int64_t aw_test_now_ms(const aw_test *t);
-void aw_test_advance(aw_test *t, int64_t ms);
-aw_loop *aw_test_loop(aw_test *t);
+AW_API int64_t aw_test_now_ms(const aw_test *t);
+AW_API void aw_test_advance(aw_test *t, int64_t ms);
+AW_API aw_loop *aw_test_loop(aw_test *t);
 
 /* Notes and says a failed expectation. */
 #define AW_EXPECT(t, what) \
     ((what) ? (void)0 : aw__test_failed((t), #what, __FILE__, __LINE__))
-void aw__test_failed(aw_test *t, const char *what, const char *file, int line);
+AW_API void aw__test_failed(aw_test *t, const char *what, const char *file,
+                            int line);
 
 /* Stops the application, frees all. 0; 1 when an expectation failed, or
    memory or a descriptor was lost. */
-int aw_test_close(aw_test *t);
+AW_API int aw_test_close(aw_test *t);
 
 #endif
 
@@ -9378,6 +9426,9 @@ static aw_use_RETURN_not_return aw__leaf_run(aw__ctx *ctx, aw_frame *f)
 #define AW__LEAF(name) AW__LEAF_FN(name, "", NULL)
 #define AW__LEAF_KEEPS(name, fields) AW__LEAF_FN(name, fields, NULL)
 #define AW__LEAF_FN(name, fields, enter) \
+    AW__OBJECT AW__LEAF_OF(name, fields, enter)
+#define AW__LEAF_PRIVATE(name) static AW__LEAF_OF(name, "", NULL)
+#define AW__LEAF_OF(name, fields, enter) \
     const aw_fn aw_fn_##name = { \
         #name, "asyncweb.h", aw__leaf_run, aw__##name, \
         (uint32_t)(sizeof(aw_frame) + sizeof(aw_args_##name) - AW__ARGS_FROM), \
@@ -14290,7 +14341,7 @@ static aw_use_RETURN_not_return aw__aw__resolve(aw__ctx *ctx, const void *args)
     if (!n->asked) return aw__at_once(t, aw__name_give(n, a->list));
     return aw__wait_in(t, &n->waiters, a->list, &aw__wait_name);
 }
-static AW__LEAF(aw__resolve);
+AW__LEAF_PRIVATE(aw__resolve);
 
 /* >>floor4 stream  Streams and listeners ---------------------------------- */
 
@@ -14882,7 +14933,7 @@ static aw_use_RETURN_not_return aw__aw__dial(aw__ctx *ctx, const void *args)
     t->w.waiter.on = d;
     return aw__wait_on(t, &aw__wait_dial);
 }
-static AW__LEAF(aw__dial);
+AW__LEAF_PRIVATE(aw__dial);
 
 AW_ASYNC(aw__connect, (aw_stream **out; aw__host host; int port;),
          aw__dials dials; int rc;)
@@ -15149,7 +15200,7 @@ static aw_use_RETURN_not_return aw__aw__greet(aw__ctx *ctx, const void *args)
     t->w.waiter.on = a->stream;
     return aw__wait_on(t, &aw__wait_greet);
 }
-static AW__LEAF(aw__greet);
+AW__LEAF_PRIVATE(aw__greet);
 
 static void aw__profile_release(void *p)
 {
@@ -16007,7 +16058,7 @@ static aw_use_RETURN_not_return aw__aw__pool_get(aw__ctx *ctx,
     t->w.waiter.arg = w;
     return aw__wait_on(t, &aw__wait_pool);
 }
-static AW__LEAF(aw__pool_get);
+AW__LEAF_PRIVATE(aw__pool_get);
 
 /* ---- clients ---- */
 
@@ -17904,7 +17955,7 @@ static void aw__ask_enter(aw__ctx *ctx, aw_frame *f)
 }
 
 #define AW__FETCH_FN(name, enter) \
-    const aw_fn aw_fn_##name = { \
+    AW__OBJECT const aw_fn aw_fn_##name = { \
         #name, "asyncweb.h", aw__fetch_run, NULL, \
         (uint32_t)(sizeof(aw_frame) + sizeof(aw_args_##name) - AW__ARGS_FROM), \
         (uint32_t)(sizeof(aw_frame) + sizeof(aw_args_##name) - AW__ARGS_FROM), \
@@ -17971,9 +18022,9 @@ static void aw__client_fails(aw__exchange *x, int rc)
     if (rc != AW_EDEADLINE && rc != AW_ECANCELED) x->error = rc;
 }
 
-AW_ASYNC_DEFINE(aw_response_read,
-                (aw_response *reply; void *buffer; size_t size;),
-                aw__exchange *x; int rc; size_t n; char *to;)
+AW__AWAITABLE_DEFINE(aw_response_read,
+                     (aw_response *reply; void *buffer; size_t size;),
+                     aw__exchange *x; int rc; size_t n; char *to;)
 {
     aw__exchange *x = self->x;
     AW_BEGIN {
@@ -18027,9 +18078,9 @@ AW_ASYNC(aw__client_push, (aw__exchange *x; const void *data; size_t size;),
     }
 }
 
-AW_ASYNC_DEFINE(aw_fetch_send,
-                (aw_response *reply; const void *data; size_t size;),
-                aw__exchange *x; int rc; char line[32];)
+AW__AWAITABLE_DEFINE(aw_fetch_send,
+                     (aw_response *reply; const void *data; size_t size;),
+                     aw__exchange *x; int rc; char line[32];)
 {
     aw__exchange *x = self->x;
     AW_BEGIN {
@@ -18085,7 +18136,8 @@ AW_ASYNC(aw__client_finish, (aw__exchange *x; bool whole;),
     }
 }
 
-AW_ASYNC_DEFINE(aw_fetch_end, (aw_response *reply;), aw__exchange *x; int rc;)
+AW__AWAITABLE_DEFINE(aw_fetch_end, (aw_response *reply;),
+                     aw__exchange *x; int rc;)
 {
     aw__exchange *x = self->x;
     AW_BEGIN {
@@ -20337,7 +20389,7 @@ static void aw__ws_on_frame(aw_ws *ws, int what, aw_slice data)
 /* Reads p[0..n) until the socket is full. Returns how much is used. */
 static size_t aw__ws_parse(aw_ws *ws, const char *p, size_t n)
 {
-    aw_slice in = aw__slice(p, n), data;
+    aw_slice in = aw__slice(p, n), data = aw__slice(NULL, 0);
     int rc = 1;
     while (rc > 0 && !aw__ws_full(ws) && ws->state <= AW__WS_CLOSING) {
         rc = aw__ws_next(&ws->in, &in, &data);
@@ -21021,7 +21073,7 @@ static void aw__ws_connect_enter(aw__ctx *ctx, aw_frame *f)
     memset((aw__ws_frame_of *)f + 1, 0, f->fn->size - sizeof(aw__ws_frame_of));
 }
 
-const aw_fn aw_fn_aw_ws_connect = {
+AW__OBJECT const aw_fn aw_fn_aw_ws_connect = {
     "aw_ws_connect", "asyncweb.h", aw__ws_connect_run, NULL,
     (uint32_t)(sizeof(aw_frame) + sizeof(aw_args_aw_ws_connect) -
                AW__ARGS_FROM),
@@ -23422,8 +23474,8 @@ static void aw__parts_show(aw__parts *p, aw_part *part)
     part->type = aw__parts_text(p, m->type);
 }
 
-AW_ASYNC_DEFINE(aw_part_next, (aw_req *req; aw_part *part;),
-                aw__parts *parts; int rc;)
+AW__AWAITABLE_DEFINE(aw_part_next, (aw_req *req; aw_part *part;),
+                     aw__parts *parts; int rc;)
 {
     AW_BEGIN {
         self->rc = aw__parts_of(self->req, &self->parts);
@@ -23447,8 +23499,8 @@ static int aw__parts_take(aw__parts *p, void *buffer, size_t size)
     return (int)n;
 }
 
-AW_ASYNC_DEFINE(aw_part_read, (aw_req *req; void *buffer; size_t size;),
-                aw__parts *parts; int rc;)
+AW__AWAITABLE_DEFINE(aw_part_read, (aw_req *req; void *buffer; size_t size;),
+                     aw__parts *parts; int rc;)
 {
     AW_BEGIN {
         self->parts = self->req->form ? self->req->form->parts : NULL;
@@ -24796,7 +24848,8 @@ static int aw__tree_view(aw__ctx *t, aw_req *req)
     return rc;
 }
 
-const aw_view aw__files_view = {"static", __FILE__, NULL, aw__tree_view};
+AW__OBJECT const aw_view aw__files_view = {
+    "static", __FILE__, NULL, aw__tree_view};
 
 /* >>floor6 tables  From tables of routes to one tree ----------------------- */
 

@@ -5,7 +5,7 @@
    $ curl -s -X PATCH 'localhost:5000/a%20b?c=1' -H 'X-A: b' -d hello
    {"method":"PATCH","target":"/a%20b?c=1","headers":[...["X-A","b"],...
 */
-#define ASYNCWEB_IMPLEMENTATION
+#define ASYNCWEB_STATIC
 #include "../asyncweb.h"
 
 /* RFC 4648 section 4; the text belongs to the request. */

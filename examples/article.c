@@ -18,7 +18,7 @@
    prints "Background task completed!". /fetch-data takes another upstream
    from the environment: UPSTREAM=http://example.org/posts/1 ./article
 */
-#define ASYNCWEB_IMPLEMENTATION
+#define ASYNCWEB_STATIC
 #include "../asyncweb.h"
 
 /* 1. An async view. It sleeps two seconds; the thread serves others. */

@@ -7,7 +7,7 @@
 
    Then open http://localhost:5000/ twice.
 */
-#define ASYNCWEB_IMPLEMENTATION
+#define ASYNCWEB_STATIC
 #include "../asyncweb.h"
 
 /* What goes over the socket, in lines of words between tabs:

@@ -28,7 +28,7 @@
    fetch: http://host.invalid/: the host name could not be resolved
    7
 */
-#define ASYNCWEB_IMPLEMENTATION
+#define ASYNCWEB_STATIC
 #include "../asyncweb.h"
 
 enum { MOST = 100 };

@@ -9,7 +9,7 @@
    $ curl -s -w ' after %{time_total} s\n' localhost:5000/
    {"user":...,"orders":...,"news":null} after 0.8... s
 */
-#define ASYNCWEB_IMPLEMENTATION
+#define ASYNCWEB_STATIC
 #include "../asyncweb.h"
 
 /* The upstreams are views of this program, so that it runs anywhere. */

@@ -9,7 +9,7 @@
    Hello, Jürgen!
    Hello, Jürgen!
 */
-#define ASYNCWEB_IMPLEMENTATION
+#define ASYNCWEB_STATIC
 #include "../asyncweb.h"
 
 VIEW(index)

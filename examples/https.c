@@ -16,7 +16,7 @@
 
    and then: curl --cacert cert.pem https://localhost:5443/
 */
-#define ASYNCWEB_IMPLEMENTATION
+#define ASYNCWEB_STATIC
 #include "../asyncweb.h"
 
 VIEW(hello)

@@ -8,7 +8,7 @@
    [{"id":0,"title":"milk"}]
    $ curl -sf localhost:5000/todos/0 -X DELETE
 */
-#define ASYNCWEB_IMPLEMENTATION
+#define ASYNCWEB_STATIC
 #include "../asyncweb.h"
 
 typedef struct todos { char title[100][80]; } todos;    /* "": free */

@@ -11,7 +11,7 @@
    $ curl -s -o /dev/null -w '%{http_code}\n' localhost:5000/nobody/listens
    502
 */
-#define ASYNCWEB_IMPLEMENTATION
+#define ASYNCWEB_STATIC
 #include "../asyncweb.h"
 
 typedef struct state {

@@ -6,7 +6,7 @@
    $ curl -s localhost:5000/patient
    fine, at last
 */
-#define ASYNCWEB_IMPLEMENTATION
+#define ASYNCWEB_STATIC
 #include "../asyncweb.h"
 
 /* AW_BIND makes `what`, aw_call runs it. This works for any of them. */

@@ -11,7 +11,7 @@
    event: done
    data: 100
 */
-#define ASYNCWEB_IMPLEMENTATION
+#define ASYNCWEB_STATIC
 #include "../asyncweb.h"
 
 typedef struct job {

@@ -13,7 +13,7 @@
    $ curl -s -o /dev/null -w '%{http_code}\n' localhost:5000/nothing
    404
 */
-#define ASYNCWEB_IMPLEMENTATION
+#define ASYNCWEB_STATIC
 #include "../asyncweb.h"
 
 ROUTES(app,

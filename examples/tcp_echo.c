@@ -6,7 +6,7 @@
    one
    two
 */
-#define ASYNCWEB_IMPLEMENTATION
+#define ASYNCWEB_STATIC
 #include "../asyncweb.h"
 #include <signal.h>
 

@@ -18,7 +18,7 @@
    copy.txt
    hello.txt
 */
-#define ASYNCWEB_IMPLEMENTATION
+#define ASYNCWEB_STATIC
 #include "../asyncweb.h"
 #include <sys/stat.h>
 

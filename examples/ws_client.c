@@ -11,7 +11,7 @@
    ws_client: connection refused
    2
 */
-#define ASYNCWEB_IMPLEMENTATION
+#define ASYNCWEB_STATIC
 #include "../asyncweb.h"
 
 static int status = 2;

@@ -14,7 +14,7 @@
      s = new WebSocket("/echo"); s.onmessage = m => console.log(m.data)
      s.send("hello")
 */
-#define ASYNCWEB_IMPLEMENTATION
+#define ASYNCWEB_STATIC
 #include "../asyncweb.h"
 
 WS_VIEW(echo, aw_ws_message msg; int rc;)

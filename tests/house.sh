@@ -67,6 +67,7 @@ function name_of(d) {
 # that stayed open.
 function declared(d, from, to,    name, head, n) {
     gsub(/__attribute__ *\(\([^()]*(\([^()]*\))?[^()]*\)\) */, "", d)
+    sub(/^AW__AWAITABLE_DEFINE/, "AW_ASYNC_DEFINE", d)
     gsub(/AW__[A-Z_]+(\([^()]*\))? */, "", d)
     if (d ~ /^(typedef +)?(struct|union|enum) [^(]*\{/) {
         sub(/^(typedef +)?(struct|union|enum) */, "", d)
