@@ -571,6 +571,13 @@ static inline aw_use_RETURN_not_return aw__step(int v)
 #define AW_ASYNC(name, ...) \
     AW__JOIN(AW__ASYNC_, AW__COUNT(__VA_ARGS__))(name, __VA_ARGS__)
 
+/* ASYNC_MAX(name, 256); behind an async function or view: a frame of more bytes
+   does not compile. That is its arguments, its locals and some 40 bytes of the
+   header's; each call that waits has one. */
+#define AW_ASYNC_MAX(name, bytes) \
+    AW__ASSERT(sizeof(struct aw_frame_##name) <= (size_t)(bytes), \
+               ASYNC_MAX_of_##name##_exceeded_shrink_its_locals_or_raise_it)
+
 /* The same in two steps, for several files or mutual recursion:
    ASYNC_DECLARE(name, (args;)); in the shared header, then in one file
    ASYNC_DEFINE(name, (args;), locals;) { ... } */
@@ -2289,6 +2296,7 @@ AW_API int aw_test_close(aw_test *t);
 #define ASYNC AW_ASYNC
 #define ASYNC_DECLARE AW_ASYNC_DECLARE
 #define ASYNC_DEFINE AW_ASYNC_DEFINE
+#define ASYNC_MAX AW_ASYNC_MAX
 #define BEGIN AW_BEGIN
 #define FINALLY AW_FINALLY
 #define RETURN AW_RETURN
