@@ -2439,10 +2439,13 @@ extern "C" {
 #define AW__LIKELY(x) __builtin_expect(!!(x), 1)
 #define AW__UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define AW__NOINLINE __attribute__((noinline))
+/* Of start and end, mistakes and rare events: small rather than fast. */
+#define AW__COLD __attribute__((cold, noinline))
 #else
 #define AW__LIKELY(x) (x)
 #define AW__UNLIKELY(x) (x)
 #define AW__NOINLINE
+#define AW__COLD
 #endif
 
 /* Tests define them, and only through them faults come in. FAULT: true makes
@@ -3197,6 +3200,217 @@ static void aw__buf_free(aw__buf *b)
 static void aw__put_text(aw__buf *b, const char *text)
 {
     aw__buf_add(b, text, strlen(text));
+}
+
+/* >>floor1 print  Formatted text, without stdio --------------------------- */
+
+/* What this file says is plain: no locale, no floating point. printf would cost
+   a small static program 15 KB, and each line of a log a thousand
+   instructions. */
+
+/* n: how many bytes there would be, were there room for all. */
+typedef struct aw__print_to {
+    char *at, *end;
+    size_t n;
+} aw__print_to;
+
+static void aw__print_add(aw__print_to *to, const char *p, size_t n)
+{
+    const size_t room = (size_t)(to->end - to->at), fits = n < room ? n : room;
+    memcpy(to->at, p, fits);
+    to->at += fits;
+    to->n += n;
+}
+
+static void aw__print_fill(aw__print_to *to, char c, size_t n)
+{
+    for (; n; n--) aw__print_add(to, &c, 1);
+}
+
+/* What stands between % and the letter. */
+typedef struct aw__print_how {
+    bool left, zeros, capped;
+    size_t width, most;         /* most: precision, if capped */
+} aw__print_how;
+
+static void aw__print_field(aw__print_to *to, const aw__print_how *how,
+                            const char *p, size_t n)
+{
+    const size_t sign = how->zeros && n && *p == '-';
+    const size_t pad = how->width > n ? how->width - n : 0;
+    if (!how->left && !how->zeros) aw__print_fill(to, ' ', pad);
+    aw__print_add(to, p, sign);
+    if (!how->left && how->zeros) aw__print_fill(to, '0', pad);
+    aw__print_add(to, p + sign, n - sign);
+    if (how->left) aw__print_fill(to, ' ', pad);
+}
+
+static void aw__print_number(aw__print_to *to, const aw__print_how *how,
+                             uint64_t v, unsigned base, bool negative)
+{
+    char digits[24], *const end = digits + sizeof digits, *p = end;
+    do *--p = "0123456789abcdef"[v % base];
+    while ((v /= base) != 0);
+    if (negative) *--p = '-';
+    aw__print_field(to, how, p, (size_t)(end - p));
+}
+
+/* Reads flags, width and precision; what follows them. */
+static const char *aw__print_read(const char *f, aw__print_how *how)
+{
+    memset(how, 0, sizeof *how);
+    for (; *f == '-' || *f == '0'; f++)
+        *(*f == '-' ? &how->left : &how->zeros) = true;
+    for (; *f >= '0' && *f <= '9'; f++)
+        how->width = how->width * 10 + (size_t)(*f - '0');
+    if (*f != '.') return f;
+    how->capped = true;
+    while (*++f >= '0' && *f <= '9')
+        how->most = how->most * 10 + (size_t)(*f - '0');
+    return f;
+}
+
+/* As vsnprintf(), of: %s %d %u %x %%, with - 0 width l ll, and for %s .* or a
+   precision. */
+static int aw__vprint(char *text, size_t size, const char *f, va_list args)
+{
+    aw__print_to to;
+    to.at = text;
+    to.end = text + (size ? size - 1 : 0);
+    to.n = 0;
+    for (;;) {
+        aw__print_how how;
+        const char *p = f;
+        int longs = 0;
+        char c;
+        int64_t v;
+        while (*f && *f != '%') f++;
+        aw__print_add(&to, p, (size_t)(f - p));
+        if (!*f) break;
+        f = aw__print_read(f + 1, &how);
+        if (*f == '*') {
+            how.most = (size_t)va_arg(args, int);
+            f++;
+        }
+        for (; *f == 'l'; f++) longs++;
+        switch (c = *f++) {
+            case 's':
+                p = va_arg(args, const char *);
+                if (!how.capped || memchr(p, 0, how.most)) how.most = strlen(p);
+                aw__print_field(&to, &how, p, how.most);
+                break;
+            case 'd':
+                v = longs > 1 ? va_arg(args, long long)
+                    : longs ? va_arg(args, long) : va_arg(args, int);
+                aw__print_number(&to, &how, v < 0 ? 0 - (uint64_t)v
+                                 : (uint64_t)v, 10, v < 0);
+                break;
+            case 'u': case 'x':
+                aw__print_number(&to, &how, longs > 1
+                                 ? va_arg(args, unsigned long long)
+                                 : longs ? va_arg(args, unsigned long)
+                                 : va_arg(args, unsigned),
+                                 c == 'x' ? 16 : 10, false);
+                break;
+            default:            /* %% */
+                aw__print_add(&to, &c, 1);
+        }
+    }
+    if (size) *to.at = 0;
+    return (int)to.n;
+}
+
+/* As snprintf(): how long all of it is; text holds as much as fits. */
+static int AW__PRINTF(3, 4)
+aw__print(char *text, size_t size, const char *format, ...)
+{
+    va_list args;
+    int n;
+    va_start(args, format);
+    n = aw__vprint(text, size, format, args);
+    va_end(args);
+    return n;
+}
+
+/* ---- faster: what fits for certain; the end is the result ---- */
+
+static char *aw__put(char *to, const char *p, size_t n)
+{
+    memcpy(to, p, n);
+    return to + n;
+}
+
+#define AW__PUT(to, text) aw__put(to, text, sizeof(text) - 1)
+
+static char *aw__put_number(char *to, uint64_t v)
+{
+    char digits[20];
+    int n = 0;
+    do digits[n++] = (char)('0' + v % 10);
+    while ((v /= 10) != 0);
+    while (n) *to++ = digits[--n];
+    return to;
+}
+
+static char *aw__put_hex(char *to, uint64_t v)
+{
+    char digits[16];
+    int n = 0;
+    do digits[n++] = "0123456789abcdef"[v & 15];
+    while ((v >>= 4) != 0);
+    while (n) *to++ = digits[--n];
+    return to;
+}
+
+/* ---- numbers in text ---- */
+
+/* [-+]digits that fill p..p+n and fit. */
+static bool aw__text_int(const char *p, size_t n, int64_t *out)
+{
+    const char *end = p + n;
+    bool negative = n && *p == '-';
+    uint64_t v = 0, most = (uint64_t)INT64_MAX + negative;
+    if (n && (*p == '-' || *p == '+')) p++;
+    if (p == end) return false;
+    for (; p < end; p++) {
+        unsigned digit = (unsigned)(*p - '0');
+        if (digit > 9 || v > (most - digit) / 10) return false;
+        v = v * 10 + digit;
+    }
+    *out = negative ? (int64_t)(0 - v) : (int64_t)v;
+    return true;
+}
+
+/* ---- lines ---- */
+
+enum { AW__LINE = 1024 };
+
+/* A line to the standard error, in one write. */
+static void aw__vsay(const char *format, va_list args)
+{
+    char line[AW__LINE + 1];
+    int n = aw__vprint(line, AW__LINE, format, args);
+    if (n >= AW__LINE) n = AW__LINE - 1;
+    line[n] = '\n';
+    (void)aw__sys_write(2, line, (size_t)n + 1);
+}
+
+static void AW__PRINTF(1, 2) aw__say(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    aw__vsay(format, args);
+    va_end(args);
+}
+
+/* A mistake in the program: says which, and aborts. */
+static AW__COLD void AW__PRINTF(1, 2) aw__die(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    aw__vsay(format, args);
+    va_end(args);
+    abort();
 }
 
 /* >>floor1 utf8  Unicode's encoding, checked ----------------------------- */
@@ -5639,11 +5853,7 @@ static int aw__chunked_next(aw__chunked *c, aw_slice *in, aw_slice *data)
    ends with CRLF, a body with "0\r\n\r\n". */
 static size_t aw__chunked_line(char out[18], size_t n)
 {
-    size_t digits = 1, i;
-    while (digits < 2 * sizeof n && n >> 4 * digits) digits++;
-    for (i = digits; i--; n >>= 4) out[i] = "0123456789abcdef"[n & 15];
-    memcpy(out + digits, "\r\n", 2);
-    return digits + 2;
+    return (size_t)(AW__PUT(aw__put_hex(out, n), "\r\n") - out);
 }
 
 /* >>floor2 url  Percent-encoding, paths, queries, URLs ------------------- */
@@ -6174,8 +6384,8 @@ enum { AW__ETAG_TEXT = 20 };
 
 static void aw__etag_format(char out[AW__ETAG_TEXT], uint64_t hash)
 {
-    snprintf(out, AW__ETAG_TEXT, "\"%08lx%08lx\"", (unsigned long)(hash >> 32),
-             (unsigned long)(hash & 0xffffffff));
+    aw__print(out, AW__ETAG_TEXT, "\"%08lx%08lx\"", (unsigned long)(hash >> 32),
+              (unsigned long)(hash & 0xffffffff));
 }
 
 /* Reads an entity tag (8.8.3): `tag` is what stands between its quotes, which
@@ -6595,13 +6805,109 @@ static aw__address aw__address_loopback(int family, int port)
     return a;
 }
 
+/* Four decimals, without leading zeros: elsewhere those are octal. */
+static bool aw__address_parse4(const char *p, uint8_t to[4])
+{
+    int i;
+    for (i = 0; i < 4; i++) {
+        const char *start = p;
+        unsigned v = 0;
+        while (*p >= '0' && *p <= '9' && p - start < 3)
+            v = v * 10 + (unsigned)(*p++ - '0');
+        if (p == start || v > 255 || (*start == '0' && p - start > 1) ||
+            *p != (i < 3 ? '.' : 0)) return false;
+        to[i] = (uint8_t)v;
+        p++;
+    }
+    return true;
+}
+
+/* RFC 4291 2.2: eight groups, of which :: stands for one or more that are 0;
+   the last two may be written as an IPv4 address. */
+static bool aw__address_parse6(const char *p, uint8_t to[16])
+{
+    int n = 0, gap = -1;
+    if (*p == ':' && *++p != ':') return false;
+    for (;; p++) {
+        const char *start;
+        unsigned v = 0;
+        if (*p == ':') {
+            if (gap >= 0) return false;
+            gap = n;
+            if (!*++p) break;
+        }
+        for (start = p; aw__hex_digit(*p) >= 0 && p - start < 4; p++)
+            v = v << 4 | (unsigned)aw__hex_digit(*p);
+        if (p == start || n == 16) return false;
+        if (*p == '.') {
+            if (n > 12 || !aw__address_parse4(start, to + n)) return false;
+            n += 4;
+            break;
+        }
+        to[n++] = (uint8_t)(v >> 8);
+        to[n++] = (uint8_t)v;
+        if (!*p) break;
+        if (*p != ':') return false;
+    }
+    if (gap < 0 || n == 16) return gap < 0 && n == 16;
+    memmove(to + 16 - (n - gap), to + gap, (size_t)(n - gap));
+    memset(to + gap, 0, (size_t)(16 - n));
+    return true;
+}
+
 /* A numeric address, without brackets. False: it is none. */
 static bool aw__address_parse(const char *text, int port, aw__address *a)
 {
     *a = aw__address_any(4, port);
-    if (inet_pton(AF_INET, text, a->bytes) == 1) return true;
+    if (aw__address_parse4(text, a->bytes)) return true;
     *a = aw__address_any(6, port);
-    return inet_pton(AF_INET6, text, a->bytes) == 1;
+    return aw__address_parse6(text, a->bytes);
+}
+
+static char *aw__address_put4(char *to, const uint8_t *p)
+{
+    int i;
+    for (i = 0; i < 4; i++) {
+        if (i) *to++ = '.';
+        to = aw__put_number(to, p[i]);
+    }
+    return to;
+}
+
+/* RFC 5952: the longest run of groups that are 0, of two at least and the first
+   of equal ones, is "::". */
+static char *aw__address_put6(char *to, const uint8_t *p)
+{
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255};
+    const bool dotted = memcmp(p, mapped, 12) == 0;
+    int at, gap = 16, end = 18, zeros = 0;
+    for (at = 0; at < (dotted ? 12 : 16); at += 2) {
+        zeros = p[at] | p[at + 1] ? 0 : zeros + 2;
+        if (zeros > end - gap) {
+            gap = at + 2 - zeros;
+            end = at + 2;
+        }
+    }
+    for (at = 0; at < 16; at += 2) {
+        if (at == gap) {
+            *to++ = ':';
+            at = end;
+            if (at == 16) *to++ = ':';
+            if (at == 16) break;
+        }
+        if (at) *to++ = ':';
+        if (dotted && at == 12) return aw__address_put4(to, p + 12);
+        to = aw__put_hex(to, (unsigned)(p[at] << 8 | p[at + 1]));
+    }
+    return to;
+}
+
+/* The number only, without its port; text has INET6_ADDRSTRLEN bytes, of which
+   the result is the end. No NUL. */
+static char *aw__address_put(char *text, const aw__address *a)
+{
+    return a->family == 6 ? aw__address_put6(text, a->bytes)
+        : aw__address_put4(text, a->bytes);
 }
 
 /* ::ffff:192.0.2.1 is 192.0.2.1 (RFC 4291 2.5.5.2): in one form only, or a
@@ -7507,8 +7813,8 @@ static int aw__cookie_write(aw__buf *b, const aw_cookie_config *o)
     aw__cookie_add(b, o->value, "");
     aw__cookie_add(b, "; Path=", path);
     if (o->domain) aw__cookie_add(b, "; Domain=", o->domain);
-    snprintf(age, sizeof age, "%lld",
-             o->max_age > 0 ? (long long)o->max_age : 0);
+    aw__print(age, sizeof age, "%lld",
+              o->max_age > 0 ? (long long)o->max_age : 0);
     if (o->max_age) aw__cookie_add(b, "; Max-Age=", age);
     if (o->max_age < 0)         /* for who does not know Max-Age */
         aw__cookie_add(b, "; Expires=", "Thu, 01 Jan 1970 00:00:00 GMT");
@@ -8379,13 +8685,13 @@ struct aw_loop {
 static void AW__PRINTF(3, 4)
 aw__log(const aw_loop *l, aw_log_level level, const char *format, ...)
 {
-    char line[1024];
+    char line[AW__LINE];
     va_list args;
     va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
+    (void)aw__vprint(line, sizeof line, format, args);
     va_end(args);
     if (l && l->log) l->log(l->log_data, level, line);
-    else fprintf(stderr, "%s\n", line);
+    else aw__say("%s", line);
 }
 
 /* >>floor3 stale  Pointers into the dead C stack --------------------------- */
@@ -8503,7 +8809,9 @@ static const char *aw__stale_read_declarator(const char *p, const char *type,
     /* A bound call's arguments are looked at when it runs. */
     f->points |= strncmp(type, "aw_", 3) == 0 && strcmp(type, "aw_bound") != 0;
     while (*p == '[' && p[1] >= '0' && p[1] <= '9') {
-        f->size *= strtoul(p + 1, (char **)&p, 10);
+        size_t n = 0;
+        while (*++p >= '0' && *p <= '9') n = n * 10 + (size_t)(*p - '0');
+        f->size *= n;
         if (*p == ']') p++;
     }
     if (*p == '[' || *p == ':') f->size = 0;
@@ -8575,15 +8883,14 @@ static void aw__stale_found(const aw_frame *f, const aw_fn *fn,
 {
     char name[100];
     if (field->name)
-        snprintf(name, sizeof name, "`%.*s`", field->name_size, field->name);
+        aw__print(name, sizeof name, "`%.*s`", field->name_size, field->name);
     else
-        snprintf(name, sizeof name, "byte %u of its frame", (unsigned)at);
-    fprintf(stderr, "%s:%u: in %s: %s%s%s points to a variable of a step that "
-            "is over; copy it or make it a local of the ASYNC\n",
+        aw__print(name, sizeof name, "byte %u of its frame", (unsigned)at);
+    aw__die("%s:%u: in %s: %s%s%s points to a variable of a step that is over; "
+            "copy it or make it a local of the ASYNC",
             f->fn->file, (unsigned)(f->pc < AW__PC_FINALLY ? f->pc : 0),
             f->fn->name, name,
             fn == f->fn ? "" : " of ", fn == f->fn ? "" : fn->name);
-    abort();
 }
 
 /* Looks through what fn's declarations say of a frame, or of arguments. */
@@ -8625,10 +8932,8 @@ static void aw__stale_result(const aw__task *t, const aw_frame *f,
     const uintptr_t top = (uintptr_t)t->ctx.loop->stack;
     const uintptr_t value = (uintptr_t)result;
     if (!result || value >= top || top - value > AW__STALE_REACH) return;
-    fprintf(stderr, "%s:%u: in %s: the result of START_TO has to be a local "
-            "of the ASYNC: self->...\n", f->fn->file, (unsigned)f->pc,
-            f->fn->name);
-    abort();
+    aw__die("%s:%u: in %s: the result of START_TO has to be a local of the "
+            "ASYNC: self->...", f->fn->file, (unsigned)f->pc, f->fn->name);
 }
 
 /* >>floor3 timers  A hierarchical wheel ------------------------------------ */
@@ -9483,11 +9788,9 @@ void aw__fell(aw_frame *f)
 
 void aw__bad_await(const aw_frame *f)
 {
-    fprintf(stderr,
-            "%s:%u: in %s: this await stands inside a switch of the body's "
-            "own; await outside of it (or use if/else)\n",
+    aw__die("%s:%u: in %s: this await stands inside a switch of the body's "
+            "own; await outside of it (or use if/else)",
             f->fn->file, (unsigned)f->pc, f->fn->name);
-    abort();
 }
 
 /* ---- where errors came through ---- */
@@ -11151,23 +11454,23 @@ static void aw__dump_wait(const aw__task *t, char *text, size_t n)
 {
     const int64_t now = t->ctx.loop->now, due = t->w.timer.due >> 2;
     if (!t->wait)
-        snprintf(text, n, t->ctx.flags & AW__READY ? "is ready" : "runs");
+        aw__print(text, n, t->ctx.flags & AW__READY ? "is ready" : "runs");
     else if (t->wait == &aw__wait_timer && due >= now)
-        snprintf(text, n, "waits for a timer, due in %lld ms",
-                 (long long)(due - now));
+        aw__print(text, n, "waits for a timer, due in %lld ms",
+                  (long long)(due - now));
     else if (t->wait == &aw__wait_fd)
-        snprintf(text, n, "waits for descriptor %d to be %s", t->w.io.fd,
-                 t->w.io.mask == AW_READ ? "readable"
-                 : t->w.io.mask == AW_WRITE ? "writable" : "ready");
+        aw__print(text, n, "waits for descriptor %d to be %s", t->w.io.fd,
+                  t->w.io.mask == AW_READ ? "readable"
+                  : t->w.io.mask == AW_WRITE ? "writable" : "ready");
     else
-        snprintf(text, n, "waits for %s", t->wait->what);
+        aw__print(text, n, "waits for %s", t->wait->what);
 }
 
 static void aw__dump_frame(const aw_loop *l, const aw_frame *f)
 {
     char line[16] = "";
     if (f->pc && f->pc < AW__PC_FINALLY && f->fn->leaf == NULL)
-        snprintf(line, sizeof line, ":%u", (unsigned)f->pc);
+        aw__print(line, sizeof line, ":%u", (unsigned)f->pc);
     aw__log(l, AW_LOG_INFO, "    in %s at %s%s%s", f->fn->name, f->fn->file,
             line, f->phase == AW__LEAVING ? " (ends when its children have)"
             : f->phase == AW__FINAL ? " (in FINALLY)" : "");
@@ -11205,15 +11508,14 @@ static const char *aw__address_format(const aw__address *a, char *text,
     char host[INET6_ADDRSTRLEN] = "";
     char scope[16] = "";
     if (a->family == AW__UNIX) {
-        snprintf(text, size, "unix:");
+        aw__print(text, size, "unix:");
         return text;
     }
-    if (!a->family) snprintf(host, sizeof host, "unknown");
-    else (void)inet_ntop(a->family == 6 ? AF_INET6 : AF_INET, a->bytes, host,
-                         sizeof host);
-    if (a->scope) snprintf(scope, sizeof scope, "%%%u", (unsigned)a->scope);
-    snprintf(text, size, a->family == 6 ? "[%s%s]:%u" : "%s%s:%u", host, scope,
-             (unsigned)a->port);
+    if (!a->family) memcpy(host, "unknown", 8);
+    else *aw__address_put(host, a) = 0;
+    if (a->scope) aw__print(scope, sizeof scope, "%%%u", (unsigned)a->scope);
+    aw__print(text, size, a->family == 6 ? "[%s%s]:%u" : "%s%s:%u", host, scope,
+              (unsigned)a->port);
     return text;
 }
 
@@ -13915,13 +14217,11 @@ static int aw__doors_unix(aw__doors *x, aw_slice path)
 static int aw__inherited(void)
 {
     const char *pid = getenv("LISTEN_PID"), *n = getenv("LISTEN_FDS");
-    char *end = NULL;
-    long count;
-    if (!pid || !n || strtol(pid, &end, 10) != (long)getpid() || *end)
-        return 0;
-    count = strtol(n, &end, 10);
-    return *end || count < 0 || count > INT_MAX - AW__INHERITED ? 0
-        : (int)count;
+    int64_t for_whom, count;
+    if (!pid || !n || !aw__text_int(pid, strlen(pid), &for_whom) ||
+        !aw__text_int(n, strlen(n), &count)) return 0;
+    return for_whom != (int64_t)getpid() || count < 0 ||
+        count > INT_MAX - AW__INHERITED ? 0 : (int)count;
 }
 
 /* Whether fd is a stream socket that listens; says what else it is. */
@@ -14061,9 +14361,9 @@ static int aw__doors_open(aw__doors *x, const char *list)
 static const char *aw__door_name(const aw__door *d, char *text, size_t size)
 {
     char at[AW_PEER_TEXT];
-    if (d->at.family == AW__UNIX) snprintf(text, size, "unix:%s", d->path);
-    else snprintf(text, size, "http%s://%s", d->tls ? "s" : "",
-                  aw__address_format(&d->at, at, sizeof at));
+    if (d->at.family == AW__UNIX) aw__print(text, size, "unix:%s", d->path);
+    else aw__print(text, size, "http%s://%s", d->tls ? "s" : "",
+                   aw__address_format(&d->at, at, sizeof at));
     return text;
 }
 
@@ -16684,9 +16984,9 @@ const aw_value *aw_response_json(const aw_response *reply)
     rc = aw__json_parse(&r->arena, reply->body, reply->body_len, &r->json, &at);
     if (rc < 0) {
         char text[100];
-        snprintf(text, sizeof text, "the body is not JSON: %s at byte %lu",
-                 rc == AW_EBADMSG ? "syntax error" : aw_strerror(rc),
-                 (unsigned long)at);
+        aw__print(text, sizeof text, "the body is not JSON: %s at byte %lu",
+                  rc == AW_EBADMSG ? "syntax error" : aw_strerror(rc),
+                  (unsigned long)at);
         aw__client_log(r->loop, reply->url, text);
     }
     return r->json;
@@ -17029,9 +17329,9 @@ static bool aw__boundary_make(char boundary[AW__CLIENT_BOUNDARY])
 {
     uint32_t part[4];
     if (!aw__sys_random(part, sizeof part)) return false;
-    snprintf(boundary, AW__CLIENT_BOUNDARY, "----asyncweb%08lx%08lx%08lx%08lx",
-             (unsigned long)part[0], (unsigned long)part[1],
-             (unsigned long)part[2], (unsigned long)part[3]);
+    aw__print(boundary, AW__CLIENT_BOUNDARY, "----asyncweb%08lx%08lx%08lx%08lx",
+              (unsigned long)part[0], (unsigned long)part[1],
+              (unsigned long)part[2], (unsigned long)part[3]);
     return true;
 }
 
@@ -17068,7 +17368,7 @@ static int aw__client_form(aw__exchange *x, const aw__client_ask *ask)
 static void aw__put_length(aw__buf *b, int64_t n)
 {
     char text[24];
-    int len = snprintf(text, sizeof text, "%lld", (long long)n);
+    int len = aw__print(text, sizeof text, "%lld", (long long)n);
     aw__put_line(b, "Content-Length", text, (size_t)len);
 }
 
@@ -17575,8 +17875,8 @@ static size_t aw__tunnel_ask(aw__exchange *x, aw__buf *b)
     const aw_slice host = x->url.host;
     const bool six = memchr(host.p, ':', host.n) != NULL;
     char to[AW__HOST_MAX + 10];
-    snprintf(to, sizeof to, six ? "[%.*s]:%d" : "%.*s:%d", (int)host.n, host.p,
-             (int)x->url.port);
+    aw__print(to, sizeof to, six ? "[%.*s]:%d" : "%.*s:%d", (int)host.n, host.p,
+              (int)x->url.port);
     b->n = 0;
     aw__put_text(b, "CONNECT ");
     aw__put_text(b, to);
@@ -17610,7 +17910,8 @@ static int aw__tunnel_answer(aw__exchange *x, size_t n)
     x->interim = 0;
     if (h.status >= 200 && h.status < 300)
         return x->conn->stream->ahead ? AW_EBADMSG : 0;
-    snprintf(text, sizeof text, "the proxy refuses a tunnel with %d", h.status);
+    aw__print(text, sizeof text, "the proxy refuses a tunnel with %d",
+              h.status);
     aw__client_log(x->loop, x->reply->face.url, text);
     return AW_ECONNREFUSED;
 }
@@ -18069,8 +18370,8 @@ static int aw__client_chunk_line(aw__exchange *x, char text[32], size_t size)
 {
     const char *before = x->send_left ? "\r\n" : "";
     x->send_left = 1;
-    return snprintf(text, 32, "%s%lx\r\n%s", before, (unsigned long)size,
-                    size ? "" : "\r\n");
+    return aw__print(text, 32, "%s%lx\r\n%s", before, (unsigned long)size,
+                     size ? "" : "\r\n");
 }
 
 /* Writes a piece as it is. */
@@ -18505,13 +18806,11 @@ static const aw__param *aw__req_param(aw_req *req, const char *name)
         const aw__param *p = &req->param[i];
         if (strncmp(p->name, name, n) == 0 && p->name[n] == '>') return p;
     }
-    if (req->loop->debug) {
-        fprintf(stderr, "aw_param(req, \"%s\"): the route \"%s\" of view %s "
-                "has no <%s>\n", name, req->route ? req->route->path : "",
+    if (req->loop->debug)
+        aw__die("aw_param(req, \"%s\"): the route \"%s\" of view %s has no "
+                "<%s>", name, req->route ? req->route->path : "",
                 req->route && req->route->view ? req->route->view->name : "",
                 name);
-        abort();
-    }
     return NULL;
 }
 
@@ -18520,23 +18819,6 @@ const char *aw_param(aw_req *req, const char *name)
     const aw__param *p = aw__req_param(req, name);
     if (!p) return NULL;
     return aw__req_decode(req, aw__slice(req->path.p + p->at, p->n), false);
-}
-
-/* [-+]digits that fill p..p+n and fit. */
-static bool aw__text_int(const char *p, size_t n, int64_t *out)
-{
-    const char *end = p + n;
-    bool negative = n && *p == '-';
-    uint64_t v = 0, most = (uint64_t)INT64_MAX + negative;
-    if (n && (*p == '-' || *p == '+')) p++;
-    if (p == end) return false;
-    for (; p < end; p++) {
-        unsigned digit = (unsigned)(*p - '0');
-        if (digit > 9 || v > (most - digit) / 10) return false;
-        v = v * 10 + digit;
-    }
-    *out = negative ? (int64_t)(0 - v) : (int64_t)v;
-    return true;
 }
 
 int64_t aw_param_int(aw_req *req, const char *name)
@@ -18764,7 +19046,7 @@ static bool aw__req_is_form(aw_req *req)
 /* A name that is perhaps free: "base.4711-0", ... 0; AW_EINVAL: too long. */
 static int aw__disk_name(char *to, size_t cap, const char *base, int i)
 {
-    int n = snprintf(to, cap, "%s.%ld-%d", base, (long)getpid(), i);
+    int n = aw__print(to, cap, "%s.%ld-%d", base, (long)getpid(), i);
     return n < 0 || (size_t)n >= cap ? AW_EINVAL : 0;
 }
 
@@ -18794,7 +19076,7 @@ static int aw__disk_open(const char *dir)
     if (fd >= 0) return fd;
     fd = AW_EEXIST;
 #endif
-    n = snprintf(base, sizeof base, "%s/asyncweb", dir);
+    n = aw__print(base, sizeof base, "%s/asyncweb", dir);
     if (n < 0 || (size_t)n >= sizeof base) return AW_EINVAL;
     for (i = 0; fd == AW_EEXIST && i < AW__DISK_TRIES; i++) {
         fd = aw__disk_name(path, sizeof path, base, i);
@@ -18866,7 +19148,7 @@ static int aw__file_make(const aw_file *file, const char *path)
     aw__disk *d = file->disk;
     char from[40];
     if (d && !d->linked && file->size == d->size) {
-        snprintf(from, sizeof from, "/proc/self/fd/%d", d->fd);
+        aw__print(from, sizeof from, "/proc/self/fd/%d", d->fd);
         if (!ASYNCWEB_FAULT("file_link") &&
             linkat(AT_FDCWD, from, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0) {
             d->linked = true;   /* a second name would be the same file */
@@ -19602,7 +19884,7 @@ static int aw__cors_allow(aw_req *req, const aw_cors_config *cors,
 {
     char age[24];
     int rc;
-    snprintf(age, sizeof age, "%lld", (long long)cors->max_age);
+    aw__print(age, sizeof age, "%lld", (long long)cors->max_age);
     rc = aw_set_header(req, "Access-Control-Allow-Origin", origin);
     if (rc >= 0 && cors->credentials)
         rc = aw_set_header(req, "Access-Control-Allow-Credentials", "true");
@@ -21125,7 +21407,8 @@ static int aw__source_fields(aw_req *req, const aw__source *src)
 {
     char age[40];
     int rc = aw__validators_set(req, &src->v);
-    if (src->max_age > 0) snprintf(age, sizeof age, "max-age=%d", src->max_age);
+    if (src->max_age > 0)
+        aw__print(age, sizeof age, "max-age=%d", src->max_age);
     else memcpy(age, "no-cache", 9);
     if (rc == 0 && src->max_age >= 0)
         rc = aw__header_default(req, "Cache-Control", age);
@@ -21150,8 +21433,8 @@ enum { AW__CONTENT_RANGE = 80 };
 static void aw__content_range(char out[AW__CONTENT_RANGE], const aw__range *r,
                               int64_t size)
 {
-    snprintf(out, AW__CONTENT_RANGE, "bytes %lld-%lld/%lld", (long long)r->at,
-             (long long)(r->at + r->n - 1), (long long)size);
+    aw__print(out, AW__CONTENT_RANGE, "bytes %lld-%lld/%lld", (long long)r->at,
+              (long long)(r->at + r->n - 1), (long long)size);
 }
 
 /* A whole or one range, short, in a copy: one send with the head. */
@@ -21228,14 +21511,14 @@ static int aw__source_many(aw_req *req, aw__source *src, const aw__range *r,
     to = (char *)&pieces->piece[2 * n + 1];
     for (i = 0; i < n; i++, to += len) {
         aw__content_range(range, &r[i], src->size);
-        len = snprintf(to, each, "%s--%s\r\nContent-Type: %s\r\n"
-                       "Content-Range: %s\r\n\r\n", i ? "\r\n" : "",
-                       boundary + 1, src->type, range);
+        len = aw__print(to, each, "%s--%s\r\nContent-Type: %s\r\n"
+                        "Content-Range: %s\r\n\r\n", i ? "\r\n" : "",
+                        boundary + 1, src->type, range);
         aw__pieces_add(pieces, to, 0, len);
         aw__pieces_add(pieces, src->p ? src->p + r[i].at : NULL, r[i].at,
                       r[i].n);
     }
-    aw__pieces_add(pieces, to, 0, snprintf(to, each, final, boundary + 1));
+    aw__pieces_add(pieces, to, 0, aw__print(to, each, final, boundary + 1));
     return aw__source_pieces(req, src, 206, type, pieces);
 }
 
@@ -21244,7 +21527,7 @@ static int aw__source_refuse(aw_req *req, const aw__source *src, int status)
 {
     char text[AW__CONTENT_RANGE];
     int rc = 0;
-    snprintf(text, sizeof text, "bytes */%lld", (long long)src->size);
+    aw__print(text, sizeof text, "bytes */%lld", (long long)src->size);
     if (status == 416) rc = aw_set_header(req, "Content-Range", text);
     req->flags &= (uint8_t)~AW__ANSWERED;
     return rc < 0 ? rc : status;
@@ -21645,8 +21928,8 @@ static void aw__date_update(aw__server *s)
 static const char *aw__peer_host(const aw__address *a, char *text)
 {
     if (a->family == AW__UNIX) memcpy(text, "unix:", 6);
-    else if (!inet_ntop(a->family == 6 ? AF_INET6 : AF_INET, a->bytes, text,
-                        AW_PEER_TEXT)) memcpy(text, "-", 2);
+    else if (!a->family) memcpy(text, "-", 2);
+    else *aw__address_put(text, a) = 0;
     return text;
 }
 
@@ -21657,7 +21940,7 @@ static const char *aw__req_peer(aw_req *req, char *text)
                                                &req->loop->server->trusted);
     if (f && f->client.family) return aw__peer_host(&f->client, text);
     if (f && f->node.n) {
-        snprintf(text, AW_PEER_TEXT, "%.*s", (int)f->node.n, f->node.p);
+        aw__print(text, AW_PEER_TEXT, "%.*s", (int)f->node.n, f->node.p);
         return text;
     }
     return aw__peer_host(&req->conn->peer, text);
@@ -21697,11 +21980,11 @@ static void aw__access_log(aw__server *s, aw_req *req, int64_t n)
     if (s->config.access_log == AW_OFF) return;
     if (s->date_second != s->loop->now / 1000) aw__date_update(s);
     aw__log_time(s->date, when);
-    len = snprintf(line, sizeof line, "%s - - [%s] \"%.*s %.*s HTTP/1.%d\" %d "
-                   "%lld %lldms\n", aw__req_peer(req, peer), when,
-                   method, req->base + h->method, target,
-                   req->base + h->target, h->minor, req->status,
-                   (long long)n, (long long)(s->loop->now - req->start));
+    len = aw__print(line, sizeof line, "%s - - [%s] \"%.*s %.*s HTTP/1.%d\" %d "
+                    "%lld %lldms\n", aw__req_peer(req, peer), when,
+                    method, req->base + h->method, target,
+                    req->base + h->target, h->minor, req->status,
+                    (long long)n, (long long)(s->loop->now - req->start));
     if (s->config.log) {
         line[len - 1] = 0;
         s->config.log(s->config.log_data, AW_LOG_ACCESS, line);
@@ -21787,24 +22070,6 @@ static void aw__conn_close(aw__server *s, aw__conn *c)
 }
 
 /* ---- output ---- */
-
-static char *aw__put(char *to, const char *p, size_t n)
-{
-    memcpy(to, p, n);
-    return to + n;
-}
-
-#define AW__PUT(to, text) aw__put(to, text, sizeof(text) - 1)
-
-static char *aw__put_number(char *to, uint64_t v)
-{
-    char digits[20];
-    int n = 0;
-    do digits[n++] = (char)('0' + v % 10);
-    while ((v /= 10) != 0);
-    while (n) *to++ = digits[--n];
-    return to;
-}
 
 static char *aw__put_status(char *to, int status)
 {
@@ -23388,7 +23653,7 @@ static aw_use_RETURN_not_return aw__aw_sse_retry(aw__ctx *ctx,
     aw__buf *b = NULL;
     char ms[24];
     int rc = a->ms < 0 ? (int)AW_EINVAL : aw__sse_open(a->req, &b);
-    snprintf(ms, sizeof ms, "%lld", (long long)a->ms);
+    aw__print(ms, sizeof ms, "%lld", (long long)a->ms);
     if (rc == 0) rc = aw__sse_field(b, "retry", ms);
     return aw__sse_out(ctx, a->req, b, rc);
 }
@@ -23976,8 +24241,8 @@ static void aw__app_allow(aw_req *req, unsigned allowed)
     if (allowed & 1u << AW__GET) allowed |= 1u << AW__HEAD;
     for (i = 0; i < sizeof names / sizeof *names; i++)
         if (allowed >> i & 1)
-            n += (size_t)snprintf(text + n, sizeof text - n, "%s, ", names[i]);
-    snprintf(text + n, sizeof text - n, "OPTIONS");
+            n += (size_t)aw__print(text + n, sizeof text - n, "%s, ", names[i]);
+    aw__print(text + n, sizeof text - n, "OPTIONS");
     (void)aw_set_header(req, "Allow", text);
 }
 
@@ -24189,7 +24454,7 @@ static void aw__page_debug(aw__buf *b, const aw_req *req, int rc,
         aw__put_text(b, "\n");
     }
     if (rc < 0 && rc > AW_HTTP(0)) {
-        snprintf(text, sizeof text, " (%d)\n", rc);
+        aw__print(text, sizeof text, " (%d)\n", rc);
         aw__put_escaped(b, aw_strerror(rc));
         aw__put_text(b, text);
     }
@@ -24198,7 +24463,7 @@ static void aw__page_debug(aw__buf *b, const aw_req *req, int rc,
         aw__put_escaped(b, trace->at[i].fn->name);
         aw__put_text(b, " at ");
         aw__put_escaped(b, trace->at[i].fn->file);
-        snprintf(text, sizeof text, ":%u\n", (unsigned)trace->at[i].line);
+        aw__print(text, sizeof text, ":%u\n", (unsigned)trace->at[i].line);
         aw__put_text(b, text);
     }
     aw__put_text(b, "</pre>\n");
@@ -24258,7 +24523,7 @@ static void aw__app_page(aw_req *req, int status, int rc,
 #endif
     memset(&b, 0, sizeof b);
     b.arena = &req->arena;
-    snprintf(number, sizeof number, "%d ", status);
+    aw__print(number, sizeof number, "%d ", status);
     aw__put_text(&b, "<!doctype html>\n<title>");
     aw__put_text(&b, number);
     aw__put_text(&b, reason);
@@ -24305,7 +24570,7 @@ static void aw__app_complain(const aw_req *req, const aw_view *view, int rc,
                              const aw__task *t)
 {
     char what[200];
-    snprintf(what, sizeof what, "view %s (%s)", view->name, view->file);
+    aw__print(what, sizeof what, "view %s (%s)", view->name, view->file);
     if (rc < 0 && t) aw__log_error(t, what, rc);
     else if (rc < 0) aw__log(req->loop, AW_LOG_ERROR, "%s: %s (%d)", what,
                              aw_strerror(rc), rc);
@@ -24992,8 +25257,8 @@ static bool aw__files_add(aw__server *s, const aw__table *table,
     if (row->dir) {
         const int dir = aw__file_directory(row->dir);
         char why[200];
-        snprintf(why, sizeof why, "its directory \"%s\": %s", row->dir,
-                 aw_strerror(dir));
+        aw__print(why, sizeof why, "its directory \"%s\": %s", row->dir,
+                  aw_strerror(dir));
         if (dir < 0) return aw__row_wrong(s, row, row->path, why);
         aw__sys_close(dir);
     }
@@ -25170,11 +25435,10 @@ static bool aw__url_path_of(aw__buf *b, const aw__target *t,
 static void aw__url_abort(const aw_view *view, const aw__target *near,
                           const char *missing)
 {
-    fprintf(stderr, "aw_url_for(req, %s): ", view->name);
-    if (near) fprintf(stderr, "\"%s\" wants a value for <%.*s>\n",
-                      near->route.path, (int)strcspn(missing, ">"), missing);
-    else fprintf(stderr, "no route has that view\n");
-    abort();
+    if (!near) aw__die("aw_url_for(req, %s): no route has that view",
+                       view->name);
+    aw__die("aw_url_for(req, %s): \"%s\" wants a value for <%.*s>", view->name,
+            near->route.path, (int)strcspn(missing, ">"), missing);
 }
 
 /* The route that is meant; NULL: there is none. */
@@ -25674,7 +25938,7 @@ static void aw__test_quiet(void *data, aw_log_level level, const char *line)
 
 void aw__test_failed(aw_test *t, const char *what, const char *file, int line)
 {
-    fprintf(stderr, "%s:%d: expected %s\n", file, line, what);
+    aw__say("%s:%d: expected %s", file, line, what);
     t->failures++;
 }
 
@@ -25860,8 +26124,8 @@ static void aw__test_write(aw__buf *b, const aw_test_request *q)
         aw__put_text(b, "\r\n");
     }
     if (q->body) {
-        snprintf(length, sizeof length, "Content-Length: %lu\r\n",
-                 (unsigned long)strlen(q->body));
+        aw__print(length, sizeof length, "Content-Length: %lu\r\n",
+                  (unsigned long)strlen(q->body));
         aw__put_text(b, length);
     }
     aw__put_text(b, "\r\n");
@@ -25937,8 +26201,8 @@ static bool aw__test_same(aw__test_use a, aw__test_use b, const char *target,
 {
     if (a.bytes == b.bytes && a.tasks == b.tasks &&
         a.descriptors == b.descriptors) return true;
-    fprintf(stderr, "%s cancelled at its await %ld: %ld bytes, %d tasks, %d "
-            "descriptors were not given back\n", target, (long)k,
+    aw__say("%s cancelled at its await %ld: %ld bytes, %d tasks, %d "
+            "descriptors were not given back", target, (long)k,
             (long)(b.bytes - a.bytes), b.tasks - a.tasks,
             b.descriptors - a.descriptors);
     return false;
@@ -26222,8 +26486,7 @@ int aw_test_close(aw_test *t)
     aw_serve_stop(l);
     live = aw__loop_end(l);
     if (on_stop) on_stop(data);
-    if (live) fprintf(stderr, "%lu bytes were not given back\n",
-                      (unsigned long)live);
+    if (live) aw__say("%lu bytes were not given back", (unsigned long)live);
     failed = t->failures > 0 || live > 0;
     aw__arena_free(&t->memory);
     aw__buf_free(&t->got);
