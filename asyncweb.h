@@ -56,7 +56,7 @@ CONTENTS (search for the tag)
   >>floor3        loop: timers, poller, tasks, awaitables, threads
   >>floor4        transport: sockets, TLS, where to listen, names, streams
   >>floor5        protocols: client, requests, answers, server connections
-  >>floor6        framework: router, application, run, test
+  >>floor6        framework: router, application, run, workers, test
 
 
 BUILD OPTIONS, defined before the include
@@ -75,6 +75,7 @@ BUILD OPTIONS, defined before the include
   ASYNCWEB_NO_COOKIES       without cookies, Authorization and CORS
   ASYNCWEB_NO_THREADS       without threads: names are resolved in place, which
                             blocks the loop; no aw_thread, no aw_post
+  ASYNCWEB_NO_WORKERS       without .workers: always one process
   ASYNCWEB_NO_STATIC_FILES  without files: no STATIC, no aw_send_file
   ASYNCWEB_NO_SENDFILE      files are read and sent, not sent by the kernel
   ASYNCWEB_BEARSSL          TLS: https:// in client and server; link with
@@ -262,7 +263,8 @@ extern "C" {
 
 enum {
     AW_OFF = -1,                /* for limits and switches */
-    AW_ANY_PORT = -1            /* for .port: the system chooses */
+    AW_ANY_PORT = -1,           /* for .port: the system chooses */
+    AW_PER_CORE = -2            /* for .workers */
 };
 
 /* Every error the header reports: a negative int. A result >= 0 is success
@@ -1949,7 +1951,21 @@ AW__OBJECT_API const aw_view aw__files_view;
    proxy_protocol: each connection begins with a PROXY header, version 1 or 2,
    as HAProxy's send-proxy and send-proxy-v2 write it; aw_peer is the client it
    names, whose own Forwarded counts only if that one is trusted, too. A
-   connection from elsewhere, or without it, is closed. */
+   connection from elsewhere, or without it, is closed.
+
+   workers: so many processes serve the sockets that aw_run opens (aw_serve
+   does not; nor is it done in debug). Each has memory of its own, calls
+   on_start and on_stop, and takes the limits for itself alone. It ends with
+   on_stop: only in the parent does aw_run return, and only there atexit
+   functions run. One that dies is replaced, at once the first time, later after
+   up to 3.2 s; if one fails before all have served, aw_run does. SIGHUP
+   replaces all, one after the other, a new one before each old one, which then
+   has drain_ms: nobody is refused, no request is lost, and a new one that fails
+   leaves the old in place. aw_serve_stop in one stops all. Who still runs 3 s
+   after drain_ms and cleanup_ms is killed. Workers drain when their parent is
+   gone. Threads, loops and connections that exist before aw_run do not survive
+   in workers: make them in on_start. AW_PER_CORE: one for each processor that
+   this process may use. With ASYNCWEB_NO_WORKERS: AW_ENOTSUP. */
 typedef struct aw_config {
     const aw_route *routes AW__OPT;
     const char *host AW__OPT;       /* "127.0.0.1"; "::" is every address */
@@ -1960,6 +1976,8 @@ typedef struct aw_config {
     const char *trusted_proxies AW__OPT;    /* "10.0.0.0/8 ::1 unix" */
     bool proxy_protocol AW__OPT;    /* they, and only they, may connect */
     bool debug AW__OPT;             /* tell clients what went wrong, check */
+    int workers AW__OPT;            /* processes that aw_run starts; AW_PER_CORE;
+                                       0: it serves itself. See above */
     void *data AW__OPT;             /* AW_STATE */
     int (*on_start)(aw_loop *loop, void *data) AW__OPT; /* < 0: do not start */
     void (*on_stop)(void *data) AW__OPT;    /* all have ended, the loop too */
@@ -2006,7 +2024,8 @@ typedef struct aw_config {
 /* Serves until SIGINT or SIGTERM, then drains: no new connection, idle ones
    closed, views and tasks may finish for drain_ms, then they are cancelled;
    every FINALLY has run when it returns. A second signal ends the drain.
-   SIGUSR1 logs every task. Returns 0, or 1 after saying what is wrong.
+   SIGUSR1 logs every task. Returns 0, or 1 after saying what is wrong, with
+   workers also when one of them did not end well after the signal.
    aw_run(app, .port = 5000, .debug = true) is the short form. */
 AW_API int aw_run_config(aw_config config);
 #define aw_run(...) aw_run_config(AW__LIT(aw_config, .routes = __VA_ARGS__))
@@ -2381,6 +2400,12 @@ AW_API int aw_test_close(aw_test *t);
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/mman.h>
+#ifndef ASYNCWEB_NO_WORKERS
+#include <sys/wait.h>
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#endif
 #include <time.h>
 #include <unistd.h>
 #ifndef ASYNCWEB_NO_THREADS
@@ -2891,6 +2916,54 @@ static int aw__sys_socket_error(int fd)
     if (ASYNCWEB_FAULT("getsockopt")) return errno;
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) ? errno : error;
 }
+
+/* ---- processes ---- */
+
+#ifndef ASYNCWEB_NO_WORKERS
+/* What stdio holds would be written by both. */
+static pid_t aw__sys_fork(void)
+{
+    if (ASYNCWEB_FAULT("fork")) return -1;
+    (void)fflush(NULL);
+    return fork();
+}
+
+/* 0: it still runs. Else it is no child any more, with that *status. */
+static pid_t aw__sys_wait(pid_t pid, int *status)
+{
+    pid_t got;
+    do got = waitpid(pid, status, WNOHANG);
+    while (got < 0 && errno == EINTR);
+    if (got < 0) *status = 0;   /* somebody else has taken it */
+    return got;
+}
+
+/* Two stream sockets that are connected to each other. */
+static int aw__sys_pair(int ends[2])
+{
+    if (ASYNCWEB_FAULT("socketpair")) return -1;
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0) return -1;
+    if (aw__sys_prepare(ends[0]) < 0) {
+        aw__sys_close(ends[1]);
+        return -1;
+    }
+    if (aw__sys_prepare(ends[1]) >= 0) return 0;
+    aw__sys_close(ends[0]);
+    return -1;
+}
+
+/* The processors that this process may use. */
+static int aw__sys_cores(void)
+{
+    long n;
+#if defined(__linux__) && defined(CPU_COUNT)
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
+    n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 && n < 4096 ? (int)n : 1;
+}
+#endif
 
 /* >>floor1 memory  Sized allocation, arena, buffer ----------------------- */
 
@@ -8597,7 +8670,7 @@ typedef struct aw__fd {
 } aw__fd;
 
 enum { AW__FD_FREE, AW__FD_WAKE, AW__FD_TASKS, AW__FD_SERVER, AW__FD_CONN,
-       AW__FD_STREAM, AW__FD_LISTENER, AW__FD_DIAL, AW__FD_WS,
+       AW__FD_STREAM, AW__FD_LISTENER, AW__FD_DIAL, AW__FD_WS, AW__FD_LINE,
 #ifdef ASYNCWEB_BEARSSL
        AW__FD_GREET, AW__FD_TLS_REST,
 #endif
@@ -8660,6 +8733,7 @@ struct aw_loop {
     int wake_read, wake_write;  /* another thread or a signal says: look */
     void (*log)(void *, aw_log_level, const char *);
     void *log_data;
+    int worker;                 /* its pid; 0: this process is none */
     struct aw__threads *threads;
     int64_t names_ms;
     struct aw__name *names;     /* known or asked for; the last used first */
@@ -8691,6 +8765,7 @@ aw__log(const aw_loop *l, aw_log_level level, const char *format, ...)
     (void)aw__vprint(line, sizeof line, format, args);
     va_end(args);
     if (l && l->log) l->log(l->log_data, level, line);
+    else if (l && l->worker) aw__say("[%d] %s", l->worker, line);
     else aw__say("%s", line);
 }
 
@@ -14062,6 +14137,7 @@ typedef struct aw__door {
     aw__address at;
     char *path;                 /* of a UNIX socket */
     bool tls;
+    bool inherited;             /* opened by somebody else */
     bool ours;                  /* this file is removed at the end... */
     dev_t device;               /* ...if it is still the one we made */
     ino_t inode;
@@ -14262,6 +14338,7 @@ static int aw__door_inherit(aw__doors *x, int fd)
         (void)aw__sys_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     }
     d->fd = fd;
+    d->inherited = true;
     x->count++;
     return 0;
 }
@@ -21727,6 +21804,8 @@ typedef struct aw__server {
     int reloads;                /* SIGHUP that were heard */
 #endif
     bool paused, stopping;      /* not accepting for a while; for good */
+    bool gentle;                /* then idle connections may go on idling */
+    struct aw__seat *seat;      /* of a worker; NULL: this process is none */
     aw__head head;              /* of the request being parsed */
     aw_req *handling;           /* whose view runs for the first time */
     int64_t sent_at;            /* bytes of large answers at this loop->now */
@@ -21948,6 +22027,8 @@ static const char *aw__req_peer(aw_req *req, char *text)
 
 /* ---- the access log: Common Log Format, and the milliseconds it took ---- */
 
+enum { AW__LOG_PIECE = 4096 };  /* PIPE_BUF of Linux */
+
 static void aw__log_flush(aw__server *s)
 {
     aw__timer_stop(s->loop, &s->log_timer.timer);
@@ -21990,9 +22071,11 @@ static void aw__access_log(aw__server *s, aw_req *req, int64_t n)
         s->config.log(s->config.log_data, AW_LOG_ACCESS, line);
         return;
     }
-    /* Lines wait a moment so that a busy server writes many at once. */
+    /* Lines wait a moment so that a busy server writes many at once; no more
+       than a pipe takes in one piece, where other processes write, too. */
+    if (s->log.n + (size_t)len > AW__LOG_PIECE) aw__log_flush(s);
     aw__buf_add(&s->log, line, (size_t)len);
-    if (s->log.n > 4096 || s->log.failed) aw__log_flush(s);
+    if (s->log.failed) aw__log_flush(s);
     else if (!s->log_timer.timer.link.next)
         aw__timer_start(s->loop, &s->log_timer.timer, 100, AW__TIMER_CALL);
 }
@@ -23440,13 +23523,28 @@ static void aw__on_server(aw_loop *l, int fd, int events)
 
 /* ---- stopping ---- */
 
-/* Nobody is accepted any more. A connection that has idled since its last
-   answer is closed. But what lies in the kernel has been sent in good faith:
-   connections are accepted, and requests read, a last time, and the new have
-   a moment to say what they want. Not while a connection is worked for. */
-static void aw__server_stop(aw__server *s)
+/* Connections that have idled since their last answer are closed. But what
+   lies in the kernel has been sent in good faith: requests are read a last
+   time, and the new have a moment to say what they want. */
+static void aw__server_hush(aw__server *s)
 {
     aw__link idle;
+    s->time_outs[AW__IDLE] = s->time_outs[AW__IN_HEAD] = AW__STOP_MS;
+    s->time_outs[AW__IN_HELLO] = AW__STOP_MS;
+    aw__sweep_by(s, s->loop->now + AW__STOP_MS);
+    aw__list_move(&idle, &s->lists[AW__IDLE]);
+    while (!aw__list_empty(&idle)) {
+        aw__conn *c = (aw__conn *)idle.next;
+        const bool served = c->served;
+        aw__conn_enter(s, c, AW__IDLE);
+        if (!aw__conn_readable(s, c) && served) aw__conn_close(s, c);
+    }
+}
+
+/* Nobody is accepted any more but those that wait already. Not while a
+   connection is worked for. */
+static void aw__server_stop(aw__server *s)
+{
     int i, before;
     s->stopping = true;
     for (i = 0; i < s->doors.count; i++) {
@@ -23459,17 +23557,8 @@ static void aw__server_stop(aw__server *s)
         aw__door_close(&s->doors, i);
     }
     aw__timer_stop(s->loop, &s->resume.timer);
-    s->time_outs[AW__IDLE] = s->time_outs[AW__IN_HEAD] = AW__STOP_MS;
-    s->time_outs[AW__IN_HELLO] = AW__STOP_MS;
-    aw__sweep_by(s, s->loop->now + AW__STOP_MS);
     if (s->stop_sockets) s->stop_sockets(s);
-    aw__list_move(&idle, &s->lists[AW__IDLE]);
-    while (!aw__list_empty(&idle)) {
-        aw__conn *c = (aw__conn *)idle.next;
-        const bool served = c->served;
-        aw__conn_enter(s, c, AW__IDLE);
-        if (!aw__conn_readable(s, c) && served) aw__conn_close(s, c);
-    }
+    if (!s->gentle) aw__server_hush(s);
 }
 
 static void aw__on_stop(aw_loop *l, aw__call_timer *t)
@@ -25670,29 +25759,43 @@ static int aw__server_tls(aw__server *s)
 }
 
 /* In memory there is one place to listen at, whatever .listen says. */
-static int aw__server_listen(aw__server *s)
+static int aw__server_doors(aw__doors *x, const aw_config *c)
 {
-    const aw_config *c = &s->config;
-    const bool list = c->listen && !s->loop->sim;
+    const bool list = c->listen && !x->loop->sim;
     const int port = c->port == AW_ANY_PORT || (c->listen && !list) ? 0
         : c->port;
-    aw__doors *x = &s->doors;
     int i, rc;
-    x->loop = s->loop;
-    x->memory = &s->memory;
     x->mode = c->unix_mode;
     if (port < 0 || port > 65535) return AW_EINVAL;
     rc = list ? aw__doors_open(x, c->listen)
         : aw__doors_tcp(x, strcmp(c->host, "::") == 0 ? "*" : c->host, port);
+    for (i = 0; !list && x->has_tls && i < x->count; i++) x->at[i].tls = true;
+    return rc;
+}
+
+/* What a worker is given by its parent. */
+typedef struct aw__seat {
+    const aw__doors *doors;     /* open already */
+    int line;                   /* orders come in, letters go out */
+    int told;                   /* to stop: as if by so many signals */
+} aw__seat;
+
+static int aw__server_listen(aw__server *s)
+{
+    aw__doors *x = &s->doors;
+    int i, rc = 0;
+    if (s->seat) *x = *s->seat->doors;
+    x->loop = s->loop;
+    x->memory = &s->memory;
+    if (!s->seat) rc = aw__server_doors(x, &s->config);
     for (i = 0; i < x->count && rc == 0; i++) {
-        if (!list && x->has_tls) x->at[i].tls = true;
         rc = aw__fd_open(s->loop, x->at[i].fd, AW__FD_SERVER, s);
         if (rc == 0) rc = aw__fd_want(s->loop, x->at[i].fd, AW_READ);
     }
     return rc;
 }
 
-int aw_serve(aw_loop *l, const aw_config *config)
+static int aw__serve(aw_loop *l, const aw_config *config, aw__seat *seat)
 {
     aw__server *s;
     int rc;
@@ -25702,6 +25805,7 @@ int aw_serve(aw_loop *l, const aw_config *config)
     memset((void *)s, 0, sizeof *s);
     s->loop = l;
     s->config = *config;
+    s->seat = seat;
     aw__config_defaults(&s->config);
     l->server = s;
     l->server_free = aw__server_free;
@@ -25720,6 +25824,11 @@ int aw_serve(aw_loop *l, const aw_config *config)
     return rc;
 }
 
+int aw_serve(aw_loop *l, const aw_config *config)
+{
+    return aw__serve(l, config, NULL);
+}
+
 int aw_serve_port(const aw_loop *l)
 {
     return l->server ? (int)l->server->doors.at[0].at.port : (int)AW_EINVAL;
@@ -25734,10 +25843,12 @@ void aw_serve_stop(aw_loop *l)
     else aw__timer_start(l, &s->stop.timer, 0, AW__TIMER_CALL);
 }
 
+/* ---- signals ---- */
+
 /* The two things of the process that are not a loop's: what signals have
    come, and whom to wake. They belong to the loop that runs aw_run. Only the
    handler writes to the first: two bits count requests to stop, up to 2, two
-   SIGHUP, the others SIGUSR1. */
+   SIGHUP, the others SIGUSR1. SIGCHLD only wakes. */
 static volatile sig_atomic_t aw__signals;
 static int aw__signal_fd = -1;
 
@@ -25746,35 +25857,50 @@ static void aw__on_signal(int number)
     const int had = (int)aw__signals;
     if (number == SIGUSR1) aw__signals = (had + 16) & 127;
     else if (number == SIGHUP) aw__signals = (had & ~12) | ((had + 4) & 12);
-    else if ((had & 3) < 2) aw__signals = had + 1;
+    else if (number != SIGCHLD && (had & 3) < 2) aw__signals = had + 1;
     if (aw__signal_fd >= 0) aw__sys_wake(aw__signal_fd);
 }
 
-enum { AW__SIGNALS = 5 };
-static const int aw__signal_numbers[AW__SIGNALS] = {SIGINT, SIGTERM, SIGUSR1,
-                                                    SIGPIPE, SIGHUP};
-
-/* SIGHUP is for those who speak TLS; for others it means what it did. */
-static bool aw__signal_is_ours(const aw_loop *l, int number)
+static void aw__on_other_signal(int number)
 {
-    return number != SIGHUP || l->server->doors.has_tls;
+    (void)number;
 }
 
-static void aw__signals_take(aw_loop *l, struct sigaction old[AW__SIGNALS])
+enum { AW__SIGNALS = 6 };
+static const int aw__signal_numbers[AW__SIGNALS] = {SIGINT, SIGTERM, SIGUSR1,
+                                                    SIGPIPE, SIGHUP, SIGCHLD};
+
+/* Who takes signals: a server of one process, the parent of workers, one of
+   these. */
+typedef enum aw__role { AW__ALONE, AW__PARENT, AW__WORKER } aw__role;
+
+/* SIGHUP is for those who speak TLS, and for parents; for others it means what
+   it did. Of what a terminal or `kill` sends to all of them, a parent tells
+   its workers. */
+static void aw__signal_take(int number, aw__role role, bool tls,
+                            struct sigaction *old)
 {
+    const bool ours = number == SIGHUP ? role != AW__ALONE || tls
+        : number != SIGCHLD || role == AW__PARENT;
     struct sigaction action;
-    int i;
     memset(&action, 0, sizeof action);
     sigfillset(&action.sa_mask);
-    action.sa_flags = SA_RESTART;
+    action.sa_flags = SA_RESTART | SA_NOCLDSTOP;
+    action.sa_handler = number == SIGPIPE ? SIG_IGN
+        : role == AW__WORKER && (number == SIGINT || number == SIGHUP)
+        ? aw__on_other_signal : aw__on_signal;
+    sigaction(number, ours ? &action : NULL, old);
+}
+
+static void aw__signals_take(aw_loop *l, aw__role role,
+                             struct sigaction old[AW__SIGNALS])
+{
+    const bool tls = l->server && l->server->doors.has_tls;
+    int i;
     aw__signals = 0;
     aw__signal_fd = l->wake_write;
-    for (i = 0; i < AW__SIGNALS; i++) {
-        const int number = aw__signal_numbers[i];
-        action.sa_handler = number == SIGPIPE ? SIG_IGN : aw__on_signal;
-        sigaction(number, aw__signal_is_ours(l, number) ? &action : NULL,
-                  &old[i]);
-    }
+    for (i = 0; i < AW__SIGNALS; i++)
+        aw__signal_take(aw__signal_numbers[i], role, tls, &old[i]);
 }
 
 static void aw__signals_leave(struct sigaction old[AW__SIGNALS])
@@ -25802,51 +25928,72 @@ int aw_serve_reload(aw_loop *l)
 }
 #endif
 
-/* How often it was asked to stop. Sees to what else has come. */
+/* How often it was asked to stop. Sees to what else has come. A worker hears
+   the second time from its parent: both may have got the same signal. */
 static int aw__signals_stop(aw_loop *l)
 {
     const int came = (int)aw__signals;
+    const aw__seat *seat = l->server->seat;
     if (l->server->dumps != came >> 4) aw_loop_dump(l);
     l->server->dumps = came >> 4;
 #ifdef ASYNCWEB_BEARSSL
     if (l->server->reloads != (came >> 2 & 3)) (void)aw_serve_reload(l);
     l->server->reloads = came >> 2 & 3;
 #endif
-    return came & 3;
+    if (!seat) return came & 3;
+    return (came & 3) && !seat->told ? 1 : seat->told;
 }
 
-static void aw__run_banner(const aw__server *s)
+/* ---- aw_run ---- */
+
+static void aw__run_banner(const aw_loop *l, const aw_config *c,
+                           const aw__doors *x)
 {
-    const aw_config *c = &s->config;
-    const aw__doors *x = &s->doors;
-    const aw__target *t;
     char name[AW_PEER_TEXT + sizeof(struct sockaddr_un)];
     bool six = strchr(c->host, ':') != NULL;
     int i;
     if (!c->listen)
-        aw__log(s->loop, AW_LOG_INFO, "asyncweb: http%s://%s%s%s:%d (Ctrl-C "
-                "stops)", x->at[0].tls ? "s" : "", six ? "[" : "", c->host, six ? "]" : "",
-                x->at[0].at.port);
+        aw__log(l, AW_LOG_INFO, "asyncweb: http%s://%s%s%s:%d (Ctrl-C stops)",
+                x->at[0].tls ? "s" : "", six ? "[" : "", c->host,
+                six ? "]" : "", x->at[0].at.port);
     for (i = 0; c->listen && i < x->count; i++)
-        aw__log(s->loop, AW_LOG_INFO, "asyncweb: %s%s",
+        aw__log(l, AW_LOG_INFO, "asyncweb: %s%s",
                 aw__door_name(&x->at[i], name, sizeof name),
                 i == 0 ? " (Ctrl-C stops)" : "");
-    for (t = c->debug ? s->router->first : NULL; t; t = t->later)
+}
+
+static void aw__run_routes(const aw__server *s)
+{
+    const aw__target *t;
+    for (t = s->config.debug ? s->router->first : NULL; t; t = t->later)
         aw__log(s->loop, AW_LOG_INFO, "  %-7s %-30s %s%s", t->route.method,
                 t->route.path, t->view->fn ? "async " : "", t->view->name);
 }
 
-/* Lets what is under way finish, for drain_ms at most. */
-static void aw__run_drain(aw_loop *l)
+static void aw__run_out(aw_loop *l, int64_t ms)
 {
     const aw__server *s = l->server;
-    int64_t limit = s->config.drain_ms, end;
-    aw_serve_stop(l);
-    aw__clock_read(l);
-    end = limit == AW_FOREVER ? limit : l->now + limit;
+    const int64_t end = ms == AW_FOREVER ? ms : l->now + ms;
     while ((l->tasks > 0 || s->connections > 0 || s->doors.at[0].fd >= 0) &&
            l->now < end && aw__signals_stop(l) < 2)
-        if (aw__turn(l, limit == AW_FOREVER ? limit : end - l->now) < 0) break;
+        if (aw__turn(l, ms == AW_FOREVER ? ms : end - l->now) < 0) break;
+}
+
+/* Lets what is under way finish, for drain_ms at most. Half of it, but not
+   without end, is for clients to notice a gentle stop by an answer that says
+   Connection: close. */
+static void aw__run_drain(aw_loop *l)
+{
+    aw__server *s = l->server;
+    int64_t limit = s->config.drain_ms, half = limit > 10000 ? 5000 : limit / 2;
+    aw_serve_stop(l);
+    aw__clock_read(l);
+    if (s->gentle) {
+        aw__run_out(l, half);
+        aw__server_hush(s);
+        if (limit != AW_FOREVER) limit -= half;
+    }
+    aw__run_out(l, limit);
 }
 
 static int aw__run_failed(const aw_config *c, const char *what, int rc)
@@ -25865,13 +26012,538 @@ static int aw__run_failed(const aw_config *c, const char *what, int rc)
     return 1;
 }
 
-int aw_run_config(aw_config config)
+/* A worker's letters to its parent: it serves; a view has stopped it, which
+   means all. */
+enum { AW__I_SERVE = 'r', AW__WE_STOP = 'S' };
+
+static void aw__seat_say(const aw__seat *seat, char letter)
+{
+    (void)aw__sys_send(seat->line, &letter, 1);
+}
+
+/* Its parent's orders: to drain, gently (it has a successor) or not; to end the
+   drain; to log its tasks. */
+enum { AW__LEAVE = 'l', AW__DRAIN = 's', AW__END = 'e', AW__DUMP = 'd' };
+
+static void aw__seat_order(aw_loop *l, aw__seat *seat, char order)
+{
+    aw__server *s = l->server;
+    if (order == AW__DUMP) {
+        aw_loop_dump(l);
+        return;
+    }
+    if (order == AW__LEAVE && !seat->told && !s->stopping) s->gentle = true;
+    if (order == AW__DRAIN && s->gentle) {
+        s->gentle = false;
+        if (s->stopping) aw__server_hush(s);
+    }
+    seat->told = order == AW__END || seat->told == 2 ? 2 : 1;
+}
+
+static void aw__on_orders(aw_loop *l, int fd, int events)
+{
+    aw__seat *seat = (aw__seat *)l->fds[fd].object;
+    char orders[16];
+    ptrdiff_t n = aw__sys_recv(fd, orders, sizeof orders), i;
+    (void)events;
+    if (n < 0 && errno == EAGAIN) return;
+    for (i = 0; i < n; i++) aw__seat_order(l, seat, orders[i]);
+    if (n > 0) return;
+    aw__fd_forget(l, fd);       /* the parent is no more */
+    aw__seat_order(l, seat, AW__DRAIN);
+}
+
+static int aw__seat_take(aw_loop *l, aw__seat *seat)
+{
+    int rc = aw__fd_open(l, seat->line, AW__FD_LINE, seat);
+    l->on_fd[AW__FD_LINE] = aw__on_orders;
+    return rc < 0 ? rc : aw__fd_want(l, seat->line, AW_READ);
+}
+
+/* Serves until it is to stop; the exit status. Frees the loop. */
+static int aw__run_loop(aw_loop *l, const aw_config *config, aw__seat *seat)
 {
     struct sigaction old[AW__SIGNALS];
     const char *what = "cannot serve";
+    int rc = aw__serve(l, config, seat);
+    if (rc == 0 && seat) rc = aw__seat_take(l, seat);
+    if (rc == 0 && config->on_start) {
+        what = "on_start failed; not serving";
+        rc = config->on_start(l, config->data);
+    }
+    if (rc < 0) {
+        aw_loop_free(l);
+        return aw__run_failed(config, what, rc);
+    }
+    rc = 0;
+    if (seat) {
+        aw__seat_say(seat, AW__I_SERVE);
+    } else {
+        aw__signals_take(l, AW__ALONE, old);
+        aw__run_banner(l, &l->server->config, &l->server->doors);
+        aw__run_routes(l->server);
+    }
+    while (aw__signals_stop(l) == 0 && rc >= 0 && !l->stopped &&
+           !l->server->stopping)
+        rc = aw__turn(l, AW_FOREVER);
+    if (seat && rc >= 0 && aw__signals_stop(l) == 0)
+        aw__seat_say(seat, AW__WE_STOP);
+    aw__run_drain(l);
+    aw__signal_fd = -1;
+    aw_loop_free(l);
+    if (!seat) aw__signals_leave(old);
+    if (config->on_stop) config->on_stop(config->data);
+    return rc < 0;
+}
+
+#ifndef ASYNCWEB_NO_WORKERS
+/* >>floor6 workers  Several processes at the same sockets ------------------ */
+
+/* A parent opens the sockets and serves nobody. It has places, and sees to it
+   that in each there is a worker: a forked child that serves as a process by
+   itself would. Where the system deals connections out (SO_REUSEPORT of
+   Linux), each place has a listener of its own. Connections that nobody has
+   accepted yet belong to the listener, and all stay open in the parent: so a
+   worker that dies, or is followed by another, loses none of them.
+
+   A place: state -> event -> state
+     empty      its rest is over, nobody else starts [aw__team_fill] -> starting
+     starting   it says that it serves -> serving; who was here before leaves
+                it ends -> empty, after a rest; or who was here before stays;
+                or, before all have ever served, the parent gives up
+     serving    it ends -> empty, after a rest
+                SIGHUP, and nobody else starts -> starting, with one before */
+typedef struct aw__worker {
+    pid_t pid;                  /* 0: nobody */
+    int line;                   /* our end; -1: lost */
+    int round;                  /* so many SIGHUP came before it */
+    bool serves, leaves;        /* has said so; was asked to */
+    int64_t since;              /* it serves */
+    int64_t kill_at;
+} aw__worker;
+
+typedef struct aw__place {
+    aw__worker now, before;     /* before: is here until `now` serves, drains */
+    int falls;                  /* in a row */
+    int64_t rest_until;
+    int fds[AW__DOORS];         /* perhaps those of the others */
+} aw__place;
+
+typedef struct aw__team {
+    aw_loop *loop;
+    const aw_config *given;     /* the workers' */
+    aw_config config;           /* with the defaults */
+    aw__arena memory;
+    aw__doors doors;
+    aw__place *places;
+    int count;
+    int round, said;            /* the last that was told complete; -1 none */
+    int signals;                /* what was seen of them */
+    int stops;                  /* how often it was asked to stop */
+    bool asked, failed;         /* to stop, by a view; the exit status is 1 */
+    struct sigaction old[AW__SIGNALS];
+} aw__team;
+
+enum {
+    AW__STEADY_MS = 10000,      /* who served so long did not fall */
+    AW__REST_MS = 100,          /* doubled by each fall in a row... */
+    AW__REST_DOUBLED = 5,       /* ...so often */
+    AW__KILL_MS = 3000          /* after all that an end may take */
+};
+
+/* How long a place rests after that many falls. One may happen to anybody;
+   clients whom the system has dealt to this place wait meanwhile. */
+static int64_t aw__team_rest(int falls)
+{
+    const int doubled = falls - 2 < AW__REST_DOUBLED ? falls - 2
+        : (int)AW__REST_DOUBLED;
+    return falls < 2 ? 0 : (int64_t)AW__REST_MS << doubled;
+}
+
+/* ---- listeners ---- */
+
+/* One more at the address of d, which has been bound by itself first: so a
+   port in use is still found out. -1: the system does not deal out. */
+static int aw__door_twin(const aw__door *d)
+{
+#if defined(__linux__) && defined(SO_REUSEPORT)
+    aw__sys_address a;
+    int port, fd;
+    if (d->inherited || d->at.family == AW__UNIX) return -1;
+    if (aw__sys_option(d->fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0) return -1;
+    fd = aw__sys_socket(aw__address_to(&d->at, &a) == sizeof a.v6 ? AF_INET6
+                        : AF_INET);
+    if (fd < 0) return -1;
+    if (aw__sys_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) == 0 &&
+        aw__io_bind(fd, &d->at, &port) == 0) return fd;
+    aw__sys_close(fd);
+#else
+    (void)d;
+#endif
+    return -1;
+}
+
+static void aw__place_close(const aw__team *t, const aw__place *p)
+{
+    int i;
+    for (i = 0; i < t->doors.count; i++)
+        if (p->fds[i] != t->doors.at[i].fd) aw__sys_close(p->fds[i]);
+}
+
+static void aw__team_close(aw__team *t)
+{
+    int i;
+    for (i = 0; i < t->count; i++) aw__place_close(t, &t->places[i]);
+    aw__doors_close(&t->doors);
+    t->doors.count = 0;
+}
+
+static int aw__team_open(aw__team *t)
+{
+    aw__doors *x = &t->doors;
+    const size_t bytes = (size_t)t->count * sizeof *t->places;
+    int i, k, rc;
+    x->loop = t->loop;
+    x->memory = &t->memory;
+#ifdef ASYNCWEB_BEARSSL
+    x->has_tls = t->config.tls.certificate != NULL;
+#endif
+    t->memory.mem = &t->loop->mem;
+    t->places = (aw__place *)aw__arena_get(&t->memory, bytes);
+    if (!t->places) return AW_ENOMEM;
+    memset(t->places, 0, bytes);
+    rc = aw__server_doors(x, &t->config);
+    for (k = 0; k < t->count; k++) {
+        aw__place *p = &t->places[k];
+        p->now.line = p->before.line = -1;
+        for (i = 0; i < x->count; i++) {
+            const int twin = k && rc == 0 ? aw__door_twin(&x->at[i]) : -1;
+            p->fds[i] = twin >= 0 ? twin : x->at[i].fd;
+        }
+    }
+    return rc;
+}
+
+/* ---- a worker's beginning and end ---- */
+
+static void aw__worker_unline(const aw__team *t, aw__worker *w)
+{
+    if (w->line >= 0) aw__io_close(t->loop, w->line);
+    w->line = -1;
+}
+
+static void aw__worker_gone(const aw__team *t, aw__worker *w)
+{
+    aw__worker_unline(t, w);
+    memset(w, 0, sizeof *w);
+    w->line = -1;
+}
+
+/* In the child: of the parent only its loop goes on, and the listeners of one
+   place. It leaves from here: what follows aw_run is the parent's. */
+static void aw__team_child(aw__team *t, int place, int line,
+                           const sigset_t *mask)
+{
+    aw__place *p = &t->places[place];
+    aw__seat seat;
+    int i, rc = aw_loop_after_fork(t->loop);
+    aw__signals_leave(t->old);
+    aw__signals_take(t->loop, AW__WORKER, t->old);
+    (void)sigprocmask(SIG_SETMASK, mask, NULL);
+    for (i = 0; i < t->count; i++) {
+        aw__worker_unline(t, &t->places[i].now);
+        aw__worker_unline(t, &t->places[i].before);
+    }
+    for (i = 0; i < t->count; i++)
+        if (i != place) aw__place_close(t, &t->places[i]);
+    for (i = 0; i < t->doors.count; i++) {
+        aw__door *d = &t->doors.at[i];
+        if (p->fds[i] != d->fd) aw__sys_close(d->fd);
+        d->fd = p->fds[i];
+        d->ours = false;        /* files are removed by the parent */
+    }
+    seat.doors = &t->doors;
+    seat.line = line;
+    seat.told = 0;
+    t->loop->worker = (int)getpid();
+    if (rc == 0) rc = aw__run_loop(t->loop, t->given, &seat);
+    (void)fflush(NULL);
+    _exit(rc != 0);
+}
+
+/* Who was here goes on until the new one serves. 0 or an error. */
+static int aw__team_start(aw__team *t, int place)
+{
+    aw__worker *w = &t->places[place].now;
+    sigset_t all, mask;
+    int ends[2], rc;
+    if (aw__sys_pair(ends) < 0) return aw__errno();
+    if (w->pid) t->places[place].before = *w;
+    memset(w, 0, sizeof *w);
+    w->line = ends[0];
+    w->round = t->round;
+    w->kill_at = AW_FOREVER;
+    rc = aw__fd_open(t->loop, w->line, AW__FD_LINE, t);
+    if (rc == 0) rc = aw__fd_want(t->loop, w->line, AW_READ);
+    if (rc == 0) {
+        sigfillset(&all);
+        (void)sigprocmask(SIG_BLOCK, &all, &mask);
+        w->pid = aw__sys_fork();
+        if (w->pid == 0) aw__team_child(t, place, ends[1], &mask);
+        if (w->pid < 0) rc = aw__errno();
+        (void)sigprocmask(SIG_SETMASK, &mask, NULL);
+    }
+    aw__sys_close(ends[1]);
+    return rc;
+}
+
+static void aw__team_tell(aw__worker *w, char order)
+{
+    if (!w->pid || (w->line >= 0 && aw__sys_send(w->line, &order, 1) == 1))
+        return;
+    if (order != AW__DUMP) (void)kill(w->pid, order == AW__END ? SIGKILL
+                                      : SIGTERM);
+}
+
+static void aw__team_dismiss(const aw__team *t, aw__worker *w, char order)
+{
+    const int64_t drain = order == AW__END ? 0 : t->config.drain_ms;
+    const int64_t cleanup = t->loop->cleanup_ms;
+    int64_t at = AW_FOREVER;
+    aw__team_tell(w, order);
+    w->leaves = true;
+    if (drain != AW_FOREVER && cleanup != AW_FOREVER)
+        at = t->loop->now + drain + cleanup + AW__KILL_MS;
+    if (at < w->kill_at) w->kill_at = at;
+}
+
+static void aw__team_letters(aw__team *t, aw__place *p, aw__worker *w)
+{
+    char letters[16];
+    ptrdiff_t n = aw__sys_recv(w->line, letters, sizeof letters), i;
+    if (n == 0 || (n < 0 && errno != EAGAIN)) aw__worker_unline(t, w);
+    for (i = 0; i < n; i++) {
+        if (letters[i] == AW__WE_STOP) t->asked = true;
+        if (letters[i] != AW__I_SERVE) continue;
+        w->serves = true;
+        w->since = t->loop->now;
+        aw__log(t->loop, AW_LOG_INFO, "asyncweb: worker %d serves",
+                (int)w->pid);
+        if (p->before.pid) aw__team_dismiss(t, &p->before, AW__LEAVE);
+    }
+}
+
+static void aw__on_letter(aw_loop *l, int fd, int events)
+{
+    aw__team *t = (aw__team *)l->fds[fd].object;
+    int i;
+    (void)events;
+    for (i = 0; i < t->count; i++) {
+        aw__place *p = &t->places[i];
+        if (p->now.line == fd) aw__team_letters(t, p, &p->now);
+        else if (p->before.line == fd) aw__team_letters(t, p, &p->before);
+    }
+}
+
+/* An end that nobody asked for, or a start that came to nothing. */
+static void aw__team_fell(aw__team *t, aw__place *p, const aw__worker *was,
+                          const char *what)
+{
+    const int64_t now = t->loop->now;
+    char next[60] = "not serving";
+    int i;
+    if (t->said < 0 && !was->serves) {
+        t->asked = t->failed = true;
+    } else if (p->before.pid && !p->before.leaves) {
+        p->now = p->before;
+        memset(&p->before, 0, sizeof p->before);
+        p->before.line = -1;
+        for (i = 0; i < t->count; i++) t->places[i].now.round = t->round;
+        t->said = t->round;
+        aw__print(next, sizeof next, "those before stay");
+    } else {
+        if (was->serves && now - was->since >= AW__STEADY_MS) p->falls = 0;
+        p->rest_until = now + aw__team_rest(++p->falls);
+        aw__print(next, sizeof next, p->rest_until > now
+                 ? "another starts in %d ms" : "another starts",
+                  (int)(p->rest_until - now));
+    }
+    aw__log(t->loop, AW_LOG_ERROR, "asyncweb: %s; %s", what, next);
+}
+
+static void aw__team_ended(aw__team *t, aw__place *p, aw__worker *w, int status)
+{
+    const bool fine = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    aw__worker was;
+    char what[120];
+    if (w->line >= 0) aw__team_letters(t, p, w);    /* its last words */
+    was = *w;
+    aw__worker_gone(t, w);
+    if (WIFSIGNALED(status))
+        aw__print(what, sizeof what, "worker %d was killed by signal %d",
+                  (int)was.pid, WTERMSIG(status));
+    else
+        aw__print(what, sizeof what, "worker %d ended with status %d",
+                  (int)was.pid, WEXITSTATUS(status));
+    if (t->stops && !fine) t->failed = true;
+    if (!t->stops && !t->asked && !was.leaves && w == &p->now)
+        aw__team_fell(t, p, &was, what);
+    else if (!fine)
+        aw__log(t->loop, AW_LOG_ERROR, "asyncweb: %s", what);
+}
+
+/* ---- what the parent does ---- */
+
+/* Starts who is due, one at a time: so an error is seen once, and a restart
+   takes little more memory than there was. */
+static void aw__team_fill(aw__team *t)
+{
+    char what[100];
+    int i, rc;
+    for (i = 0; i < t->count; i++)
+        if (t->places[i].now.pid && !t->places[i].now.serves) return;
+    for (i = 0; i < t->count; i++) {
+        aw__place *p = &t->places[i];
+        if (p->now.pid ? p->now.round == t->round || p->before.pid
+            : p->rest_until > t->loop->now) continue;
+        rc = aw__team_start(t, i);
+        if (rc == 0) return;
+        aw__print(what, sizeof what, "no worker: %s", aw_strerror(rc));
+        aw__worker_gone(t, &p->now);
+        aw__team_fell(t, p, &p->now, what);
+        return;
+    }
+}
+
+/* A place may just rest: what waits at its listener is answered, too. */
+static void aw__team_stop(aw__team *t)
+{
+    const char order = t->stops++ ? AW__END : AW__DRAIN;
+    int i;
+    for (i = 0; i < t->count && order == AW__DRAIN && t->said >= 0; i++)
+        if (!t->places[i].now.pid && aw__team_start(t, i) < 0)
+            aw__worker_gone(t, &t->places[i].now);
+    aw__team_close(t);
+    for (i = 0; i < t->count; i++) {
+        aw__team_dismiss(t, &t->places[i].now, order);
+        aw__team_dismiss(t, &t->places[i].before, order);
+    }
+}
+
+static void aw__team_signals(aw__team *t)
+{
+    const int came = (int)aw__signals, news = came ^ t->signals;
+    int i;
+    t->signals = came;
+    for (i = 0; i < t->count && news >> 4; i++) {
+        aw__team_tell(&t->places[i].now, AW__DUMP);
+        aw__team_tell(&t->places[i].before, AW__DUMP);
+    }
+    if (news & 12) t->round++;
+    while (t->stops < (came & 3)) aw__team_stop(t);
+}
+
+static void aw__team_look_after(aw__team *t, aw__place *p, aw__worker *w)
+{
+    int status = 0;
+    if (!w->pid) return;
+    if (aw__sys_wait(w->pid, &status) != 0) {
+        aw__team_ended(t, p, w, status);
+    } else if (w->kill_at <= t->loop->now) {
+        aw__log(t->loop, AW_LOG_ERROR, "asyncweb: worker %d does not end: "
+                "killed", (int)w->pid);
+        (void)kill(w->pid, SIGKILL);
+        w->kill_at = AW_FOREVER;
+    }
+}
+
+/* Everybody serves whom the last SIGHUP asked for. */
+static void aw__team_announce(aw__team *t)
+{
+    int i;
+    if (t->said == t->round) return;
+    for (i = 0; i < t->count; i++)
+        if (!t->places[i].now.serves || t->places[i].now.round != t->round)
+            return;
+    if (t->said < 0) aw__run_banner(t->loop, &t->config, &t->doors);
+    else aw__log(t->loop, AW_LOG_INFO, "asyncweb: all workers are new");
+    t->said = t->round;
+}
+
+/* How long until there is something to do, unless a worker speaks or ends, or
+   a signal comes. -1: all is over. */
+static int64_t aw__team_wait(const aw__team *t)
+{
+    int64_t at = AW_FOREVER, rest = AW_FOREVER;
+    bool anybody = false, starting = false;
+    int i;
+    for (i = 0; i < t->count; i++) {
+        const aw__place *p = &t->places[i];
+        anybody |= p->now.pid || p->before.pid;
+        starting |= p->now.pid && !p->now.serves;
+        if (p->now.pid && p->now.kill_at < at) at = p->now.kill_at;
+        if (p->before.pid && p->before.kill_at < at) at = p->before.kill_at;
+        if (!p->now.pid && p->rest_until < rest) rest = p->rest_until;
+    }
+    if (t->stops && !anybody) return -1;
+    if (!t->stops && !starting && rest < at) at = rest;
+    return at == AW_FOREVER ? at : at > t->loop->now ? at - t->loop->now : 0;
+}
+
+static int64_t aw__team_step(aw__team *t)
+{
+    int i;
+    aw__team_signals(t);
+    for (i = 0; i < t->count; i++) {
+        aw__team_look_after(t, &t->places[i], &t->places[i].now);
+        aw__team_look_after(t, &t->places[i], &t->places[i].before);
+    }
+    if (!t->stops && !t->asked) aw__team_fill(t);
+    if (!t->stops && t->asked) aw__team_stop(t);
+    if (!t->stops) aw__team_announce(t);
+    return aw__team_wait(t);
+}
+
+/* The exit status. Frees the loop. In a worker it does not return. */
+static int aw__team_run(aw_loop *l, const aw_config *config)
+{
+    aw__team t;
+    int64_t wait;
+    int rc;
+    memset((void *)&t, 0, sizeof t);
+    t.loop = l;
+    t.given = config;
+    t.config = *config;
+    aw__config_defaults(&t.config);
+    t.said = -1;
+    t.count = config->workers == AW_PER_CORE ? aw__sys_cores()
+        : config->workers;
+    rc = t.count > 0 ? aw__team_open(&t) : (int)AW_EINVAL;
+    if (rc == 0) {
+        l->on_fd[AW__FD_LINE] = aw__on_letter;
+        aw__signals_take(l, AW__PARENT, t.old);
+        while ((wait = aw__team_step(&t)) >= 0) {
+            if (aw__turn(l, wait) >= 0) continue;
+            t.asked = t.failed = true;
+            aw__sys_pause(10);
+        }
+        aw__signal_fd = -1;
+        aw__signals_leave(t.old);
+    }
+    if (t.places) aw__team_close(&t);
+    aw__arena_free(&t.memory);
+    aw_loop_free(l);
+    return rc < 0 ? aw__run_failed(config, "cannot serve", rc) : t.failed;
+}
+#endif
+
+/* >>floor6 aw_run  One process, or several --------------------------------- */
+
+int aw_run_config(aw_config config)
+{
+    const bool several = config.workers != 0 && config.workers != AW_OFF;
     aw_loop_config loop;
     aw_loop *l;
-    int rc;
     memset(&loop, 0, sizeof loop);
     loop.cleanup_ms = config.cleanup_ms;
     loop.max_task_bytes = config.max_task_bytes;
@@ -25883,27 +26555,18 @@ int aw_run_config(aw_config config)
         aw__sys_raise_descriptors(config.max_descriptors > 0
                                   ? config.max_descriptors : 65536);
     l = aw_loop_new(&loop);
-    rc = l ? aw_serve(l, &config) : AW_ENOMEM;
-    if (rc == 0 && config.on_start) {
-        what = "on_start failed; not serving";
-        rc = config.on_start(l, config.data);
-    }
-    if (rc < 0) {
+    if (!l) return aw__run_failed(&config, "cannot serve", AW_ENOMEM);
+#ifdef ASYNCWEB_NO_WORKERS
+    if (several) {
         aw_loop_free(l);
-        return aw__run_failed(&config, what, rc);
+        return aw__run_failed(&config, ".workers", AW_ENOTSUP);
     }
-    rc = 0;
-    aw__signals_take(l, old);
-    aw__run_banner(l->server);
-    while (aw__signals_stop(l) == 0 && rc >= 0 && !l->stopped &&
-           !l->server->stopping)
-        rc = aw__turn(l, AW_FOREVER);
-    aw__run_drain(l);
-    aw__signal_fd = -1;
-    aw_loop_free(l);
-    aw__signals_leave(old);
-    if (config.on_stop) config.on_stop(config.data);
-    return rc < 0;
+#else
+    if (several && !config.debug) return aw__team_run(l, &config);
+    if (several)
+        aw__log(l, AW_LOG_INFO, "asyncweb: debug: one process, not .workers");
+#endif
+    return aw__run_loop(l, &config, NULL);
 }
 
 #if !defined(ASYNCWEB_NO_TEST) && !defined(ASYNCWEB_NO_CLIENT)
