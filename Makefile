@@ -44,7 +44,7 @@ help:
 	@echo 'make matrix     compile with every compiler, standard and option'
 	@echo 'make live       many clients, a stop under load, system calls: real time'
 	@echo 'make peers      curl, nginx, HAProxy, slow attackers, ...: real programs'
-	@echo 'make bench      what TLS costs, beside nginx, SECONDS=10 a figure'
+	@echo 'make bench      what it costs, beside its peers, SECONDS=10 a figure'
 	@echo 'make fuzz       look for inputs that break it, SECONDS=10 a target'
 	@echo 'make coverage   which lines and branches the tests reach'
 	@echo 'make house      check the form of asyncweb.h'

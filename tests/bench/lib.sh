@@ -1,0 +1,52 @@
+# lib.sh: what the scripts here share, beside ../peers/lib.sh: programs in
+# build/bench, servers on one core and those who ask them on the other.
+
+. "$(dirname "${BASH_SOURCE[0]}")/../peers/lib.sh"
+need taskset
+bench=$PWD/tests/bench
+built=$PWD/build/bench
+results=$bench/results
+mkdir -p "$built"
+
+# The two cores; on a machine with one, both are that.
+cores=$(taskset -cp $$ | sed 's/.*: //' | awk -F '[-,]' '{ print $1, $NF }')
+read -r server_core load_core <<<"$cores"
+load() { taskset -c "$load_core" "$built/load" "$@"; }
+
+# make_c NAME SOURCE [FLAG...]: $built/NAME, unless it is newer than its source
+# and the header.
+make_c() {
+    local name=$1 source=$2
+    shift 2
+    if [ "$built/$name" -nt "$source" ] && [ "$built/$name" -nt asyncweb.h ]
+    then return; fi
+    cc -std=gnu99 -D_GNU_SOURCE -O2 -g -Wall -Wextra -I. "$source" \
+        -o "$built/$name" "$@"
+}
+make_tools() {
+    make_c load "$bench/load.c" && make_c bare "$bench/bare.c" &&
+        make_c server "$bench/server.c" -DASYNCWEB_IMPLEMENTATION
+}
+
+# start COMMAND... PORT: on the server's core; sets $pid and $port. What it
+# says is in $tmp/PORT.log. PORT may be given as @, a free one.
+start() {
+    local arguments=() a
+    port=$(free_port)
+    for a; do arguments+=("${a//@/$port}"); done
+    taskset -c "$server_core" "${arguments[@]}" >"$tmp/$port.log" 2>&1 &
+    pid=$!
+    started+=("$pid")
+    until_up "$port" || { cat "$tmp/$port.log"; return 1; }
+}
+stop() {
+    kill -TERM "$pid" 2>/dev/null
+    wait "$pid" 2>/dev/null
+}
+
+finish() {
+    end_all
+    echo "${1:+$1: }$passed passed, $failed failed"
+    [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+    exit
+}
