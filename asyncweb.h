@@ -1730,11 +1730,33 @@ AW_API const char *aw_last_event_id(aw_req *req);
 
 /* >>route  Views, routes, the application ---------------------------------- */
 
+/* What routes of some kind need besides their view. Only views of that kind
+   refer to it, so that a program without any does not have the code. */
+struct aw__server;
+struct aw__conn;
+struct aw__table;
+struct aw_route;
+typedef struct aw__view_ops {
+    /* STATIC, ASSETS: enters the row. */
+    bool (*add)(struct aw__server *, const struct aw__table *,
+                const struct aw_route *row);
+    /* WS: the request has come; its view has said rc, and that is no answer;
+       it has ended; the connection is lost; the handshake is out; the drain
+       begins. */
+    int (*begin)(aw_req *, const struct aw_route *);
+    bool (*upgraded)(aw_req *, int rc);
+    bool (*ended)(aw_req *, int rc, bool cancelled);
+    void (*gone)(aw_req *);
+    void (*upgrade)(struct aw__server *, struct aw__conn *);
+    void (*stop)(struct aw__server *);
+} aw__view_ops;
+
 /* A view: what VIEW and ASYNC_VIEW define, as routes name it. */
 typedef struct aw_view {
     const char *name, *file;
     const aw_fn *fn;                        /* of an ASYNC_VIEW */
     int (*plain)(aw__ctx *, aw_req *);      /* of a VIEW */
+    const aw__view_ops *ops;                /* of WS, STATIC; else NULL */
 } aw_view;
 
 /* A file in the program: its name below the path of ASSETS, its bytes. */
@@ -1777,7 +1799,7 @@ enum {
 #define AW__VIEW(linkage, name_) \
     static int aw_plain_##name_(aw__ctx *aw_t, aw_req *req); \
     linkage const aw_view aw_view_##name_ = { \
-        #name_, __FILE__, NULL, aw_plain_##name_}; \
+        #name_, __FILE__, NULL, aw_plain_##name_, NULL}; \
     static int aw_plain_##name_(AW__UNUSED aw__ctx *aw_t, \
                                 AW__UNUSED aw_req *req)
 #define AW_VIEW(name) AW__VIEW(static, name)
@@ -1796,7 +1818,7 @@ enum {
         return aw_body_##name_(aw_t, self, self->req); \
     } \
     linkage const aw_view aw_view_##name_ = { \
-        #name_, __FILE__, &aw_fn_##name_, NULL}; \
+        #name_, __FILE__, &aw_fn_##name_, NULL, NULL}; \
     static aw_use_RETURN_not_return aw_body_##name_( \
         aw__ctx *aw_t, struct aw_frame_##name_ *self, AW__UNUSED aw_req *req)
 #define AW_ASYNC_VIEW(...) \
@@ -2089,6 +2111,7 @@ typedef struct aw_ws aw_ws;
    vanishes then, TCP has to find out by the pings that nobody acknowledges (in
    Linux after 15 minutes). At the stop of the server clients are closed with
    1001. */
+AW__OBJECT_API const aw__view_ops aw__ws_ops;
 #define AW__WS_1(linkage, name) AW__WS_VIEW(linkage, name, )
 #define AW__WS_M(linkage, name, ...) AW__WS_VIEW(linkage, name, __VA_ARGS__)
 #define AW__WS_VIEW(linkage, name_, ...) \
@@ -2101,7 +2124,7 @@ typedef struct aw_ws aw_ws;
         return aw_body_##name_(aw_t, self, self->req, aw__req_ws(self->req)); \
     } \
     linkage const aw_view aw_ws_view_##name_ = { \
-        #name_, __FILE__, &aw_fn_##name_, NULL}; \
+        #name_, __FILE__, &aw_fn_##name_, NULL, &aw__ws_ops}; \
     static aw_use_RETURN_not_return aw_body_##name_( \
         aw__ctx *aw_t, struct aw_frame_##name_ *self, AW__UNUSED aw_req *req, \
         AW__UNUSED aw_ws *ws)
@@ -2454,6 +2477,15 @@ AW_API int aw_test_close(aw_test *t);
 #define AW__INLINE inline __attribute__((always_inline))
 #else
 #define AW__INLINE inline
+#endif
+
+/* Tables for unwinding are a tenth of a small program, and C does not unwind:
+   with -Os they go to where only debuggers look, and strip takes them. */
+#if defined(ASYNCWEB_STATIC) && defined(__OPTIMIZE_SIZE__) && \
+    defined(__ELF__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__cplusplus) && !defined(__EXCEPTIONS) && \
+    !defined(__SANITIZE_ADDRESS__) && defined(__GCC_HAVE_DWARF2_CFI_ASM)
+__asm__(".cfi_sections .debug_frame");
 #endif
 
 #ifdef __cplusplus
@@ -21823,9 +21855,7 @@ typedef struct aw__server {
     void (*refuse)(aw_req *req, int status);
     void (*page)(aw_req *req, int status);
     void (*before_head)(aw_req *req);
-    /* Of WebSockets: all of the handshake is out; the drain begins. */
-    void (*upgrade)(struct aw__server *s, aw__conn *c);
-    void (*stop_sockets)(struct aw__server *s);
+    const aw__view_ops *sockets;        /* NULL: there are no WebSockets */
 } aw__server;
 
 static void aw__req_keep_one(aw_req *req)
@@ -22113,13 +22143,9 @@ static void aw__conn_abandon(aw__server *s, aw__conn *c)
     aw_req *req = c->req;
     if (!req) return;
     c->req = NULL;
-#ifndef ASYNCWEB_NO_WS
     if (c->state == AW__IN_WS) {
-        aw__ws_gone(req->ws, AW_ECLOSED);
-        if (req->ws->ended) aw__ws_free(req->ws);
-    } else
-#endif
-    if (req->task) {
+        s->sockets->gone(req);
+    } else if (req->task) {
         if (!(req->sending && req->sending->head_out))
             req->status = AW__CLIENT_GONE;
         aw__access_log(s, req, req->sending ? req->sending->sent : 0);
@@ -23227,7 +23253,7 @@ static void aw__conn_settle(aw__server *s, aw__conn *c)
         aw__conn_enter(s, c, AW__LINGER);
     }
     if (c->state == AW__IN_WS && !c->out) {
-        s->upgrade(s, c);
+        s->sockets->upgrade(s, c);
         return;
     }
     if (aw__fd_want(s->loop, c->fd, aw__conn_wants(c)) < 0)
@@ -23557,7 +23583,7 @@ static void aw__server_stop(aw__server *s)
         aw__door_close(&s->doors, i);
     }
     aw__timer_stop(s->loop, &s->resume.timer);
-    if (s->stop_sockets) s->stop_sockets(s);
+    if (s->sockets) s->sockets->stop(s);
     if (!s->gentle) aw__server_hush(s);
 }
 
@@ -24066,7 +24092,6 @@ static int aw__ws_begin_request(aw_req *req, const aw_route *route)
 static bool aw__ws_upgraded(aw_req *req, int rc)
 {
     aw_ws *ws = req->ws;
-    if (!ws) return false;
     if (ws->state == AW__WS_ASKED && rc == 0) (void)aw__ws_accept(ws);
     return ws->state != AW__WS_ASKED;
 }
@@ -24093,6 +24118,16 @@ static bool aw__ws_view_ended(aw_req *req, int rc, bool cancelled)
     else if (ws->state == AW__WS_OVER) aw__ws_on_over(ws);
     return !fine;
 }
+
+static void aw__ws_conn_gone(aw_req *req)
+{
+    aw__ws_gone(req->ws, AW_ECLOSED);
+    if (req->ws->ended) aw__ws_free(req->ws);
+}
+
+AW__OBJECT const aw__view_ops aw__ws_ops = {
+    NULL, aw__ws_begin_request, aw__ws_upgraded, aw__ws_view_ended,
+    aw__ws_conn_gone, aw__conn_upgrade, aw__ws_stop_all};
 #endif
 
 /* >>floor6 router  A tree of path segments --------------------------------- */
@@ -24504,10 +24539,8 @@ static void aw__app_route(aw_req *req)
     found = aw__route_walk(all, 1, 0, &search);
     if (found) {
         aw__app_found(req, found);
-#ifndef ASYNCWEB_NO_WS
         if (AW__UNLIKELY(found->route.websocket))
-            req->fate = (int16_t)aw__ws_begin_request(req, &found->route);
-#endif
+            req->fate = (int16_t)found->view->ops->begin(req, &found->route);
         if (!req->fate) return;
     } else {
         req->fate = (int16_t)aw__app_fate(req, &search, all);
@@ -24559,7 +24592,8 @@ static void aw__page_debug(aw__buf *b, const aw_req *req, int rc,
 }
 
 #ifndef ASYNCWEB_NO_JSON
-/* A client that asks for JSON, and not for HTML, is told in JSON. */
+/* A client that asks for JSON, and not for HTML, is told in JSON; without the
+   writer, which would come with its decimals. */
 static bool aw__app_wants_json(const aw_req *req)
 {
     int i = aw__req_field(req, "Accept", 0);
@@ -24575,12 +24609,22 @@ static bool aw__app_wants_json(const aw_req *req)
 
 static bool aw__app_page_json(aw_req *req, int status)
 {
-    aw_field fields[3];
-    fields[0] = aw_int("status", status);
-    fields[1] = aw_str("error", aw__http_reason(status));
-    fields[2] = aw_str("message", req->message);
-    return aw__app_wants_json(req) &&
-        aw__json_object(req, fields, req->message ? 3 : 2) > 0;
+    const char *const reason = aw__http_reason(status);
+    char head[40];
+    aw__buf b;
+    if (!aw__app_wants_json(req)) return false;
+    memset(&b, 0, sizeof b);
+    b.arena = &req->arena;
+    aw__print(head, sizeof head, "{\"status\":%d,\"error\":", status);
+    aw__put_text(&b, head);
+    aw__json_quote(&b, reason, strlen(reason));
+    if (req->message) {
+        aw__put_text(&b, ",\"message\":");
+        aw__json_quote(&b, req->message, strlen(req->message));
+    }
+    aw__put_text(&b, "}");
+    return !b.failed &&
+        aw__answer(req, status, "application/json", b.p, b.n) > 0;
 }
 #endif
 
@@ -24711,18 +24755,26 @@ static void aw__app_standard(aw_req *req, int status)
     aw__app_page(req, status, AW_HTTP(status), NULL);
 }
 
+/* What a view has said, and there is no answer to be: it has become a
+   WebSocket's; else NULL. */
+static const aw__view_ops *aw__req_upgraded(aw_req *req, int rc)
+{
+    const aw__view_ops *ws = req->ws ? req->loop->server->sockets : NULL;
+    return ws && ws->upgraded(req, rc) ? ws : NULL;
+}
+
 static void aw__app_view_ended(aw__task *t)
 {
     aw_req *req = t->req;
     bool cancelled = (t->ctx.flags & AW__CANCELED) != 0;
-#ifndef ASYNCWEB_NO_WS
-    if (aw__ws_upgraded(req, cancelled ? AW_ECANCELED : t->ctx.rc)) {
+    const aw__view_ops *ws = aw__req_upgraded(req, cancelled ? AW_ECANCELED
+                                              : t->ctx.rc);
+    if (ws) {
         req->task = NULL;
-        if (aw__ws_view_ended(req, t->ctx.rc, cancelled))
+        if (ws->ended(req, t->ctx.rc, cancelled))
             aw__app_complain(req, req->route->view, t->ctx.rc, t);
         return;
     }
-#endif
     if (req->conn)
         aw__app_answer(req, cancelled ? AW_ECANCELED : t->ctx.rc, t);
     else if (t->ctx.rc < 0 && t->ctx.rc > AW_HTTP(0) && !cancelled &&
@@ -24996,9 +25048,7 @@ static void aw__app_before_head(aw_req *req)
 static bool aw__steps_go(aw__steps *s, aw_req *req, int rc, const aw__task *t)
 {
     bool over = !req->conn;
-#ifndef ASYNCWEB_NO_WS
-    if (s->stage == AW__VIEW && aw__ws_upgraded(req, rc)) over = true;
-#endif
+    if (s->stage == AW__VIEW && aw__req_upgraded(req, rc)) over = true;
     s->view = over ? NULL : aw__steps_next(s, req, rc, t);
     s->rc = over ? rc : req->status;
     return s->view != NULL;
@@ -25210,9 +25260,6 @@ static int aw__tree_view(aw__ctx *t, aw_req *req)
     return rc;
 }
 
-AW__OBJECT const aw_view aw__files_view = {
-    "static", __FILE__, NULL, aw__tree_view};
-
 /* >>floor6 tables  From tables of routes to one tree ----------------------- */
 
 enum { AW__MOUNTS_DEEP = 16 };
@@ -25289,18 +25336,6 @@ static aw__target *aw__target_new(aw__server *s, const aw__table *table,
     return t;
 }
 
-/* The tags of assets, by their content. False: out of memory. */
-static bool aw__target_hash(aw__arena *a, aw__target *t)
-{
-    const aw_route *r = &t->route;
-    uint64_t *tags = (uint64_t *)aw__arena_get(a, r->asset_count * 8);
-    size_t i;
-    for (i = 0; tags && i < r->asset_count; i++)
-        tags[i] = aw__etag_hash(0, r->assets[i].data, r->assets[i].size);
-    t->tags = tags;
-    return tags != NULL;
-}
-
 static bool aw__route_add(aw__server *s, const aw__table *table,
                           const aw_route *row)
 {
@@ -25313,51 +25348,22 @@ static bool aw__route_add(aw__server *s, const aw__table *table,
         : "it has no view";
     if (!wrong && row->stream && !row->view->fn)
         wrong = ".stream needs an ASYNC_VIEW, that awaits its body";
+    if (!wrong && row->websocket && (!row->view->ops || !row->view->ops->begin))
+        wrong = "WS needs a WS_VIEW";
     for (other = node && !wrong ? node->targets : NULL; other;
          other = other->next) {
         if (strcmp(other->route.method, row->method) != 0) continue;
         if (row->kind == AW_ROW_FILES) return true;     /* that one wins */
         wrong = "there is another route for the same";
     }
-    if (!wrong && row->assets && !aw__target_hash(&s->memory, t))
-        wrong = "out of memory";
     if (wrong) return aw__row_wrong(s, row, t->route.path, wrong);
     t->view = row->view;
+    if (row->websocket) s->sockets = row->view->ops;
     t->next = node->targets;
     node->targets = t;
     *router->last = t;
     router->last = &t->later;
     aw__target_steps(t);
-    return true;
-}
-
-/* STATIC and ASSETS are two routes: the directory, and what is below. */
-static bool aw__files_add(aw__server *s, const aw__table *table,
-                          const aw_route *row)
-{
-    static const char *const behind[] = {"/", "/<path:name>"};
-    aw__arena *a = &s->memory;
-    aw_route one = *row;
-    size_t n = row->path ? strlen(row->path) : 0, i;
-    char *prefix = n ? aw__arena_text(a, row->path, n) : NULL;
-    if (!n || (!row->dir && !row->assets))
-        return aw__row_wrong(s, row, row->path, "it has no path or directory");
-#ifndef ASYNCWEB_NO_STATIC_FILES
-    if (row->dir) {
-        const int dir = aw__file_directory(row->dir);
-        char why[200];
-        aw__print(why, sizeof why, "its directory \"%s\": %s", row->dir,
-                  aw_strerror(dir));
-        if (dir < 0) return aw__row_wrong(s, row, row->path, why);
-        aw__sys_close(dir);
-    }
-#endif
-    while (prefix && n && prefix[n - 1] == '/') prefix[--n] = 0;
-    for (i = 0; i < 2; i++) {
-        one.path = prefix ? aw__path_join(a, prefix, behind[i]) : NULL;
-        if (!one.path) return aw__row_wrong(s, row, row->path, "out of memory");
-        if (!aw__route_add(s, table, &one)) return false;
-    }
     return true;
 }
 
@@ -25406,6 +25412,15 @@ static bool aw__table_hooks(aw__server *s, aw__table *t)
     return true;
 }
 
+/* Enters what STATIC and ASSETS say. */
+static bool aw__row_files(aw__server *s, const aw__table *t,
+                          const aw_route *row)
+{
+    if (row->view && row->view->ops && row->view->ops->add)
+        return row->view->ops->add(s, t, row);
+    return aw__row_wrong(s, row, row->path, "it has no view");
+}
+
 /* Enters a table: `row` mounts it in the table `up`. */
 static bool aw__table_add(aw__server *s, const aw__table *up,
                           const aw_route *row, int depth)
@@ -25451,9 +25466,62 @@ static bool aw__table_add(aw__server *s, const aw__table *up,
             return false;                               /* recursion */
     /* Last, because any other route for the same path wins. */
     for (r = t->rows; r && r->method; r++)
-        if (r->kind == AW_ROW_FILES && !aw__files_add(s, t, r)) return false;
+        if (r->kind == AW_ROW_FILES && !aw__row_files(s, t, r)) return false;
     return true;
 }
+
+/* ---- STATIC and ASSETS ---- */
+
+/* The tags of assets, by their content; NULL: out of memory. */
+static uint64_t *aw__assets_hash(aw__arena *a, const aw_route *r)
+{
+    uint64_t *tags = (uint64_t *)aw__arena_get(a, r->asset_count * 8);
+    size_t i;
+    for (i = 0; tags && i < r->asset_count; i++)
+        tags[i] = aw__etag_hash(0, r->assets[i].data, r->assets[i].size);
+    return tags;
+}
+
+/* STATIC and ASSETS are two routes: the directory, and what is below. */
+static bool aw__files_add(aw__server *s, const aw__table *table,
+                          const aw_route *row)
+{
+    static const char *const behind[] = {"/", "/<path:name>"};
+    aw__arena *a = &s->memory;
+    aw_route one = *row;
+    size_t n = row->path ? strlen(row->path) : 0, i;
+    char *prefix = n ? aw__arena_text(a, row->path, n) : NULL;
+    aw__target *t;
+    uint64_t *tags;
+    if (!n || (!row->dir && !row->assets))
+        return aw__row_wrong(s, row, row->path, "it has no path or directory");
+#ifndef ASYNCWEB_NO_STATIC_FILES
+    if (row->dir) {
+        const int dir = aw__file_directory(row->dir);
+        char why[200];
+        aw__print(why, sizeof why, "its directory \"%s\": %s", row->dir,
+                  aw_strerror(dir));
+        if (dir < 0) return aw__row_wrong(s, row, row->path, why);
+        aw__sys_close(dir);
+    }
+#endif
+    while (prefix && n && prefix[n - 1] == '/') prefix[--n] = 0;
+    for (i = 0; i < 2; i++) {
+        one.path = prefix ? aw__path_join(a, prefix, behind[i]) : NULL;
+        if (!one.path) return aw__row_wrong(s, row, row->path, "out of memory");
+        if (!aw__route_add(s, table, &one)) return false;
+    }
+    tags = aw__assets_hash(a, row);
+    if (!tags) return aw__row_wrong(s, row, row->path, "out of memory");
+    for (t = s->router->first; t; t = t->later)
+        if (t->route.assets == row->assets) t->tags = tags;
+    return true;
+}
+
+static const aw__view_ops aw__files_ops = {
+    aw__files_add, NULL, NULL, NULL, NULL, NULL, NULL};
+AW__OBJECT const aw_view aw__files_view = {
+    "static", __FILE__, NULL, aw__tree_view, &aw__files_ops};
 
 /* ---- the way back: a URL for a view ---- */
 
@@ -25711,8 +25779,6 @@ static bool aw__server_open(aw__server *s)
     s->ws.close_ms = c->ws_close_ms;
     s->ws.write_ms = c->write_ms;
     s->ws.min_rate = c->min_rate;
-    s->upgrade = aw__conn_upgrade;
-    s->stop_sockets = aw__ws_stop_all;
 #endif
     s->limits.max_line = c->max_line;
     s->limits.max_head = c->max_head;
