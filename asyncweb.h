@@ -82,6 +82,9 @@ BUILD OPTIONS, defined before the include
                             -lbearssl, and define it for every file
   ASYNCWEB_NO_SIMD          without SSE2 and NEON
   ASYNCWEB_NO_SLABS         small blocks come from malloc, too
+  ASYNCWEB_FIXED_MEMORY     all memory comes from a buffer of yours, .memory,
+                            never from malloc; for every file, and it implies
+                            ASYNCWEB_NO_THREADS
   ASYNCWEB_POLL             poll() instead of epoll or kqueue
   ASYNCWEB_JSON_DEPTH       how deep JSON may nest, 64
   ASYNCWEB_MAX_THREADS      helper threads at most, 4; as many look up names
@@ -203,6 +206,11 @@ never an abort.
 #elif defined(__NetBSD__) && !defined(_NETBSD_SOURCE)
 #define _NETBSD_SOURCE
 #endif
+#endif
+
+/* A thread's stack would lie elsewhere. */
+#if defined(ASYNCWEB_FIXED_MEMORY) && !defined(ASYNCWEB_NO_THREADS)
+#define ASYNCWEB_NO_THREADS
 #endif
 
 #include <limits.h>
@@ -822,9 +830,12 @@ typedef struct aw_loop_config {
     bool debug;                 /* look for pointers into the dead stack, ... */
     void (*log)(void *data, aw_log_level level, const char *line);
     void *log_data;             /* NULL log: lines go to stderr */
+    void *memory;               /* with ASYNCWEB_FIXED_MEMORY, and only then: */
+    size_t memory_size;         /* the loop takes nothing else; see aw_config */
 } aw_loop_config;
 
-/* A loop of this thread's. NULL: out of memory or descriptors. */
+/* A loop of this thread's. NULL: out of memory or descriptors, or .memory does
+   not go with the build (said in the log). */
 AW_API aw_loop *aw_loop_new(const aw_loop_config *config);
 
 /* Cancels what still runs, lets every FINALLY end, frees all. NULL is fine. */
@@ -861,6 +872,15 @@ AW_API int aw_loop_after_fork(aw_loop *loop);
 
 /* One log line per task and frame: function, file:line, what it waits for. */
 AW_API void aw_loop_dump(aw_loop *loop);
+
+/* Bytes in use, what the blocks cost beside included with
+   ASYNCWEB_FIXED_MEMORY; elsewhere all but `used` is 0. */
+typedef struct aw_memory {
+    size_t size, used;          /* what the buffer has room for */
+    size_t most;                /* in use at any time so far */
+    size_t largest;             /* block that could be had now */
+} aw_memory;
+AW_API aw_memory aw_loop_memory(const aw_loop *loop);
 /* >>json  JSON: reading, lookup, writing --------------------------------- */
 
 #ifndef ASYNCWEB_NO_JSON
@@ -984,6 +1004,9 @@ AW_API aw_field aw_val(const char *name, const aw_value *v);   /* NULL: null */
    into the frame, and DEFER(aw_json_free, &self->doc) behind it. */
 typedef struct aw_json_doc {
     void *memory;
+#ifdef ASYNCWEB_FIXED_MEMORY
+    aw_loop *loop;              /* to be set: it is that one's memory */
+#endif
 } aw_json_doc;
 
 /* Reads text, n bytes of it; NULL: it is no JSON, or out of memory. */
@@ -1987,7 +2010,14 @@ AW__OBJECT_API const aw_view aw__files_view;
    after drain_ms and cleanup_ms is killed. Workers drain when their parent is
    gone. Threads, loops and connections that exist before aw_run do not survive
    in workers: make them in on_start. AW_PER_CORE: one for each processor that
-   this process may use. With ASYNCWEB_NO_WORKERS: AW_ENOTSUP. */
+   this process may use. With ASYNCWEB_NO_WORKERS: AW_ENOTSUP.
+
+   memory: with ASYNCWEB_FIXED_MEMORY aw_run and the test mode take all they
+   need from these memory_size bytes, aligned or not, which are yours again
+   when they have returned; without that, it is refused. Limits that are not
+   set follow its size M: max_head and max_line M/16 (1 KiB at least),
+   max_fields M/1024 (24 at least), max_body M/4, form_memory, file_memory,
+   ws_max_message and ws_max_queue M/8; none is more than what stands below. */
 typedef struct aw_config {
     const aw_route *routes AW__OPT;
     const char *host AW__OPT;       /* "127.0.0.1"; "::" is every address */
@@ -2041,6 +2071,8 @@ typedef struct aw_config {
     size_t max_task_bytes AW__OPT;  /* frames of one task, 1 MiB */
     int64_t names_ms AW__OPT;       /* that a name's addresses are kept,
                                        30,000; AW_OFF */
+    void *memory AW__OPT;           /* see above */
+    size_t memory_size AW__OPT;
 } aw_config;
 
 /* Serves until SIGINT or SIGTERM, then drains: no new connection, idle ones
@@ -2452,6 +2484,18 @@ AW_API int aw_test_close(aw_test *t);
 #ifdef ASYNCWEB_BEARSSL
 #include <bearssl.h>
 #endif
+#ifdef ASYNCWEB_FIXED_MEMORY
+#ifdef __SANITIZE_ADDRESS__
+#define AW__ASAN
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define AW__ASAN
+#endif
+#endif
+#ifdef AW__ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+#endif
 #ifndef ASYNCWEB_NO_STATIC_FILES
 #include <sys/stat.h>
 #if defined(__linux__)
@@ -2514,6 +2558,31 @@ extern "C" {
 #ifndef ASYNCWEB_SHORT
 #define ASYNCWEB_SHORT(call) 0
 #endif
+
+/* Tables and buffers, in a process that has memory, and in a buffer. */
+#ifdef ASYNCWEB_FIXED_MEMORY
+#define AW__SIZED(usual, fixed) (fixed)
+#else
+#define AW__SIZED(usual, fixed) (usual)
+#endif
+
+/* The highest bit set of x != 0. */
+static int aw__log2(uint64_t x)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    return 63 - __builtin_clzll(x);
+#else
+    int n = 0;
+    while (x >>= 1) n++;
+    return n;
+#endif
+}
+
+/* The lowest bit set of x != 0. */
+static int aw__lowest(uint64_t x)
+{
+    return aw__log2(x & (0 - x));
+}
 
 /* What errno says, as an error of ours. */
 static int aw__error_of(int error)
@@ -2997,11 +3066,322 @@ static int aw__sys_cores(void)
 }
 #endif
 
+#ifdef ASYNCWEB_FIXED_MEMORY
+/* >>floor1 heap  All memory in one buffer of the caller's ------------------ */
+
+/* Blocks lie one behind the other, in units of 16 bytes. In front of a block's
+   bytes, which are aligned to 16, stand four more: its size and two flags. A
+   free block has two links in its first bytes and its size again in its last
+   four, where the one behind finds it. So both neighbours of a block that is
+   given back are known, and
+
+   - no two free blocks lie side by side: what was cut becomes whole again;
+   - a free block stands in the list of its class, a quarter of an octave of
+     sizes, and a bit tells which lists have members: to find one that fits is
+     a few instructions, whatever the heap's size;
+   - small blocks are cut from the low end of the lowest large one, large blocks
+     from the high end of one that fits: so what stays for long does not lie
+     between the bursts, and a hole that a burst leaves fits the next one.
+
+   It fails only when no free block is large enough: before it does, it looks
+   at every block of the one class whose members may or may not fit. */
+enum {
+    AW__HEAP_UNIT = 16,
+    AW__HEAP_FREE = 1,          /* this block... */
+    AW__HEAP_BEHIND_FREE = 2,   /* ...the one in front of it */
+    AW__HEAP_LARGE = 64,        /* units */
+    AW__HEAP_LOOK = 8,          /* so many of a class are looked at first */
+    AW__HEAP_MOST = 1 << 28     /* units: 4 GiB */
+};
+
+typedef struct aw__heap {
+    char *base;                 /* block n's bytes lie at base + 16 n, n > 0 */
+    uint32_t units, free;       /* in all; in free blocks */
+    uint32_t least;             /* free ones there ever were */
+    uint64_t some[2];           /* classes whose list has members */
+    uint32_t *first;            /* of each class; 0: none */
+} aw__heap;
+
+static uint32_t aw__heap_word(const char *p)
+{
+    uint32_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+static void aw__heap_put_word(char *p, uint32_t word)
+{
+    memcpy(p, &word, sizeof word);
+}
+
+/* ASan is told who may touch what, but for the last eight bytes of a block:
+   they share what it keeps account of with the size of the next one. */
+static void aw__heap_guard(char *p, uint32_t units, size_t used)
+{
+#ifdef AW__ASAN
+    const size_t end = (size_t)units * AW__HEAP_UNIT - 8;
+    ASAN_UNPOISON_MEMORY_REGION(p, end);
+    if (used < end) ASAN_POISON_MEMORY_REGION(p + used, end - used);
+#else
+    (void)p, (void)units, (void)used;
+#endif
+}
+
+static uint32_t aw__heap_size(const char *p)
+{
+    return aw__heap_word(p - 4) >> 2;
+}
+
+static char *aw__heap_next(char *p, uint32_t units)
+{
+    return p + (size_t)units * AW__HEAP_UNIT;
+}
+
+/* Sizes below 8 have a class each, others four an octave. */
+static int aw__heap_class(uint32_t units)
+{
+    const int octave = units < 8 ? 0 : aw__log2(units);
+    return octave ? 8 + (octave - 3) * 4 + (int)(units >> (octave - 2) & 3)
+        : (int)units;
+}
+
+/* The first class from `from` on with members; -1: there is none. */
+static int aw__heap_some(const aw__heap *x, int from)
+{
+    int i;
+    for (i = from / 64; i < 2; i++, from = 0) {
+        const uint64_t some = x->some[i] & ~(uint64_t)0 << from % 64;
+        if (some) return i * 64 + aw__lowest(some);
+    }
+    return -1;
+}
+
+/* Makes a used block, whose neighbours are used, a free one. */
+static void aw__heap_link(aw__heap *x, char *p, uint32_t units)
+{
+    const int class_ = aw__heap_class(units);
+    const uint32_t next = x->first[class_];
+    const uint32_t at = (uint32_t)((p - x->base) / AW__HEAP_UNIT);
+    char *behind = aw__heap_next(p, units);
+    aw__heap_guard(p, units, 8);
+    aw__heap_put_word(p - 4, units << 2 | AW__HEAP_FREE);
+    aw__heap_put_word(p, next);
+    aw__heap_put_word(p + 4, 0);
+    aw__heap_put_word(behind - 8, units);
+    aw__heap_put_word(behind - 4, aw__heap_word(behind - 4) |
+                                  AW__HEAP_BEHIND_FREE);
+    if (next) aw__heap_put_word(aw__heap_next(x->base, next) + 4, at);
+    x->first[class_] = at;
+    x->some[class_ / 64] |= (uint64_t)1 << class_ % 64;
+    x->free += units;
+}
+
+static void aw__heap_unlink(aw__heap *x, char *p)
+{
+    const uint32_t units = aw__heap_size(p);
+    const uint32_t next = aw__heap_word(p), prev = aw__heap_word(p + 4);
+    const int class_ = aw__heap_class(units);
+    char *behind = aw__heap_next(p, units);
+    aw__heap_guard(p, units, SIZE_MAX);
+    if (next) aw__heap_put_word(aw__heap_next(x->base, next) + 4, prev);
+    if (prev) aw__heap_put_word(aw__heap_next(x->base, prev), next);
+    else x->first[class_] = next;
+    if (!x->first[class_])
+        x->some[class_ / 64] &= ~((uint64_t)1 << class_ % 64);
+    aw__heap_put_word(behind - 4, aw__heap_word(behind - 4) &
+                                  ~(uint32_t)AW__HEAP_BEHIND_FREE);
+    x->free -= units;
+}
+
+/* The first of at most `most` blocks of a class that has room; or NULL. */
+static char *aw__heap_look(const aw__heap *x, int class_, uint32_t units,
+                           uint32_t most)
+{
+    uint32_t at = x->first[class_];
+    for (; at && most > 0; most--) {
+        char *p = aw__heap_next(x->base, at);
+        if (aw__heap_size(p) >= units) return p;
+        at = aw__heap_word(p);
+    }
+    return NULL;
+}
+
+/* The lowest large block of those at the head of each class; or NULL. */
+static char *aw__heap_lowest(const aw__heap *x)
+{
+    uint32_t lowest = 0;
+    int i = aw__heap_class(AW__HEAP_LARGE);
+    for (; (i = aw__heap_some(x, i)) >= 0; i++) {
+        uint32_t at = x->first[i], look = AW__HEAP_LOOK;
+        for (; at && look > 0; look--) {
+            if (!lowest || at < lowest) lowest = at;
+            at = aw__heap_word(aw__heap_next(x->base, at));
+        }
+    }
+    return lowest ? aw__heap_next(x->base, lowest) : NULL;
+}
+
+static char *aw__heap_find(const aw__heap *x, uint32_t units)
+{
+    const int class_ = aw__heap_class(units);
+    char *p;
+    int larger;
+    if (class_ > aw__heap_class(x->units)) return NULL;
+    p = aw__heap_look(x, class_, units, AW__HEAP_LOOK);
+    if (p) return p;
+    larger = aw__heap_some(x, class_ + 1);
+    if (larger < 0) return aw__heap_look(x, class_, units, UINT32_MAX);
+    p = units < AW__HEAP_LARGE && larger >= aw__heap_class(AW__HEAP_LARGE)
+        ? aw__heap_lowest(x) : NULL;
+    return p ? p : aw__heap_next(x->base, x->first[larger]);
+}
+
+/* How many units n bytes take. */
+static uint32_t aw__heap_units(size_t n)
+{
+    const size_t most = (size_t)AW__HEAP_MOST * (AW__HEAP_UNIT - 1);
+    return n > most ? (uint32_t)AW__HEAP_MOST
+        : (uint32_t)((n + 4 + AW__HEAP_UNIT - 1) / AW__HEAP_UNIT);
+}
+
+/* Cuts a used block: it keeps `units`, what is more is free. */
+static void aw__heap_cut(aw__heap *x, char *p, uint32_t units)
+{
+    const uint32_t word = aw__heap_word(p - 4), more = (word >> 2) - units;
+    if (!more) return;
+    aw__heap_put_word(p - 4, units << 2 | (word & AW__HEAP_BEHIND_FREE));
+    aw__heap_link(x, aw__heap_next(p, units), more);
+}
+
+/* n bytes aligned to 16, or NULL. */
+static void *aw__heap_get(aw__heap *x, size_t n)
+{
+    const uint32_t units = aw__heap_units(n);
+    char *p = aw__heap_find(x, units);
+    uint32_t more;
+    if (!p) return NULL;
+    aw__heap_unlink(x, p);
+    more = aw__heap_size(p) - units;
+    aw__heap_put_word(p - 4, (more + units) << 2);
+    if (more && units >= AW__HEAP_LARGE) {
+        aw__heap_put_word(aw__heap_next(p, more) - 4, units << 2);
+        aw__heap_link(x, p, more);
+        p = aw__heap_next(p, more);
+    } else {
+        aw__heap_cut(x, p, units);
+    }
+    if (x->free < x->least) x->least = x->free;
+    aw__heap_guard(p, units, n);
+    return p;
+}
+
+static void aw__heap_put(aw__heap *x, void *block)
+{
+    char *p = (char *)block, *behind;
+    uint32_t units = aw__heap_size(p);
+    if (aw__heap_word(p - 4) & AW__HEAP_BEHIND_FREE) {
+        const uint32_t before = aw__heap_word(p - 8);
+        p -= (size_t)before * AW__HEAP_UNIT;
+        aw__heap_unlink(x, p);
+        units += before;
+    }
+    behind = aw__heap_next(p, units);
+    if (aw__heap_word(behind - 4) & AW__HEAP_FREE) {
+        aw__heap_unlink(x, behind);
+        units += aw__heap_size(behind);
+    }
+    aw__heap_link(x, p, units);
+}
+
+/* Makes a block n bytes where it lies. False: there is no room behind it. */
+static bool aw__heap_resize(aw__heap *x, void *block, size_t n)
+{
+    char *p = (char *)block, *behind;
+    const uint32_t units = aw__heap_units(n), had = aw__heap_size(p);
+    uint32_t more = 0;
+    behind = aw__heap_next(p, had);
+    if (aw__heap_word(behind - 4) & AW__HEAP_FREE) more = aw__heap_size(behind);
+    if (had + more < units) return false;
+    aw__heap_guard(p, had, SIZE_MAX);
+    if (more) {
+        aw__heap_unlink(x, behind);
+        aw__heap_put_word(p - 4, aw__heap_word(p - 4) + (more << 2));
+    }
+    aw__heap_cut(x, p, units);
+    if (x->free < x->least) x->least = x->free;
+    aw__heap_guard(p, units, n);
+    return true;
+}
+
+/* Bytes that the next block may have at most. */
+static size_t aw__heap_largest(const aw__heap *x)
+{
+    uint32_t at, most = 0;
+    int i, class_ = -1;
+    for (i = 0; (i = aw__heap_some(x, i)) >= 0; i++) class_ = i;
+    for (at = class_ < 0 ? 0 : x->first[class_]; at;) {
+        const char *p = aw__heap_next(x->base, at);
+        if (aw__heap_size(p) > most) most = aw__heap_size(p);
+        at = aw__heap_word(p);
+    }
+    return most ? (size_t)most * AW__HEAP_UNIT - 4 : 0;
+}
+
+/* Nothing in the buffer is of the heap's any more. */
+static void aw__heap_close(aw__heap *x)
+{
+#ifdef AW__ASAN
+    ASAN_UNPOISON_MEMORY_REGION(x->base, ((size_t)x->units + 1) *
+                                         AW__HEAP_UNIT);
+#else
+    (void)x;
+#endif
+}
+
+/* A heap in n bytes at p, aligned or not; its own data is in there. NULL: they
+   are too few. */
+static aw__heap *aw__heap_open(void *p, size_t n)
+{
+    const size_t unit = AW__HEAP_UNIT, pad = (0 - (uintptr_t)p) % unit;
+    const size_t most = (size_t)AW__HEAP_MOST * (AW__HEAP_UNIT - 1);
+    size_t own = sizeof(aw__heap), units;
+    aw__heap *x = (aw__heap *)(void *)((char *)p + pad);
+    if (!p || n < pad + own + 1024) return NULL;
+    n = n - pad < most ? n - pad : most;
+    own += (size_t)(aw__heap_class((uint32_t)(n / unit)) + 1) * 4;
+    own = (own + 4 + unit - 1) / unit * unit;
+    units = (n - own) / unit;
+    memset(x, 0, own);
+    x->first = (uint32_t *)(void *)(x + 1);
+    x->base = (char *)x + own - unit;
+    x->units = x->least = (uint32_t)units;
+    /* The size behind the last one never says free. */
+    aw__heap_put_word(aw__heap_next(x->base, x->units + 1) - 4, 0);
+    aw__heap_link(x, aw__heap_next(x->base, 1), x->units);
+    return x;
+}
+
+#endif
+
 /* >>floor1 memory  Sized allocation, arena, buffer ----------------------- */
 
 /* Your own allocator: all three macros, or none. It has to be thread-safe
    unless ASYNCWEB_NO_THREADS is defined. */
-#if defined(ASYNCWEB_REALLOC) && defined(ASYNCWEB_FREE) && \
+#if defined(ASYNCWEB_FIXED_MEMORY)
+#ifdef ASYNCWEB_REALLOC
+#error "ASYNCWEB_FIXED_MEMORY has its own allocator: no ASYNCWEB_REALLOC"
+#endif
+/* What a test needs for itself, sockets in memory and replies, is no part of
+   what it tests. */
+#if defined(ASYNCWEB_NO_TEST) || defined(ASYNCWEB_NO_CLIENT)
+#define ASYNCWEB_REALLOC(ctx, p, n) ((void)(p), (void)(n), (void *)NULL)
+#define ASYNCWEB_FREE(ctx, p) ((void)(p))
+#else
+#define ASYNCWEB_REALLOC(ctx, p, n) realloc(p, n)
+#define ASYNCWEB_FREE(ctx, p) free(p)
+#endif
+#define ASYNCWEB_ALLOC_CTX NULL
+#elif defined(ASYNCWEB_REALLOC) && defined(ASYNCWEB_FREE) && \
     defined(ASYNCWEB_ALLOC_CTX)
 #define AW__OWN_ALLOCATOR
 #elif defined(ASYNCWEB_REALLOC) || defined(ASYNCWEB_FREE) || \
@@ -3028,7 +3408,8 @@ static void aw__plain_put(void *p)
    a slab without blocks goes back to the system at once, so that a burst of
    sleeping views leaves nothing behind. Sanitizers see more without them. */
 #if defined(__SANITIZE_ADDRESS__) || defined(AW__OWN_ALLOCATOR) || \
-    defined(ASYNCWEB_NO_SLABS) || !defined(MAP_ANON)
+    defined(ASYNCWEB_NO_SLABS) || defined(ASYNCWEB_FIXED_MEMORY) || \
+    !defined(MAP_ANON)
 #define AW__SLABS 0
 #elif defined(__has_feature)
 #define AW__SLABS (!__has_feature(address_sanitizer))
@@ -3053,7 +3434,10 @@ typedef struct aw__slab {
    uncounted. */
 typedef struct aw__mem {
     size_t live;                /* bytes handed out and not yet given back */
-    aw__link slabs[AW__SLAB_SIZES];
+#ifdef ASYNCWEB_FIXED_MEMORY
+    aw__heap *heap;
+#endif
+    aw__link slabs[AW__SLABS ? AW__SLAB_SIZES : 1];
 } aw__mem;
 
 #if AW__SLABS
@@ -3125,6 +3509,13 @@ static aw__link *aw__mem_list(aw__mem *m, size_t n)
 static void *aw__mem_get(aw__mem *m, size_t n)
 {
     void *p;
+#ifdef ASYNCWEB_FIXED_MEMORY
+    if (m) {
+        p = ASYNCWEB_FAULT("alloc") ? NULL : aw__heap_get(m->heap, n);
+        if (p) m->live += n;
+        return p;
+    }
+#endif
 #if AW__SLABS
     aw__link *list = aw__mem_list(m, n);
     if (list) {
@@ -3143,6 +3534,12 @@ static void aw__mem_put(aw__mem *m, void *p, size_t n)
 {
     if (!p) return;
     if (m) m->live -= n;
+#ifdef ASYNCWEB_FIXED_MEMORY
+    if (m) {
+        aw__heap_put(m->heap, p);
+        return;
+    }
+#endif
 #if AW__SLABS
     if (aw__mem_list(m, n)) {
         aw__slab_put(aw__mem_list(m, n), p);
@@ -3156,7 +3553,16 @@ static void aw__mem_put(aw__mem *m, void *p, size_t n)
 static void *aw__mem_resize(aw__mem *m, void *p, size_t old, size_t n)
 {
     void *q;
-    if (aw__mem_list(m, old) || aw__mem_list(m, n)) {
+    bool moves = aw__mem_list(m, old) || aw__mem_list(m, n);
+#ifdef ASYNCWEB_FIXED_MEMORY
+    if (m && p && ASYNCWEB_FAULT("alloc")) return NULL;
+    if (m && p && aw__heap_resize(m->heap, p, n)) {
+        m->live += n - old;
+        return p;
+    }
+    moves = m != NULL;
+#endif
+    if (moves) {
         q = aw__mem_get(m, n);
         if (q && p) memcpy(q, p, old < n ? old : n);
         if (q) aw__mem_put(m, p, old);
@@ -4911,8 +5317,16 @@ typedef struct aw__json_writing {
 static aw__arena *aw__json_memory(aw_json_doc *doc)
 {
     if (!doc->memory) {
-        doc->memory = aw__plain_get(sizeof(aw__arena));
-        if (doc->memory) memset(doc->memory, 0, sizeof(aw__arena));
+#ifdef ASYNCWEB_FIXED_MEMORY
+        aw__mem *m = (aw__mem *)(void *)doc->loop;     /* is its first field */
+        if (!m) return NULL;
+#else
+        aw__mem *m = NULL;
+#endif
+        doc->memory = aw__mem_get(m, sizeof(aw__arena));
+        if (!doc->memory) return NULL;
+        memset(doc->memory, 0, sizeof(aw__arena));
+        ((aw__arena *)doc->memory)->mem = m;
     }
     return (aw__arena *)doc->memory;
 }
@@ -4951,9 +5365,10 @@ const char *aw_json_text(aw_json_writer *w, size_t *n)
 void aw_json_free(void *document)
 {
     aw_json_doc *doc = (aw_json_doc *)document;
-    if (!doc->memory) return;
-    aw__arena_free((aw__arena *)doc->memory);
-    aw__plain_put(doc->memory);
+    aw__arena *arena = (aw__arena *)doc->memory;
+    if (!arena) return;
+    aw__arena_free(arena);
+    aw__mem_put(arena->mem, arena, sizeof *arena);
     doc->memory = NULL;
 }
 
@@ -8549,16 +8964,19 @@ typedef struct aw__call_timer {
 
 enum { AW__TIMER_SLEEP, AW__TIMER_DEADLINE, AW__TIMER_GRACE, AW__TIMER_CALL };
 
-enum { AW__WHEEL_LEVELS = 5, AW__WHEEL_BITS = 6, AW__WHEEL_SLOTS = 64 };
+enum {
+    AW__WHEEL_LEVELS = AW__SIZED(5, 8), AW__WHEEL_BITS = AW__SIZED(6, 3),
+    AW__WHEEL_SLOTS = 1 << AW__WHEEL_BITS
+};
 
 /* Level n holds the timers whose due time first differs from `tick` in its
-   n-th group of six bits: each later moves down at most once per level. */
+   n-th group of AW__WHEEL_BITS: each later moves down at most once per level. */
 typedef struct aw__wheel {
     int64_t tick;               /* every timer up to here has fired */
     size_t count;
     uint64_t bits[AW__WHEEL_LEVELS];    /* slots that may hold timers */
     aw__link slots[AW__WHEEL_LEVELS][AW__WHEEL_SLOTS];
-    aw__link far;               /* beyond the top level, 12 days */
+    aw__link far;               /* beyond the top level, 12 days or 4 hours */
     int64_t far_first;          /* none of them is due before, >> 30 */
     aw__link fresh;             /* started since the clock was last read */
 } aw__wheel;
@@ -8709,7 +9127,7 @@ enum { AW__FD_FREE, AW__FD_WAKE, AW__FD_TASKS, AW__FD_SERVER, AW__FD_CONN,
        AW__FD_KINDS };
 
 /* In a loop with in-memory sockets, descriptors from here on are such. */
-enum { AW__SIM_FD = 1 << 12 };
+enum { AW__SIM_FD = AW__SIZED(1 << 12, 128) };
 
 typedef struct aw__post {
     struct aw__post *next;
@@ -9056,24 +9474,6 @@ static void aw__wheel_init(aw__wheel *w, int64_t now)
     w->tick = now;
 }
 
-/* The highest bit set of x != 0. */
-static int aw__log2(uint64_t x)
-{
-#if defined(__GNUC__) || defined(__clang__)
-    return 63 - __builtin_clzll(x);
-#else
-    int n = 0;
-    while (x >>= 1) n++;
-    return n;
-#endif
-}
-
-/* The lowest bit set of x != 0. */
-static int aw__lowest(uint64_t x)
-{
-    return aw__log2(x & (0 - x));
-}
-
 /* A timer that is due after w->tick, or at it while it is being handled. */
 static void aw__wheel_put(aw__wheel *w, aw__timer *t)
 {
@@ -9196,7 +9596,7 @@ enum { AW__ONCE = 4, AW__RESET = 8 };
 /* The entry of fd, made when needed. NULL: out of memory. */
 static aw__fd *aw__fd_entry(aw_loop *l, int fd)
 {
-    int cap = l->fd_cap ? l->fd_cap : 64;
+    int cap = l->fd_cap ? l->fd_cap : AW__SIZED(64, 16);
     aw__fd *fds;
     if (fd < l->fd_cap) return &l->fds[fd];
     while (cap <= fd) cap *= 2;
@@ -9691,7 +10091,7 @@ static void *aw__extra_add(aw__task *t, aw_frame *owner, int kind, size_t size)
 
 /* Freed slots are used again in order, and not before this many are free, so
    that the result of an ended task can be asked for a while. */
-enum { AW__SLOTS_RESTING = 64 };
+enum { AW__SLOTS_RESTING = AW__SIZED(64, 8) };
 
 static bool aw__slots_grow(aw_loop *l)
 {
@@ -11438,6 +11838,62 @@ static void aw__close_lost(aw_loop *l)
     if (l->sim_free) l->sim_free(l);
 }
 
+/* A loop, zeroed but for its memory; NULL: out of it. */
+static aw_loop *aw__loop_get(const aw_loop_config *config)
+{
+    aw_loop *l;
+#ifdef ASYNCWEB_FIXED_MEMORY
+    aw__heap *heap = config
+        ? aw__heap_open(config->memory, config->memory_size) : NULL;
+    const char *wrong = heap ? NULL : "asyncweb: ASYNCWEB_FIXED_MEMORY wants "
+        ".memory and .memory_size, some KiB at least";
+#else
+    const char *wrong = config && config->memory
+        ? "asyncweb: .memory needs ASYNCWEB_FIXED_MEMORY, defined for every "
+          "file" : NULL;
+#endif
+    if (wrong && config && config->log)
+        config->log(config->log_data, AW_LOG_ERROR, wrong);
+    else if (wrong)
+        aw__say("%s", wrong);
+    if (wrong) return NULL;
+#ifdef ASYNCWEB_FIXED_MEMORY
+    l = (aw_loop *)aw__heap_get(heap, sizeof *l);
+#else
+    l = (aw_loop *)aw__plain_get(sizeof *l);
+#endif
+    if (l) memset(l, 0, sizeof *l);
+#ifdef ASYNCWEB_FIXED_MEMORY
+    if (l) l->mem.heap = heap;
+#endif
+    return l;
+}
+
+static void aw__loop_drop(aw_loop *l)
+{
+#ifdef ASYNCWEB_FIXED_MEMORY
+    aw__heap *heap = l->mem.heap;
+    aw__heap_put(heap, l);
+    aw__heap_close(heap);
+#else
+    aw__plain_put(l);
+#endif
+}
+
+aw_memory aw_loop_memory(const aw_loop *l)
+{
+    aw_memory m;
+    memset(&m, 0, sizeof m);
+    m.used = l->mem.live;
+#ifdef ASYNCWEB_FIXED_MEMORY
+    m.size = (size_t)l->mem.heap->units * AW__HEAP_UNIT;
+    m.used = m.size - (size_t)l->mem.heap->free * AW__HEAP_UNIT;
+    m.most = m.size - (size_t)l->mem.heap->least * AW__HEAP_UNIT;
+    m.largest = aw__heap_largest(l->mem.heap);
+#endif
+    return m;
+}
+
 /* Frees it all. Returns how many bytes were not given back. */
 static size_t aw__loop_end(aw_loop *l)
 {
@@ -11468,7 +11924,7 @@ static size_t aw__loop_end(aw_loop *l)
     aw__mem_put(&l->mem, l->slots, (size_t)l->slot_cap * sizeof *l->slots);
     live = l->mem.live;
     aw__mem_close(&l->mem);
-    aw__plain_put(l);
+    aw__loop_drop(l);
     return live;
 }
 
@@ -11527,9 +11983,8 @@ enum { AW__TASK_BYTES_MAX = 1 << 30 };
 
 aw_loop *aw_loop_new(const aw_loop_config *config)
 {
-    aw_loop *l = (aw_loop *)aw__plain_get(sizeof *l);
+    aw_loop *l = aw__loop_get(config);
     if (!l) return NULL;
-    memset(l, 0, sizeof *l);
     l->poller = l->wake_read = l->wake_write = -1;
     l->ready_tail = &l->ready;
     l->budget = AW__BUDGET;
@@ -11705,6 +12160,12 @@ typedef struct aw__sim {
     bool (*silent)(const aw__address *);
 } aw__sim;
 
+/* They are no part of an application that has a buffer to live in. */
+static aw__mem *aw__sim_mem(aw_loop *l)
+{
+    return AW__SIZED(&l->mem, ((void)l, (aw__mem *)NULL));
+}
+
 /* True when this one is not the kernel's. */
 static bool aw__sim_has(const aw_loop *l, int fd)
 {
@@ -11744,7 +12205,7 @@ static bool aw__sim_grow(aw_loop *l)
     aw__sim *s = l->sim;
     int i, cap = s->cap ? s->cap * 2 : 64;
     aw__sim_slot *slots = (aw__sim_slot *)aw__mem_resize(
-        &l->mem, s->slots, (size_t)s->cap * sizeof *slots,
+        aw__sim_mem(l), s->slots, (size_t)s->cap * sizeof *slots,
         (size_t)cap * sizeof *slots);
     if (!slots) return false;
     for (i = s->cap; i < cap; i++) {
@@ -11778,7 +12239,7 @@ static size_t aw__sim_size(bool listens)
 
 static aw__sim_end *aw__sim_new(aw_loop *l, const aw__address *a, bool listens)
 {
-    aw__sim_end *e = (aw__sim_end *)aw__mem_get(&l->mem, aw__sim_size(listens));
+    aw__sim_end *e = (aw__sim_end *)aw__mem_get(aw__sim_mem(l), aw__sim_size(listens));
     if (!e) return NULL;
     memset(e, 0, aw__sim_size(listens));
     e->listens = listens;
@@ -11789,7 +12250,7 @@ static aw__sim_end *aw__sim_new(aw_loop *l, const aw__address *a, bool listens)
 
 static void aw__sim_drop(aw_loop *l, aw__sim_end *e)
 {
-    aw__mem_put(&l->mem, e->bytes, e->cap);
+    aw__mem_put(aw__sim_mem(l), e->bytes, e->cap);
     e->bytes = NULL;
     e->at = e->count = e->cap = 0;
 }
@@ -11813,7 +12274,7 @@ static void aw__sim_free_end(aw_loop *l, aw__sim_end *e, bool reset)
         s->open--;
     }
     aw__sim_drop(l, e);
-    aw__mem_put(&l->mem, e, aw__sim_size(e->listens));
+    aw__mem_put(aw__sim_mem(l), e, aw__sim_size(e->listens));
 }
 
 static void aw__sim_close(aw_loop *l, int fd, bool reset)
@@ -11992,10 +12453,10 @@ static bool aw__sim_room(aw_loop *l, aw__sim_end *e, uint32_t n)
         e->at = 0;
         return true;
     }
-    bytes = (char *)aw__mem_get(&l->mem, cap);
+    bytes = (char *)aw__mem_get(aw__sim_mem(l), cap);
     if (!bytes) return false;
     if (e->count) memcpy(bytes, e->bytes + e->at, e->count);
-    aw__mem_put(&l->mem, e->bytes, e->cap);
+    aw__mem_put(aw__sim_mem(l), e->bytes, e->cap);
     e->bytes = bytes;
     e->cap = cap;
     e->at = 0;
@@ -12108,8 +12569,8 @@ static void aw__sim_free(aw_loop *l)
     int i;
     for (i = 0; i < s->cap; i++)
         if (s->slots[i].end) aw__sim_close(l, AW__SIM_FD + i, false);
-    aw__mem_put(&l->mem, s->slots, (size_t)s->cap * sizeof *s->slots);
-    aw__mem_put(&l->mem, s, sizeof *s);
+    aw__mem_put(aw__sim_mem(l), s->slots, (size_t)s->cap * sizeof *s->slots);
+    aw__mem_put(aw__sim_mem(l), s, sizeof *s);
     l->sim = NULL;
 }
 
@@ -12120,7 +12581,7 @@ static AW__UNUSED int aw__sim_open(aw_loop *l)
 {
     aw__sim *s;
     if (l->wake_read >= AW__SIM_FD) return AW_EMFILE;
-    s = (aw__sim *)aw__mem_get(&l->mem, sizeof *s);
+    s = (aw__sim *)aw__mem_get(aw__sim_mem(l), sizeof *s);
     if (!s) return AW_ENOMEM;
     memset(s, 0, sizeof *s);
     s->free = -1;
@@ -14603,6 +15064,17 @@ static void aw__name_work(aw__job *job)
     n->rc = rc == EAI_MEMORY ? AW_ENOMEM : n->found.count ? 0 : AW_EDNS;
 }
 
+/* A thread may free one: not memory of the loop, but where there are none. */
+static aw__mem *aw__name_mem(aw_loop *l)
+{
+    return AW__SIZED(((void)l, (aw__mem *)NULL), &l->mem);
+}
+
+static void aw__name_drop(aw_loop *l, aw__name *n)
+{
+    aw__mem_put(aw__name_mem(l), n, sizeof *n);
+}
+
 /* Nobody asks for n any more. Names that were not used for long go. */
 static void aw__name_rest(aw_loop *l, aw__name *n)
 {
@@ -14614,7 +15086,7 @@ static void aw__name_rest(aw_loop *l, aw__name *n)
             at = &n->next;
         } else {
             *at = n->next;
-            aw__plain_put(n);
+            aw__name_drop(l, n);
         }
     }
 }
@@ -14671,7 +15143,7 @@ static void aw__names_free(aw_loop *l)
     while (l->names) {
         aw__name *n = l->names;
         l->names = n->next;
-        if (!n->asked) aw__plain_put(n);
+        if (!n->asked) aw__name_drop(l, n);
     }
 }
 
@@ -14689,7 +15161,7 @@ static aw__name *aw__name_find(aw_loop *l, const char *host)
 
 static aw__name *aw__name_new(aw_loop *l, const char *host)
 {
-    aw__name *n = (aw__name *)aw__plain_get(sizeof *n);
+    aw__name *n = (aw__name *)aw__mem_get(aw__name_mem(l), sizeof *n);
     if (!n) return NULL;
     memset(n, 0, sizeof *n);
     n->job.work = aw__name_work;
