@@ -3549,6 +3549,17 @@ static void aw__mem_put(aw__mem *m, void *p, size_t n)
     aw__plain_put(p);
 }
 
+/* Whether there is room for n bytes, as far as that can be known. */
+static AW__INLINE bool aw__mem_has(const aw__mem *m, size_t n)
+{
+#ifdef ASYNCWEB_FIXED_MEMORY
+    return aw__heap_find(m->heap, aw__heap_units(n)) != NULL;
+#else
+    (void)m, (void)n;
+    return true;
+#endif
+}
+
 /* Grows or shrinks; on failure NULL, and the old block is untouched. */
 static void *aw__mem_resize(aw__mem *m, void *p, size_t old, size_t n)
 {
@@ -3607,7 +3618,7 @@ enum { AW__ARENA_MIN = 512, AW__ARENA_HEAD = 16 };
 static AW__NOINLINE bool aw__arena_grow(aw__arena *a, size_t n)
 {
     size_t last = a->blocks ? a->blocks->size : AW__ARENA_MIN / 2;
-    size_t size = last < 32768 ? last * 2 : last;
+    size_t size = last < AW__SIZED(32768, 2048) ? last * 2 : last;
     aw__arena_block *b;
     if (n > SIZE_MAX / 2) return false;
     if (size < n + AW__ARENA_HEAD + 16) size = n + AW__ARENA_HEAD + 16;
@@ -9763,7 +9774,7 @@ static void aw__poll_event(aw_loop *l, const struct epoll_event *e)
 
 static int aw__poll_wait(aw_loop *l, int ms)
 {
-    enum { MOST = 256 };
+    enum { MOST = AW__SIZED(256, 32) };
     struct epoll_event events[MOST];
     const int all = l->fd_count;
     int i, n, seen = 0;
@@ -10033,7 +10044,7 @@ static AW__NOINLINE int aw__task_grow(aw__task *t, size_t n)
         aw__chunk_use(t, c);
         return 0;
     }
-    if (size < 16384) size *= 2;
+    if (size < AW__SIZED(16384, 1024)) size *= 2;
     if (size < n + sizeof *c + 16) size = n + sizeof *c + 16;
     size = (size + 63) & ~(size_t)63;
     if (t->bytes + size > l->max_task_bytes) return AW_ESTACK;
@@ -14636,7 +14647,7 @@ typedef struct aw__door {
     ino_t inode;
 } aw__door;
 
-enum { AW__DOORS = 32, AW__INHERITED = 3 };     /* SD_LISTEN_FDS_START */
+enum { AW__DOORS = AW__SIZED(32, 4), AW__INHERITED = 3 };     /* SD_LISTEN_FDS_START */
 
 typedef struct aw__doors {
     aw_loop *loop;
@@ -17280,8 +17291,8 @@ enum {
     AW__CLIENT_MAX_HEAD = 65535,
     AW__CLIENT_FIELDS = 256,
     AW__CLIENT_INTERIM = 32,            /* 1xx before the final answer */
-    AW__CLIENT_READ = 16384 - AW__HEAD_SLACK,   /* so room is no odd size */
-    AW__CLIENT_COPY = 16384,            /* a body up to here is copied */
+    AW__CLIENT_READ = AW__SIZED(16384, 2048) - AW__HEAD_SLACK,  /* no odd size */
+    AW__CLIENT_COPY = AW__SIZED(16384, 1024),   /* a body up to here is copied */
     AW__CLIENT_BOUNDARY = 45,           /* of multipart, with its NUL */
     AW__CLIENT_MANY = 1000              /* replies of one owner */
 };
@@ -20627,7 +20638,9 @@ typedef enum aw__ws_state {
     AW__WS_OVER
 } aw__ws_state;
 
-enum { AW__WS_READ = 16384, AW__WS_BEHIND = 16384 };
+enum {
+    AW__WS_READ = AW__SIZED(16384, 4096), AW__WS_BEHIND = AW__SIZED(16384, 1024)
+};
 
 typedef struct aw__ws_limits {
     size_t max_message, max_queue;
@@ -21968,7 +21981,7 @@ typedef struct aw__source {
 } aw__source;
 
 enum {
-    AW__SOURCE_SMALL = 16384    /* is read into the answer */
+    AW__SOURCE_SMALL = AW__SIZED(16384, 2048)   /* is read into the answer */
 };
 
 static void aw__source_close(aw__source *src)
@@ -22262,20 +22275,15 @@ typedef struct aw__conn {
 
 enum {
     AW__INPUT_BYTES = 65536,    /* the shared read buffer, with slack */
-    AW__READ_BYTES = 65536 - 64,
-    AW__OUT_FULL = 65536,       /* answers gather up to here */
-    AW__PIPELINE_MOST = 65536,  /* input kept while a view runs */
+    AW__PIPELINE_MOST = AW__SIZED(65536, 1024), /* input kept for a view's end */
     AW__DRAIN_MOST = 65536,     /* of a body that its view did not read */
     AW__LINGER_MS = 2000, AW__LINGER_MOST = 262144,
     AW__STOP_MS = 250,          /* in a drain, to complete a head */
     AW__RESUME_MS = 100,        /* to accept again after EMFILE */
     AW__FULL_GRACE_MS = 2000,   /* instead of rate_grace_ms, in a full table */
     AW__ACCEPT_MOST = 1024,     /* in one go */
-    AW__QUARANTINE = 32
+    AW__QUARANTINE = AW__SIZED(32, 2)
 };
-AW__ASSERT((int)AW__INPUT_BYTES - (int)AW__READ_BYTES == (int)AW__HEAD_SLACK,
-           slack_behind_input);
-
 typedef struct aw__server {
     aw_loop *loop;
     aw_config config;
@@ -22293,7 +22301,8 @@ typedef struct aw__server {
     aw__buf out;                /* answers of `current` */
     aw__buf log;                /* access log lines not yet written */
     aw__call_timer log_timer;
-    char *input;                /* AW__INPUT_BYTES */
+    char *input;                /* aw__input_bytes of them */
+    size_t input_bytes;         /* with ASYNCWEB_FIXED_MEMORY */
     aw__field *fields;          /* config.max_fields of them */
     aw__doors doors;
     aw__nets trusted;           /* proxies */
@@ -22329,6 +22338,18 @@ typedef struct aw__server {
     void (*before_head)(aw_req *req);
     const aw__view_ops *sockets;        /* NULL: there are no WebSockets */
 } aw__server;
+
+/* The size of the shared read buffer; so much of answers gathers, too. */
+static AW__INLINE size_t aw__input_bytes(const aw__server *s)
+{
+    return AW__SIZED(((void)s, (size_t)AW__INPUT_BYTES), s->input_bytes);
+}
+
+/* The rest is for the slack behind what is read. */
+static AW__INLINE size_t aw__read_bytes(const aw__server *s)
+{
+    return aw__input_bytes(s) - AW__HEAD_SLACK;
+}
 
 static void aw__req_keep_one(aw_req *req)
 {
@@ -22373,7 +22394,7 @@ static void aw__req_free(aw_req *req)
     aw__pieces_free(l, &req->pieces);
     aw__arena_free(&req->arena);
     if (s && l->debug) aw__req_quarantine(s, req);
-    else if (s && !s->spare) s->spare = req;
+    else if (AW__SIZED(true, false) && s && !s->spare) s->spare = req;
     else aw__mem_put(&l->mem, req, AW__REQ_BYTES);
 }
 
@@ -22529,7 +22550,7 @@ static const char *aw__req_peer(aw_req *req, char *text)
 
 /* ---- the access log: Common Log Format, and the milliseconds it took ---- */
 
-enum { AW__LOG_PIECE = 4096 };  /* PIPE_BUF of Linux */
+enum { AW__LOG_PIECE = AW__SIZED(4096, 512) };  /* PIPE_BUF of Linux */
 
 static void aw__log_flush(aw__server *s)
 {
@@ -22580,6 +22601,18 @@ static void aw__access_log(aw__server *s, aw_req *req, int64_t n)
     if (s->log.failed) aw__log_flush(s);
     else if (!s->log_timer.timer.link.next)
         aw__timer_start(s->loop, &s->log_timer.timer, 100, AW__TIMER_CALL);
+}
+
+/* In a buffer of little memory a long head leaves nothing behind. */
+static void aw__out_trim(aw__server *s)
+{
+    const size_t keep = 1024;
+    char *p = NULL;
+    if (AW__SIZED(true, s->out.n > 0 || s->out.cap <= keep)) return;
+    p = (char *)aw__mem_resize(s->out.mem, s->out.p, s->out.cap, keep);
+    if (!p) return;
+    s->out.p = p;
+    s->out.cap = keep;
 }
 
 /* ---- the end of a connection ---- */
@@ -22645,6 +22678,7 @@ static void aw__conn_close(aw__server *s, aw__conn *c)
         s->out.n = 0;
         s->out.failed = false;
     }
+    aw__out_trim(s);
     aw__mem_put(&l->mem, c, sizeof *c);
     s->connections--;
     if (s->paused && !s->stopping) aw__listeners_want(s, AW_READ);
@@ -22739,7 +22773,7 @@ static bool aw__conn_send(aw__server *s, aw__conn *c)
 /* ---- answers that are sent from where they lie ---- */
 
 enum {
-    AW__PIECE_READ = 65536,     /* of a file, where the kernel does not send */
+    AW__PIECE_READ = AW__SIZED(65536, 2048),    /* of a file, where the kernel does not send */
     AW__PIECE_MOST = 1 << 20,   /* at a time: others wait */
     AW__PIECE_MANY = 65536,     /* the same, behind... */
     AW__TURN_MOST = 4 << 20     /* ...so much in one turn */
@@ -22912,7 +22946,7 @@ static bool aw__conn_answer(aw__server *s, aw_req *req)
 {
     aw__conn *c = req->conn;
     size_t n = aw__answer_has_body(req) ? req->out_len : 0;
-    bool large = n > AW__OUT_FULL / 4, fine = aw__answer_head(s, req);
+    bool large = n > aw__input_bytes(s) / 4, fine = aw__answer_head(s, req);
     if (fine && !large) {
         aw__buf_add(&s->out, req->out, n);
         fine = !s->out.failed;
@@ -22927,7 +22961,7 @@ static bool aw__conn_answer(aw__server *s, aw_req *req)
     }
     aw__access_log(s, req, (int64_t)n);
     if (large) return aw__conn_send_large(s, c, req);
-    return s->out.n < AW__OUT_FULL || aw__conn_send(s, c);
+    return s->out.n < aw__input_bytes(s) || aw__conn_send(s, c);
 }
 
 /* >>floor5 pieces  Views that read and send in pieces -------------------- */
@@ -23040,7 +23074,7 @@ static ptrdiff_t aw__body_recv(aw__server *s, aw_req *req, char *to,
         }
         return n;
     }
-    if (size > AW__READ_BYTES) size = AW__READ_BYTES;
+    if (size > aw__read_bytes(s)) size = aw__read_bytes(s);
     n = aw__io_recv(s->loop, c->fd, s->input, size);
     if (n <= 0) return n;
     r->drained = (size_t)n < size;
@@ -23444,6 +23478,45 @@ static void aw__conn_reject(aw__server *s, aw__conn *c, int status)
 
 /* >>floor5 server  What comes in: bytes, connections, the end -------------- */
 
+/* Whom a full table can do without, or a full buffer, after how long in a state: first those
+   that want nothing any more, then those that make no progress. */
+typedef struct aw__patience {
+    aw__conn_state state;
+    int ms;
+} aw__patience;
+
+static const aw__patience aw__dispensable[] = {
+    {AW__LINGER, 1}, {AW__IDLE, 1}, {AW__IN_HELLO, 1000},
+    {AW__IN_DRAIN, 1000}, {AW__IN_HEAD, 1000},
+    {AW__IN_WRITE, 5000}, {AW__IN_BODY, 5000}, {AW__IN_SEND, 5000},
+    {AW__IN_READ, 5000}
+};
+
+/* Closes the connection that can best be done without. False: there is none.
+   One that idles only since this moment has perhaps not been heard yet. */
+static bool aw__server_evict(aw__server *s)
+{
+    size_t i;
+    for (i = 0; i < sizeof aw__dispensable / sizeof *aw__dispensable; i++) {
+        aw__link *list = &s->lists[aw__dispensable[i].state];
+        aw__conn *c = (aw__conn *)list->next;
+        if (&c->link != list && c == s->current) c = (aw__conn *)c->link.next;
+        if (&c->link == list) continue;
+        if (s->loop->now - c->since < aw__dispensable[i].ms) continue;
+        aw__conn_close(s, c);
+        return true;
+    }
+    return false;
+}
+
+/* With ASYNCWEB_FIXED_MEMORY: whether a block of n bytes can be had. Idle
+   connections make room for it. */
+static bool aw__server_room(aw__server *s, size_t n)
+{
+    while (!aw__mem_has(&s->loop->mem, n)) if (!aw__server_evict(s)) return false;
+    return true;
+}
+
 /* Runs the request's view; with a status, what its table has for that. */
 static AW__INLINE void aw__conn_run(aw__server *s, aw__conn *c, int status)
 {
@@ -23498,13 +23571,24 @@ static void aw__conn_refuse(aw__server *s, aw__conn *c, int status)
     aw__conn_run(s, c, status);
 }
 
+/* Room for n more bytes of a body. */
+static char *aw__body_room(aw__server *s, aw__receiving *r, size_t n)
+{
+    char *to = aw__buf_room(&r->buf, n);
+    while (AW__SIZED(false, !to) && aw__server_evict(s)) {
+        r->buf.failed = false;
+        to = aw__buf_room(&r->buf, n);
+    }
+    return to;
+}
+
 /* Bytes of a body that is received whole, or of one that nobody wants. */
 static size_t aw__conn_body(aw__server *s, aw__conn *c, const char *p, size_t n)
 {
     aw_req *req = c->req;
     aw__receiving *r = req->receiving;
     const bool drains = c->state == AW__IN_DRAIN;
-    char *to = drains ? NULL : aw__buf_room(&r->buf, n);
+    char *to = drains ? NULL : aw__body_room(s, r, n);
     size_t got = 0;
     ptrdiff_t used = to || drains ? aw__body_take(req, aw__slice(p, n), to, n,
                                                   &got) : AW_HTTP(503);
@@ -23574,7 +23658,8 @@ static size_t aw__conn_expect_body(aw__server *s, aw__conn *c, aw_req *req,
 static size_t aw__conn_begin(aw__server *s, aw__conn *c, aw_slice in, size_t n)
 {
     const aw__head *head = &s->head;
-    aw_req *req = aw__req_new(s);
+    aw_req *req = aw__server_room(s, AW__REQ_BYTES + 512) ? aw__req_new(s)
+        : NULL;
     if (!req) {
         aw__conn_reject(s, c, 503);
         return n;
@@ -23712,6 +23797,7 @@ static void aw__conn_settle(aw__server *s, aw__conn *c)
     }
     if (!aw__conn_send(s, c)) return;
     s->current = NULL;
+    aw__out_trim(s);
     if (c->out && !busy) {
         if (c->state != AW__IN_WRITE) aw__conn_enter(s, c, AW__IN_WRITE);
     } else if (c->ended && (!busy || c->state == AW__IN_DRAIN)) {
@@ -23800,7 +23886,7 @@ static bool aw__conn_readable(aw__server *s, aw__conn *c)
         aw__conn_body_event(s, c);
         return true;
     }
-    n = aw__io_recv(s->loop, c->fd, s->input, AW__READ_BYTES);
+    n = aw__io_recv(s->loop, c->fd, s->input, aw__read_bytes(s));
     if (n == AW_EAGAIN) return false;
     if (n < 0) {
         aw__conn_close(s, c);
@@ -23907,36 +23993,6 @@ static void aw__on_sweep(aw_loop *l, aw__call_timer *t)
     }
 }
 
-/* Whom a full table can do without, after how long in a state: first those
-   that want nothing any more, then those that make no progress. */
-typedef struct aw__patience {
-    aw__conn_state state;
-    int ms;
-} aw__patience;
-
-static const aw__patience aw__dispensable[] = {
-    {AW__LINGER, 1}, {AW__IDLE, 1}, {AW__IN_HELLO, 1000},
-    {AW__IN_DRAIN, 1000}, {AW__IN_HEAD, 1000},
-    {AW__IN_WRITE, 5000}, {AW__IN_BODY, 5000}, {AW__IN_SEND, 5000},
-    {AW__IN_READ, 5000}
-};
-
-/* Closes the connection that can best be done without. False: there is none.
-   One that idles only since this moment has perhaps not been heard yet. */
-static bool aw__server_evict(aw__server *s)
-{
-    size_t i;
-    for (i = 0; i < sizeof aw__dispensable / sizeof *aw__dispensable; i++) {
-        aw__link *list = &s->lists[aw__dispensable[i].state];
-        aw__conn *c = (aw__conn *)list->next;
-        if (aw__list_empty(list)) continue;
-        if (s->loop->now - c->since < aw__dispensable[i].ms) continue;
-        aw__conn_close(s, c);
-        return true;
-    }
-    return false;
-}
-
 /* Whether the listener at fd speaks TLS. */
 static bool aw__server_is_tls(const aw__server *s, int fd)
 {
@@ -24000,7 +24056,8 @@ static void aw__on_server(aw_loop *l, int fd, int events)
     for (i = 0; i < AW__ACCEPT_MOST; i++) {
         aw__address peer;
         int client = AW_EMFILE;
-        if (s->connections < s->max_connections)
+        if (s->connections < s->max_connections &&
+            aw__server_room(s, sizeof(aw__conn)))
             client = aw__io_accept(l, fd, &peer);
         else if (i > 0)
             return;             /* does one more wait? the next turn knows */
@@ -26113,30 +26170,42 @@ static int64_t aw__limit_bytes(int64_t value, int64_t otherwise)
     return value == 0 ? otherwise : value < 0 ? INT64_MAX : value;
 }
 
-static void aw__config_defaults(aw_config *c)
+/* What is usual; with ASYNCWEB_FIXED_MEMORY this part of it, if that is less,
+   but at least so much. */
+static size_t aw__part(const aw_loop *l, size_t usual, size_t part,
+                       size_t least)
+{
+    size_t n = AW__SIZED(usual, aw_loop_memory(l).size / part);
+    (void)l, (void)part;
+    if (n < least) n = least;
+    return n < usual ? n : usual;
+}
+
+static void aw__config_defaults(aw_config *c, const aw_loop *l)
 {
     if (!c->host) c->host = "127.0.0.1";
     if (!c->port) c->port = 5000;
-    c->max_line = aw__limit(c->max_line, 8192);
-    c->max_head = aw__limit(c->max_head, 32768);
+    c->max_line = aw__limit(c->max_line, aw__part(l, 8192, 16, 1024));
+    c->max_head = aw__limit(c->max_head, aw__part(l, 32768, 16, 1024));
     if (c->max_head > 65535) c->max_head = 65535;
-    c->max_fields = aw__limit(c->max_fields, 100);
+    c->max_fields = aw__limit(c->max_fields, aw__part(l, 100, 1024, 24));
     if (c->max_fields > 1000) c->max_fields = 1000;
-    c->max_body = aw__limit_bytes(c->max_body, 1 << 20);
+    c->max_body = aw__limit_bytes(c->max_body,
+                                  (int64_t)aw__part(l, 1 << 20, 4, 0));
     if (!c->min_rate) c->min_rate = 500;
     c->rate_grace_ms = aw__limit_ms(c->rate_grace_ms, 10000);
     c->max_parts = aw__limit(c->max_parts, 1000);
     c->max_part_head = aw__limit(c->max_part_head, 8192);
-    c->form_memory = aw__limit(c->form_memory, (size_t)1 << 20);
-    c->file_memory = aw__limit(c->file_memory, 65536);
+    c->form_memory = aw__limit(c->form_memory, aw__part(l, 1 << 20, 8, 0));
+    c->file_memory = aw__limit(c->file_memory, aw__part(l, 65536, 8, 0));
     c->head_ms = aw__limit_ms(c->head_ms, 10000);
     c->body_ms = aw__limit_ms(c->body_ms, 30000);
     c->sse_ping_ms = aw__limit_ms(c->sse_ping_ms, 15000);
     c->idle_ms = aw__limit_ms(c->idle_ms, 15000);
     c->write_ms = aw__limit_ms(c->write_ms, 30000);
     c->view_ms = aw__limit_ms(c->view_ms, AW_FOREVER);
-    c->ws_max_message = aw__limit(c->ws_max_message, (size_t)1 << 20);
-    c->ws_max_queue = aw__limit(c->ws_max_queue, (size_t)1 << 20);
+    c->ws_max_message = aw__limit(c->ws_max_message, aw__part(l, 1 << 20, 8, 0));
+    c->ws_max_queue = aw__limit(c->ws_max_queue, aw__part(l, 1 << 20, 8, 0));
     c->ws_ping_ms = aw__limit_ms(c->ws_ping_ms, 30000);
     c->ws_pong_ms = aw__limit_ms(c->ws_pong_ms, 20000);
     c->ws_close_ms = aw__limit_ms(c->ws_close_ms, 5000);
@@ -26220,7 +26289,7 @@ static void aw__server_free(aw_loop *l)
     aw__buf_free(&s->out);
     aw__buf_free(&s->log);
     aw__crowd_free(&s->crowd);
-    aw__mem_put(&l->mem, s->input, AW__INPUT_BYTES);
+    aw__mem_put(&l->mem, s->input, aw__input_bytes(s));
     aw__mem_put(&l->mem, s->fields, fields);
     aw__mem_put(&l->mem, s->spare, AW__REQ_BYTES);
     l->server = NULL;
@@ -26267,11 +26336,13 @@ static bool aw__server_open(aw__server *s)
     s->date_second = -1;
     s->memory.mem = s->out.mem = s->log.mem = s->crowd.mem = &l->mem;
     s->crowd.seed = (uint64_t)(uintptr_t)s ^ (uint64_t)aw__sys_now_ms() << 20;
-    s->input = (char *)aw__mem_get(&l->mem, AW__INPUT_BYTES);
+    s->input_bytes = aw__part(l, AW__INPUT_BYTES, 16, 1024);
+    s->input = (char *)aw__mem_get(&l->mem, aw__input_bytes(s));
     s->fields = (aw__field *)aw__mem_get(&l->mem,
                                          c->max_fields * sizeof *s->fields);
-    if (s->input) memset(s->input, 0, AW__INPUT_BYTES);
-    return s->input && s->fields && aw__buf_room(&s->out, 4096);
+    if (s->input) memset(s->input, 0, aw__input_bytes(s));
+    return s->input && s->fields &&
+        aw__buf_room(&s->out, AW__SIZED(4096, 1024));
 }
 
 /* Reads the certificates; what is wrong is logged. */
@@ -26344,7 +26415,7 @@ static int aw__serve(aw_loop *l, const aw_config *config, aw__seat *seat)
     s->loop = l;
     s->config = *config;
     s->seat = seat;
-    aw__config_defaults(&s->config);
+    aw__config_defaults(&s->config, l);
     l->server = s;
     l->server_free = aw__server_free;
     l->view_ended = aw__app_view_ended;
@@ -27052,7 +27123,7 @@ static int aw__team_run(aw_loop *l, const aw_config *config)
     t.loop = l;
     t.given = config;
     t.config = *config;
-    aw__config_defaults(&t.config);
+    aw__config_defaults(&t.config, l);
     t.said = -1;
     t.count = config->workers == AW_PER_CORE ? aw__sys_cores()
         : config->workers;
@@ -27089,6 +27160,8 @@ int aw_run_config(aw_config config)
     loop.debug = config.debug;
     loop.log = config.log;
     loop.log_data = config.log_data;
+    loop.memory = config.memory;
+    loop.memory_size = config.memory_size;
     if (config.max_descriptors != AW_OFF)
         aw__sys_raise_descriptors(config.max_descriptors > 0
                                   ? config.max_descriptors : 65536);
@@ -27193,6 +27266,8 @@ aw_test *aw_test_open_config(aw_test_config config)
         loop.names_ms = config.config->names_ms;
         if (config.config->log) loop.log = config.config->log;
         loop.log_data = config.config->log_data;
+        loop.memory = config.config->memory;
+        loop.memory_size = config.config->memory_size;
     }
     if (!t) return NULL;
     memset(t, 0, sizeof *t);
