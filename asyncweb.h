@@ -254,6 +254,15 @@ never an abort.
 #define AW__OBJECT
 #endif
 
+/* In front of few functions that choose features by fields of a config. In a
+   program of one file they become part of their caller, where most fields are
+   constants: what those leave out is not in the program. */
+#if defined(ASYNCWEB_STATIC) && (defined(__GNUC__) || defined(__clang__))
+#define AW__FOLD inline __attribute__((always_inline))
+#else
+#define AW__FOLD
+#endif
+
 #ifdef __cplusplus
 #define AW__LIT(T, ...) T{__VA_ARGS__}
 extern "C" {
@@ -9154,6 +9163,13 @@ typedef struct aw__chaos {
     aw_task victim;
 } aw__chaos;
 
+/* Debug mode's; see >>floor3 stale. */
+typedef struct aw__checks {
+    void (*frame)(const aw__task *t, const aw_frame *f);
+    void (*args)(const aw__task *t, const aw_fn *fn, const void *args);
+    void (*result)(const aw__task *t, const aw_frame *f, const int *result);
+} aw__checks;
+
 struct aw_loop {
     aw__mem mem;
     int64_t now;                /* milliseconds */
@@ -9187,6 +9203,7 @@ struct aw_loop {
     void (*sim_free)(aw_loop *);
     void (*before_run)(aw_loop *);      /* chaos mode: reorders `ready` */
     aw__chaos chaos;
+    const aw__checks *checks;   /* if `debug` */
     const char *stack;          /* where it was when the turn began, or NULL */
     int poller;                 /* epoll or kqueue */
     void *poll_set;             /* poll: array of struct pollfd */
@@ -9471,6 +9488,9 @@ static void aw__stale_result(const aw__task *t, const aw_frame *f,
     aw__die("%s:%u: in %s: the result of START_TO has to be a local of the "
             "ASYNC: self->...", f->fn->file, (unsigned)f->pc, f->fn->name);
 }
+
+static const aw__checks aw__stale_checks = {
+    aw__stale_frame, aw__stale_args, aw__stale_result};
 
 /* >>floor3 timers  A hierarchical wheel ------------------------------------ */
 
@@ -10186,7 +10206,8 @@ static aw_use_RETURN_not_return aw__push(aw__task *t, const aw_fn *fn,
 {
     aw_frame *up = t->top, *f = (aw_frame *)aw__task_get(t, fn->size);
     if (!f) return aw__step(AW__AGAIN);
-    if (AW__UNLIKELY(t->ctx.flags & AW__CHECKED) && up) aw__stale_frame(t, up);
+    if (AW__UNLIKELY(t->ctx.flags & AW__CHECKED) && up)
+        t->ctx.loop->checks->frame(t, up);
     f->fn = fn;
     f->up = up;
     f->pc = 0;
@@ -10217,7 +10238,7 @@ aw__leaf_special(aw__task *t, const aw_fn *fn, const void *args)
     if (t->ctx.flags & AW__NO_GRACE) return aw__at_once(t, AW_EDEADLINE);
     step = fn->leaf(&t->ctx, args);
     if ((t->ctx.flags & AW__CHECKED) && step.aw_v == AW__SUSPEND)
-        aw__stale_args(t, fn, args);
+        t->ctx.loop->checks->args(t, fn, args);
     return step;
 }
 
@@ -10741,7 +10762,7 @@ static aw__task *aw__task_new(aw_loop *l, const aw_fn *fn, const void *args,
     (void)aw__push(t, fn, args);
     if (l->debug) {
         t->ctx.flags |= AW__CHECKED;
-        aw__stale_frame(t, t->top);
+        l->checks->frame(t, t->top);
     }
     l->tasks++;
     return t;
@@ -10819,7 +10840,7 @@ static void aw__suspended(aw__task *t)
     aw_loop *l = t->ctx.loop;
     t->since = (uint32_t)l->now;
     if (t->spare) aw__chunk_drop(t, NULL);
-    if (AW__UNLIKELY(t->ctx.flags & AW__CHECKED)) aw__stale_frame(t, t->top);
+    if (AW__UNLIKELY(t->ctx.flags & AW__CHECKED)) l->checks->frame(t, t->top);
     if (t->ctx.flags & AW__DUE) aw__deadlines_due(t);
     if (AW__UNLIKELY(l->on_suspend != NULL)) l->on_suspend(t);
 }
@@ -10903,7 +10924,7 @@ aw_task aw__start(aw__ctx *ctx, aw_frame *f, int *result, const aw_fn *fn,
     int error = ctx->rc;
     child = g ? aw__task_new(ctx->loop, fn, args, true, &error) : NULL;
     if (!child) return aw__start_failed(f, g, result, error);
-    if (ctx->flags & AW__CHECKED) aw__stale_result(t, f, result);
+    if (ctx->flags & AW__CHECKED) ctx->loop->checks->result(t, f, result);
     child->kid->group = g;
     child->kid->result = result;
     aw__list_add(&g->kids, &child->kid->link);
@@ -11992,7 +12013,8 @@ enum { AW__BUDGET = 64 };
 /* Sizes of frames are kept in 32 bits. */
 enum { AW__TASK_BYTES_MAX = 1 << 30 };
 
-aw_loop *aw_loop_new(const aw_loop_config *config)
+static aw_loop *aw__loop_new(const aw_loop_config *config,
+                             const aw__checks *checks)
 {
     aw_loop *l = aw__loop_get(config);
     if (!l) return NULL;
@@ -12011,6 +12033,7 @@ aw_loop *aw_loop_new(const aw_loop_config *config)
         l->max_task_bytes = AW__TASK_BYTES_MAX;
     if (config) {
         l->debug = config->debug;
+        l->checks = checks;
         l->log = config->log;
         l->log_data = config->log_data;
     }
@@ -12021,6 +12044,12 @@ aw_loop *aw_loop_new(const aw_loop_config *config)
     if (aw__loop_open(l) == 0) return l;
     aw_loop_free(l);
     return NULL;
+}
+
+AW__FOLD aw_loop *aw_loop_new(const aw_loop_config *config)
+{
+    return aw__loop_new(config, config && config->debug ? &aw__stale_checks
+                        : NULL);
 }
 
 static void aw__dump_wait(const aw__task *t, char *text, size_t n)
@@ -19530,7 +19559,7 @@ static const aw__forwarded *aw__req_forwarded(aw_req *req,
     aw__forwarded *f;
     aw_slice list;
     int rc;
-    if (!req->proxied || req->forwarded) return req->forwarded;
+    if (req->forwarded) return req->forwarded;
     f = (aw__forwarded *)aw_alloc(req, sizeof *f);
     if (!f) return NULL;
     list = aw__req_all(req, "Forwarded");
@@ -22284,7 +22313,44 @@ enum {
     AW__ACCEPT_MOST = 1024,     /* in one go */
     AW__QUARANTINE = AW__SIZED(32, 2)
 };
+/* Features that a config asks for. NULL: it does not, and what is behind the
+   pointer is perhaps not in the program. */
+typedef struct aw__with {
+    int (*several)(aw_loop *l, const aw_config *config,
+                   const struct aw__with *with);        /* workers */
+    const struct aw__list_ops *list;                    /* listen */
+    const struct aw__proxy_ops *proxies;                /* trusted_proxies */
+    const struct aw__crowd_ops *crowd;                  /* max_per_address */
+    const struct aw__debug_ops *debug;
+} aw__with;
+
+typedef struct aw__list_ops {
+    int (*open)(aw__doors *x, const char *list);
+    const char *(*name)(const aw__door *d, char *text, size_t size);
+} aw__list_ops;
+
+typedef struct aw__proxy_ops {
+    int (*read)(struct aw__server *s);
+    bool (*have)(const aw__nets *nets, const aw__address *a);
+    const aw__forwarded *(*forwarded)(aw_req *req, const aw__nets *trusted);
+    size_t (*preface)(struct aw__server *s, struct aw__conn *c, const char *p,
+                      size_t n);
+} aw__proxy_ops;
+
+typedef struct aw__crowd_ops {
+    bool (*add)(aw__crowd *c, const aw__address *a, size_t most);
+    void (*leave)(aw__crowd *c, const aw__address *a);
+} aw__crowd_ops;
+
+typedef struct aw__debug_ops {
+    void (*ended)(struct aw__server *s, aw_req *req);
+    void (*page)(aw__buf *b, const aw_req *req, int rc, const aw__trace *trace);
+    void (*routes)(const struct aw__server *s);
+    const aw__checks *checks;
+} aw__debug_ops;
+
 typedef struct aw__server {
+    aw__with with;
     aw_loop *loop;
     aw_config config;
     aw__head_limits limits;
@@ -22381,7 +22447,8 @@ static void aw__req_quarantine(aw__server *s, aw_req *req)
 static void aw__quarantine_end(aw__server *s)
 {
     int i;
-    for (i = 0; i < AW__QUARANTINE; i++) aw__req_quarantine(s, NULL);
+    for (i = 0; i < AW__QUARANTINE && s->with.debug; i++)
+        s->with.debug->ended(s, NULL);
 }
 
 static void aw__req_free(aw_req *req)
@@ -22393,7 +22460,7 @@ static void aw__req_free(aw_req *req)
     aw__upload_free(req);
     aw__pieces_free(l, &req->pieces);
     aw__arena_free(&req->arena);
-    if (s && l->debug) aw__req_quarantine(s, req);
+    if (s && l->debug) s->with.debug->ended(s, req);
     else if (AW__SIZED(true, false) && s && !s->spare) s->spare = req;
     else aw__mem_put(&l->mem, req, AW__REQ_BYTES);
 }
@@ -22535,11 +22602,17 @@ static const char *aw__peer_host(const aw__address *a, char *text)
     return text;
 }
 
+/* What trusted proxies say of its client; NULL: none do. */
+static const aw__forwarded *aw__req_proxied(aw_req *req)
+{
+    const aw__server *s = req->loop->server;
+    return req->proxied ? s->with.proxies->forwarded(req, &s->trusted) : NULL;
+}
+
 /* The client of a request, in text or elsewhere. */
 static const char *aw__req_peer(aw_req *req, char *text)
 {
-    const aw__forwarded *f = aw__req_forwarded(req,
-                                               &req->loop->server->trusted);
+    const aw__forwarded *f = aw__req_proxied(req);
     if (f && f->client.family) return aw__peer_host(&f->client, text);
     if (f && f->node.n) {
         aw__print(text, AW_PEER_TEXT, "%.*s", (int)f->node.n, f->node.p);
@@ -22672,7 +22745,7 @@ static void aw__conn_close(aw__server *s, aw__conn *c)
     aw__held_free(l, &c->out);
     if (c->reset) aw__io_reset(l, c->fd);
     else if (c->fd >= 0) aw__io_close(l, c->fd);
-    if (c->counted) aw__crowd_leave(&s->crowd, &c->peer);
+    if (c->counted) s->with.crowd->leave(&s->crowd, &c->peer);
     if (s->current == c) {
         s->current = NULL;
         s->out.n = 0;
@@ -23687,8 +23760,8 @@ static bool aw__conn_admit(aw__server *s, aw__conn *c)
 {
     if (!s->config.max_per_address || c->trusted || c->preface) return true;
     if (c->peer.family != 4 && c->peer.family != 6) return true;
-    c->counted = aw__crowd_add(&s->crowd, &c->peer,
-                               (size_t)s->config.max_per_address);
+    c->counted = s->with.crowd->add(&s->crowd, &c->peer,
+                                    (size_t)s->config.max_per_address);
     return c->counted;
 }
 
@@ -23714,6 +23787,8 @@ static size_t aw__conn_preface(aw__server *s, aw__conn *c, const char *p,
     aw__conn_close(s, c);
     return 0;
 }
+
+static const aw__crowd_ops aw__with_crowd = {aw__crowd_add, aw__crowd_leave};
 
 static bool aw__conn_takes_input(const aw__conn *c)
 {
@@ -23742,7 +23817,7 @@ static size_t aw__conn_parse(aw__server *s, aw__conn *c, const char *p,
             continue;
         }
         if (AW__UNLIKELY(c->preface)) {
-            const size_t used = aw__conn_preface(s, c, p + at, n - at);
+            const size_t used = s->with.proxies->preface(s, c, p + at, n - at);
             if (!used) break;
             at += used;
             seen = 0;
@@ -24018,7 +24093,8 @@ static void aw__server_accepted(aw__server *s, int listener, int fd,
                                 const aw__address *peer)
 {
     aw_loop *l = s->loop;
-    const bool trusted = s->trusted.n && aw__nets_have(&s->trusted, peer);
+    const bool trusted = s->trusted.n &&
+        s->with.proxies->have(&s->trusted, peer);
     aw__conn *c = NULL;
     if (trusted || !s->config.proxy_protocol)
         c = (aw__conn *)aw__mem_get(&l->mem, sizeof *c);
@@ -25198,7 +25274,7 @@ static void aw__app_page(aw_req *req, int status, int rc,
         aw__put_text(&b, "</p>\n");
     }
     if (req->loop->debug && status >= 500)
-        aw__page_debug(&b, req, rc, trace);
+        req->loop->server->with.debug->page(&b, req, rc, trace);
     if (b.failed) (void)aw_text_static(req, reason);
     else (void)aw__answer(req, status, aw__html, b.p, b.n);
 }
@@ -25371,8 +25447,7 @@ const char *aw_peer(aw_req *req)
 
 const char *aw_scheme(aw_req *req)
 {
-    const aw__forwarded *f = aw__req_forwarded(req,
-                                               &req->loop->server->trusted);
+    const aw__forwarded *f = aw__req_proxied(req);
     if (f && f->proto) return f->proto;
     return req->secure ? "https" : "http";
 }
@@ -25388,8 +25463,7 @@ const char *aw_tls_peer_subject(aw_req *req)
 
 const char *aw_host(aw_req *req)
 {
-    const aw__forwarded *f = aw__req_forwarded(req,
-                                               &req->loop->server->trusted);
+    const aw__forwarded *f = aw__req_proxied(req);
     aw_slice host = aw__slice(req->base + req->head.host, req->head.host_len);
     if (f && f->host.n) host = f->host;
     return aw__arena_text(&req->arena, host.n ? host.p : "", host.n);
@@ -26245,6 +26319,9 @@ static int aw__server_trust(aw__server *s)
     return AW_EINVAL;
 }
 
+static const aw__proxy_ops aw__with_proxies = {
+    aw__server_trust, aw__nets_have, aw__req_forwarded, aw__conn_preface};
+
 /* Compiles the routes; says what is wrong with one. */
 static bool aw__server_routes(aw__server *s)
 {
@@ -26368,7 +26445,8 @@ static int aw__server_tls(aw__server *s)
 }
 
 /* In memory there is one place to listen at, whatever .listen says. */
-static int aw__server_doors(aw__doors *x, const aw_config *c)
+static int aw__server_doors(aw__doors *x, const aw_config *c,
+                            const aw__with *with)
 {
     const bool list = c->listen && !x->loop->sim;
     const int port = c->port == AW_ANY_PORT || (c->listen && !list) ? 0
@@ -26376,7 +26454,7 @@ static int aw__server_doors(aw__doors *x, const aw_config *c)
     int i, rc;
     x->mode = c->unix_mode;
     if (port < 0 || port > 65535) return AW_EINVAL;
-    rc = list ? aw__doors_open(x, c->listen)
+    rc = list ? with->list->open(x, c->listen)
         : aw__doors_tcp(x, strcmp(c->host, "::") == 0 ? "*" : c->host, port);
     for (i = 0; !list && x->has_tls && i < x->count; i++) x->at[i].tls = true;
     return rc;
@@ -26396,7 +26474,7 @@ static int aw__server_listen(aw__server *s)
     if (s->seat) *x = *s->seat->doors;
     x->loop = s->loop;
     x->memory = &s->memory;
-    if (!s->seat) rc = aw__server_doors(x, &s->config);
+    if (!s->seat) rc = aw__server_doors(x, &s->config, &s->with);
     for (i = 0; i < x->count && rc == 0; i++) {
         rc = aw__fd_open(s->loop, x->at[i].fd, AW__FD_SERVER, s);
         if (rc == 0) rc = aw__fd_want(s->loop, x->at[i].fd, AW_READ);
@@ -26404,7 +26482,8 @@ static int aw__server_listen(aw__server *s)
     return rc;
 }
 
-static int aw__serve(aw_loop *l, const aw_config *config, aw__seat *seat)
+static int aw__serve(aw_loop *l, const aw_config *config, const aw__with *with,
+                     aw__seat *seat)
 {
     aw__server *s;
     int rc;
@@ -26414,6 +26493,7 @@ static int aw__serve(aw_loop *l, const aw_config *config, aw__seat *seat)
     memset((void *)s, 0, sizeof *s);
     s->loop = l;
     s->config = *config;
+    s->with = *with;
     s->seat = seat;
     aw__config_defaults(&s->config, l);
     l->server = s;
@@ -26426,16 +26506,11 @@ static int aw__serve(aw_loop *l, const aw_config *config, aw__seat *seat)
     l->on_fd[AW__FD_SERVER] = aw__on_server;
     l->on_fd[AW__FD_CONN] = aw__on_conn;
     rc = !aw__server_open(s) ? AW_ENOMEM : !aw__server_routes(s) ? AW_EINVAL
-        : aw__server_trust(s);
+        : s->with.proxies ? s->with.proxies->read(s) : 0;
     if (rc == 0) rc = aw__server_tls(s);
     if (rc == 0) rc = aw__server_listen(s);
     if (rc < 0) aw__server_free(l);
     return rc;
-}
-
-int aw_serve(aw_loop *l, const aw_config *config)
-{
-    return aw__serve(l, config, NULL);
 }
 
 int aw_serve_port(const aw_loop *l)
@@ -26556,7 +26631,7 @@ static int aw__signals_stop(aw_loop *l)
 /* ---- aw_run ---- */
 
 static void aw__run_banner(const aw_loop *l, const aw_config *c,
-                           const aw__doors *x)
+                           const aw__with *with, const aw__doors *x)
 {
     char name[AW_PEER_TEXT + sizeof(struct sockaddr_un)];
     bool six = strchr(c->host, ':') != NULL;
@@ -26567,14 +26642,14 @@ static void aw__run_banner(const aw_loop *l, const aw_config *c,
                 six ? "]" : "", x->at[0].at.port);
     for (i = 0; c->listen && i < x->count; i++)
         aw__log(l, AW_LOG_INFO, "asyncweb: %s%s",
-                aw__door_name(&x->at[i], name, sizeof name),
+                with->list->name(&x->at[i], name, sizeof name),
                 i == 0 ? " (Ctrl-C stops)" : "");
 }
 
 static void aw__run_routes(const aw__server *s)
 {
     const aw__target *t;
-    for (t = s->config.debug ? s->router->first : NULL; t; t = t->later)
+    for (t = s->router->first; t; t = t->later)
         aw__log(s->loop, AW_LOG_INFO, "  %-7s %-30s %s%s", t->route.method,
                 t->route.path, t->view->fn ? "async " : "", t->view->name);
 }
@@ -26670,11 +26745,12 @@ static int aw__seat_take(aw_loop *l, aw__seat *seat)
 }
 
 /* Serves until it is to stop; the exit status. Frees the loop. */
-static int aw__run_loop(aw_loop *l, const aw_config *config, aw__seat *seat)
+static int aw__run_loop(aw_loop *l, const aw_config *config,
+                        const aw__with *with, aw__seat *seat)
 {
     struct sigaction old[AW__SIGNALS];
     const char *what = "cannot serve";
-    int rc = aw__serve(l, config, seat);
+    int rc = aw__serve(l, config, with, seat);
     if (rc == 0 && seat) rc = aw__seat_take(l, seat);
     if (rc == 0 && config->on_start) {
         what = "on_start failed; not serving";
@@ -26689,8 +26765,8 @@ static int aw__run_loop(aw_loop *l, const aw_config *config, aw__seat *seat)
         aw__seat_say(seat, AW__I_SERVE);
     } else {
         aw__signals_take(l, AW__ALONE, old);
-        aw__run_banner(l, &l->server->config, &l->server->doors);
-        aw__run_routes(l->server);
+        aw__run_banner(l, &l->server->config, with, &l->server->doors);
+        if (config->debug) with->debug->routes(l->server);
     }
     while (aw__signals_stop(l) == 0 && rc >= 0 && !l->stopped &&
            !l->server->stopping)
@@ -26741,6 +26817,7 @@ typedef struct aw__place {
 typedef struct aw__team {
     aw_loop *loop;
     const aw_config *given;     /* the workers' */
+    const aw__with *with;
     aw_config config;           /* with the defaults */
     aw__arena memory;
     aw__doors doors;
@@ -26821,7 +26898,7 @@ static int aw__team_open(aw__team *t)
     t->places = (aw__place *)aw__arena_get(&t->memory, bytes);
     if (!t->places) return AW_ENOMEM;
     memset(t->places, 0, bytes);
-    rc = aw__server_doors(x, &t->config);
+    rc = aw__server_doors(x, &t->config, t->with);
     for (k = 0; k < t->count; k++) {
         aw__place *p = &t->places[k];
         p->now.line = p->before.line = -1;
@@ -26875,7 +26952,7 @@ static void aw__team_child(aw__team *t, int place, int line,
     seat.line = line;
     seat.told = 0;
     t->loop->worker = (int)getpid();
-    if (rc == 0) rc = aw__run_loop(t->loop, t->given, &seat);
+    if (rc == 0) rc = aw__run_loop(t->loop, t->given, t->with, &seat);
     (void)fflush(NULL);
     _exit(rc != 0);
 }
@@ -27074,7 +27151,8 @@ static void aw__team_announce(aw__team *t)
     for (i = 0; i < t->count; i++)
         if (!t->places[i].now.serves || t->places[i].now.round != t->round)
             return;
-    if (t->said < 0) aw__run_banner(t->loop, &t->config, &t->doors);
+    if (t->said < 0)
+        aw__run_banner(t->loop, &t->config, t->with, &t->doors);
     else aw__log(t->loop, AW_LOG_INFO, "asyncweb: all workers are new");
     t->said = t->round;
 }
@@ -27114,7 +27192,8 @@ static int64_t aw__team_step(aw__team *t)
 }
 
 /* The exit status. Frees the loop. In a worker it does not return. */
-static int aw__team_run(aw_loop *l, const aw_config *config)
+static int aw__team_run(aw_loop *l, const aw_config *config,
+                        const aw__with *with)
 {
     aw__team t;
     int64_t wait;
@@ -27122,6 +27201,7 @@ static int aw__team_run(aw_loop *l, const aw_config *config)
     memset((void *)&t, 0, sizeof t);
     t.loop = l;
     t.given = config;
+    t.with = with;
     t.config = *config;
     aw__config_defaults(&t.config, l);
     t.said = -1;
@@ -27146,38 +27226,70 @@ static int aw__team_run(aw_loop *l, const aw_config *config)
 }
 #endif
 
-/* >>floor6 aw_run  One process, or several --------------------------------- */
+/* >>floor6 aw_run  What a config asks for; one process, or several --------- */
 
-int aw_run_config(aw_config config)
+static const aw__list_ops aw__with_list = {aw__doors_open, aw__door_name};
+static const aw__debug_ops aw__with_debug = {
+    aw__req_quarantine, aw__page_debug, aw__run_routes, &aw__stale_checks};
+
+static AW__FOLD aw__with aw__with_of(const aw_config *c, bool debug)
 {
-    const bool several = config.workers != 0 && config.workers != AW_OFF;
+    aw__with with;
+    with.several = NULL;
+#ifndef ASYNCWEB_NO_WORKERS
+    if (c->workers && c->workers != AW_OFF) with.several = aw__team_run;
+#endif
+    with.list = c->listen ? &aw__with_list : NULL;
+    with.proxies = c->trusted_proxies || c->proxy_protocol ? &aw__with_proxies
+        : NULL;
+    with.crowd = c->max_per_address > 0 ? &aw__with_crowd : NULL;
+    with.debug = debug ? &aw__with_debug : NULL;
+    return with;
+}
+
+/* The loop is in debug mode, or not. */
+AW__FOLD int aw_serve(aw_loop *l, const aw_config *config)
+{
+    const aw__with with = aw__with_of(config, true);
+    return aw__serve(l, config, &with, NULL);
+}
+
+static int aw__run(const aw_config *config, const aw__with *with)
+{
+    const bool several = config->workers != 0 && config->workers != AW_OFF;
     aw_loop_config loop;
     aw_loop *l;
     memset(&loop, 0, sizeof loop);
-    loop.cleanup_ms = config.cleanup_ms;
-    loop.max_task_bytes = config.max_task_bytes;
-    loop.names_ms = config.names_ms;
-    loop.debug = config.debug;
-    loop.log = config.log;
-    loop.log_data = config.log_data;
-    loop.memory = config.memory;
-    loop.memory_size = config.memory_size;
-    if (config.max_descriptors != AW_OFF)
-        aw__sys_raise_descriptors(config.max_descriptors > 0
-                                  ? config.max_descriptors : 65536);
-    l = aw_loop_new(&loop);
-    if (!l) return aw__run_failed(&config, "cannot serve", AW_ENOMEM);
+    loop.cleanup_ms = config->cleanup_ms;
+    loop.max_task_bytes = config->max_task_bytes;
+    loop.names_ms = config->names_ms;
+    loop.debug = config->debug;
+    loop.log = config->log;
+    loop.log_data = config->log_data;
+    loop.memory = config->memory;
+    loop.memory_size = config->memory_size;
+    if (config->max_descriptors != AW_OFF)
+        aw__sys_raise_descriptors(config->max_descriptors > 0
+                                  ? config->max_descriptors : 65536);
+    l = aw__loop_new(&loop, with->debug ? with->debug->checks : NULL);
+    if (!l) return aw__run_failed(config, "cannot serve", AW_ENOMEM);
 #ifdef ASYNCWEB_NO_WORKERS
     if (several) {
         aw_loop_free(l);
-        return aw__run_failed(&config, ".workers", AW_ENOTSUP);
+        return aw__run_failed(config, ".workers", AW_ENOTSUP);
     }
 #else
-    if (several && !config.debug) return aw__team_run(l, &config);
+    if (several && !config->debug) return with->several(l, config, with);
     if (several)
         aw__log(l, AW_LOG_INFO, "asyncweb: debug: one process, not .workers");
 #endif
-    return aw__run_loop(l, &config, NULL);
+    return aw__run_loop(l, config, with, NULL);
+}
+
+AW__FOLD int aw_run_config(aw_config config)
+{
+    const aw__with with = aw__with_of(&config, config.debug);
+    return aw__run(&config, &with);
 }
 
 #if !defined(ASYNCWEB_NO_TEST) && !defined(ASYNCWEB_NO_CLIENT)

@@ -1711,7 +1711,7 @@ static int broken_log(void)
     c.routes = crowded;
     c.port = AW_ANY_PORT;
     if (!l || aw_serve(l, &c) < 0) return 1;
-    aw__signals_take(l, old);
+    aw__signals_take(l, AW__ALONE, old);
     fd = dial_tcp(4, aw_serve_port(l));
     if (!answers(l, fd, "127.0.0.1")) return 1;
     for (int i = 0; i < 20; i++) (void)aw_loop_step(l, 10);
