@@ -3873,14 +3873,21 @@ static char *aw__put(char *to, const char *p, size_t n)
 
 #define AW__PUT(to, text) aw__put(to, text, sizeof(text) - 1)
 
-static char *aw__put_number(char *to, uint64_t v)
+static AW__NOINLINE char *aw__put_large(char *to, uint64_t v)
 {
-    char digits[20];
-    int n = 0;
-    do digits[n++] = (char)('0' + v % 10);
+    char digits[20], *p = digits + sizeof digits;
+    do *--p = (char)('0' + v % 10);
     while ((v /= 10) != 0);
-    while (n) *to++ = digits[--n];
-    return to;
+    return aw__put(to, p, (size_t)(digits + sizeof digits - p));
+}
+
+static AW__INLINE char *aw__put_number(char *to, uint64_t v)
+{
+    if (v >= 100) return aw__put_large(to, v);
+    *to = (char)('0' + v / 10);
+    to += v >= 10;
+    *to = (char)('0' + v % 10);
+    return to + 1;
 }
 
 static char *aw__put_hex(char *to, uint64_t v)
@@ -5680,10 +5687,11 @@ typedef __m128i aw__v16;
 #define AW__V16_ADD(a, b) _mm_add_epi8(a, b)
 #define AW__V16_AND(a, b) _mm_and_si128(a, b)
 #define AW__V16_OR(a, b) _mm_or_si128(a, b)
+#define AW__V16_WITHOUT(a, b) _mm_andnot_si128(b, a)
 #define AW__V16_EQUAL(a, b) _mm_cmpeq_epi8(a, b)
 #define AW__V16_LESS(a, b) _mm_subs_epi8(a, b)
 #define AW__V16_MASK(v) ((uint64_t)(unsigned)_mm_movemask_epi8(v))
-#define AW__V16_FIRST(mask) __builtin_ctzll(mask)
+#define AW__V16_FIRST(mask) (unsigned)__builtin_ctz((unsigned)(mask))
 
 #elif defined(AW__NEON)
 
@@ -5693,17 +5701,18 @@ typedef uint8x16_t aw__v16;
 #define AW__V16_ADD(a, b) vaddq_u8(a, b)
 #define AW__V16_AND(a, b) vandq_u8(a, b)
 #define AW__V16_OR(a, b) vorrq_u8(a, b)
+#define AW__V16_WITHOUT(a, b) vbicq_u8(a, b)
 #define AW__V16_EQUAL(a, b) vceqq_u8(a, b)
 #define AW__V16_LESS(a, b) \
     vcltq_s8(vreinterpretq_s8_u8(a), vreinterpretq_s8_u8(b))
 /* NEON has no movemask: narrowing by 4 bits leaves a nibble for each lane. */
 #define AW__V16_MASK(v) vget_lane_u64(vreinterpret_u64_u8( \
     vshrn_n_u16(vreinterpretq_u16_u8(v), 4)), 0)
-#define AW__V16_FIRST(mask) (__builtin_ctzll(mask) >> 2)
+#define AW__V16_FIRST(mask) ((unsigned)__builtin_ctzll(mask) >> 2)
 
 #endif
 
-/* Three skippers: over bytes that are certainly in the class, up to the first
+/* Skippers: over bytes that are certainly in the class, up to the first
    that may not be; the table decides about that one. They may run past end,
    by less than 16 bytes. */
 #if defined(AW__SSE2) || defined(AW__NEON)
@@ -5715,10 +5724,23 @@ typedef uint8x16_t aw__v16;
     (p) += 16; \
 } while (0)
 
-/* Letters, digits, - and dot: most of every field name and host. Adding moves
-   the end of a range to 0x7f: what is above it becomes negative, so that one
-   LESS decides about both ends. */
+/* Letters and -: most of every field name. Adding moves the end of a range to
+   0x7f: what is above it becomes negative, so that one LESS decides about both
+   ends. */
 static AW__INLINE const char *aw__http_skip_name(const char *p,
+                                                 const char *end)
+{
+    do {
+        aw__v16 x = AW__V16_LOAD(p), letter, stop;
+        letter = AW__V16_ADD(AW__V16_OR(x, AW__V16(0x20)), AW__V16(0x7f - 'z'));
+        stop = AW__V16_LESS(letter, AW__V16('a' + 0x7f - 'z'));
+        AW__V16_STEP(p, AW__V16_WITHOUT(stop, AW__V16_EQUAL(x, AW__V16('-'))));
+    } while (p < end);
+    return p;
+}
+
+/* Letters, digits, - and dot: most of every host. As above. */
+static AW__INLINE const char *aw__http_skip_host(const char *p,
                                                  const char *end)
 {
     do {
@@ -5728,6 +5750,21 @@ static AW__INLINE const char *aw__http_skip_name(const char *p,
         stop = AW__V16_AND(AW__V16_LESS(letter, AW__V16('a' + 0x7f - 'z')),
                            AW__V16_LESS(digit, AW__V16('-' + 0x7f - '9')));
         AW__V16_STEP(p, AW__V16_OR(stop, AW__V16_EQUAL(x, AW__V16('/'))));
+    } while (p < end);
+    return p;
+}
+
+/* Letters, digits, - and slash: most of every path. As above. */
+static AW__INLINE const char *aw__http_skip_path(const char *p,
+                                                 const char *end)
+{
+    do {
+        aw__v16 x = AW__V16_LOAD(p), letter, digit, stop;
+        letter = AW__V16_ADD(AW__V16_OR(x, AW__V16(0x20)), AW__V16(0x7f - 'z'));
+        digit = AW__V16_ADD(x, AW__V16(0x7f - '9'));    /* - . / 0..9 */
+        stop = AW__V16_AND(AW__V16_LESS(letter, AW__V16('a' + 0x7f - 'z')),
+                           AW__V16_LESS(digit, AW__V16('-' + 0x7f - '9')));
+        AW__V16_STEP(p, AW__V16_OR(stop, AW__V16_EQUAL(x, AW__V16('.'))));
     } while (p < end);
     return p;
 }
@@ -5763,7 +5800,17 @@ static AW__INLINE const char *aw__http_skip_value(const char *p,
 
 static const char *aw__http_skip_name(const char *p, const char *end)
 {
+    return aw__http_span(p, end, AW__C_TOKEN);
+}
+
+static const char *aw__http_skip_host(const char *p, const char *end)
+{
     return aw__http_span(p, end, AW__C_HOST);
+}
+
+static const char *aw__http_skip_path(const char *p, const char *end)
+{
+    return aw__http_span(p, end, AW__C_PLAIN);
 }
 
 static const char *aw__http_skip_target(const char *p, const char *end)
@@ -5911,7 +5958,7 @@ static const uint8_t aw__http_known[] = {
 };
 
 /* Looks at a Host. There is one, and well-formed (RFC 9112 3.2). */
-static int aw__http_note_host(aw__head *h, const char *base,
+static AW__INLINE int aw__http_note_host(aw__head *h, const char *base,
                               const aw__field *f)
 {
     const char *p = base + f->value, *end = p + f->value_len, *q;
@@ -5921,8 +5968,15 @@ static int aw__http_note_host(aw__head *h, const char *base,
         h->host = f->value;
         h->host_len = f->value_len;
     }
-    q = aw__http_skip_name(p, end);
+    q = aw__http_skip_host(p, end);
     if (q >= end) return AW_OK;
+    if (AW__LIKELY(*q == ':' && q > p)) {       /* a port */
+        const size_t n = (size_t)(end - q);
+        if (n < 2 || n > 6) return AW_HTTP(400);
+        while (++q < end)
+            if (!aw__is_digit(*q)) return AW_HTTP(400);
+        return AW_OK;
+    }
     return aw__http_host(p, q, end) ? AW_OK : AW_HTTP(400);
 }
 
@@ -5959,9 +6013,6 @@ static AW__NOINLINE int aw__http_note(aw__head *h, const char *base,
 {
     const char *name = base + f->name;
     const size_t n = f->name_len;
-    if (n == 4)
-        return aw__http_eq(name, "host", 4) ? aw__http_note_host(h, base, f)
-                                            : AW_OK;
     if (!aw__http_eq(name, aw__http_names[aw__http_known[n]], n)) return AW_OK;
     return aw__http_note_more(h, base, f, aw__http_known[n]);
 }
@@ -5999,8 +6050,10 @@ static int aw__http_fields(aw__head *h, const char *base, const char *p,
             f->value_len = (uint16_t)aw__slice_trim(
                 aw__slice(v, (size_t)(q - v))).n;
         if (n < sizeof aw__http_initial && (*p | 0x20) == aw__http_initial[n]) {
-            int r = aw__http_note(h, base, f);
-            if (r < 0) return r;
+            int r = n != 4 ? aw__http_note(h, base, f)
+                : aw__http_eq(p, "host", 4) ? aw__http_note_host(h, base, f)
+                : AW_OK;
+            if (AW__UNLIKELY(r < 0)) return r;
         }
         p = q + 2;
     }
@@ -6159,8 +6212,9 @@ static int aw__http_request_line(aw__head *h, const char *base,
 /* Whether bytes seen..n can change the verdict AW_EAGAIN on 0..seen: the head
    ends there, a line end is wrong, or a limit is reached. It is what makes a
    head that trickles in linear: it is parsed for real a few times only. */
-static bool aw__http_head_news(const char *p, size_t n, size_t seen,
-                               const aw__head_limits *limits)
+static AW__NOINLINE bool aw__http_head_news(const char *p, size_t n,
+                                            size_t seen,
+                                            const aw__head_limits *limits)
 {
     size_t line = limits->max_line + 2, i = seen;
     if (seen < line && n >= line) return true;
@@ -6181,7 +6235,7 @@ static bool aw__http_head_news(const char *p, size_t n, size_t seen,
    how many of these bytes an earlier call has answered with AW_EAGAIN, else
    0. The caller has set h->fields and h->max_fields; slices count from p, and
    AW__HEAD_SLACK bytes behind p + n are readable. */
-static int aw__http_head(const char *p, size_t n, size_t seen,
+static AW__NOINLINE int aw__http_head(const char *p, size_t n, size_t seen,
                          const aw__head_limits *limits, aw__head *h)
 {
     size_t head = limits->max_head, line = limits->max_line + 2;
@@ -6501,12 +6555,13 @@ static int aw__url_path(char *to, const char *p, size_t n, size_t *out)
 }
 
 /* Splits a target at its first '?'. True: its path is canonical as it is, as
-   most are, so no copy is needed. */
+   most are, so no copy is needed. As with heads there is slack behind it. */
 static bool aw__url_split(const char *p, size_t n, aw_slice *path,
                           aw_slice *query)
 {
-    const char *q = p, *end = p + n;
+    const char *end = p + n, *q = aw__http_skip_path(p, end);
     bool plain = n && *p == '/';
+    if (q > end) q = end;
     while (q < end) {
         if (aw__http_is(*q, AW__C_PLAIN)) {
             q++;
@@ -9784,10 +9839,12 @@ static int aw__poll_ctl(aw_loop *l, int fd, aw__fd *e, int want)
 
 static void aw__poll_event(aw_loop *l, const struct epoll_event *e)
 {
-    int ready = 0;
-    if (e->events & ~(uint32_t)EPOLLOUT) ready |= AW_READ;
-    if (e->events & ~(uint32_t)(EPOLLIN | EPOLLRDHUP)) ready |= AW_WRITE;
-    if (e->events & (EPOLLERR | EPOLLHUP)) ready |= AW__RESET;
+    int ready = AW_READ;
+    if (AW__UNLIKELY(e->events != EPOLLIN)) {
+        ready = e->events & ~(uint32_t)EPOLLOUT ? AW_READ : 0;
+        if (e->events & ~(uint32_t)(EPOLLIN | EPOLLRDHUP)) ready |= AW_WRITE;
+        if (e->events & (EPOLLERR | EPOLLHUP)) ready |= AW__RESET;
+    }
     aw__fd_event(l, (int)(uint32_t)e->data.u64, (uint32_t)(e->data.u64 >> 32),
                  ready);
 }
@@ -12644,20 +12701,21 @@ static AW__UNUSED int aw__sim_open(aw_loop *l)
 
 /* Results >= 0, or an error of ours; AW_EAGAIN: not now. */
 
-static ptrdiff_t aw__io_result(ptrdiff_t n)
+static AW__INLINE ptrdiff_t aw__io_result(ptrdiff_t n)
 {
-    if (n >= 0) return n;
+    if (AW__LIKELY(n >= 0)) return n;
     return errno == EWOULDBLOCK ? AW_EAGAIN : aw__errno();
 }
 
 /* 0: the end of the stream. */
-static ptrdiff_t aw__raw_recv(aw_loop *l, int fd, void *p, size_t n)
+static AW__INLINE ptrdiff_t aw__raw_recv(aw_loop *l, int fd, void *p, size_t n)
 {
     if (aw__sim_has(l, fd)) return aw__sim_recv(l, fd, p, n);
     return aw__io_result(aw__sys_recv(fd, p, n));
 }
 
-static ptrdiff_t aw__raw_send(aw_loop *l, int fd, const void *p, size_t n)
+static AW__INLINE ptrdiff_t aw__raw_send(aw_loop *l, int fd, const void *p,
+                                         size_t n)
 {
     if (aw__sim_has(l, fd)) return aw__sim_send(l, fd, p, n);
     return aw__io_result(aw__sys_send(fd, p, n));
@@ -14454,7 +14512,7 @@ static int aw__tls_connect(aw_loop *l, int fd, aw__tls_profile *p,
 
 /* >>floor4 socket  One face: the kernel's and those in memory, plain and TLS  */
 
-static ptrdiff_t aw__io_recv(aw_loop *l, int fd, void *p, size_t n)
+static AW__INLINE ptrdiff_t aw__io_recv(aw_loop *l, int fd, void *p, size_t n)
 {
 #ifdef ASYNCWEB_BEARSSL
     if (aw__tls_on(l, fd)) return aw__tls_recv(aw__tls_on(l, fd), p, n);
@@ -14462,7 +14520,8 @@ static ptrdiff_t aw__io_recv(aw_loop *l, int fd, void *p, size_t n)
     return aw__raw_recv(l, fd, p, n);
 }
 
-static ptrdiff_t aw__io_send(aw_loop *l, int fd, const void *p, size_t n)
+static AW__INLINE ptrdiff_t aw__io_send(aw_loop *l, int fd, const void *p,
+                                        size_t n)
 {
 #ifdef ASYNCWEB_BEARSSL
     aw_slice part;
@@ -19191,38 +19250,48 @@ typedef struct aw__pieces {
     aw__piece piece[1];
 } aw__pieces;
 
-struct aw_req {
-    aw_loop *loop;
-    struct aw__conn *conn;      /* NULL: the client has gone */
-    struct aw_ws *ws;           /* of a WebSocket route */
-    aw__task *task;             /* of an async view */
-    const aw_route *route;
-    const char *base;           /* the head's bytes: on loan, or settled */
-    aw_slice path, query;       /* path: canonical */
+/* What few requests have. The others share one that says so: it can be read,
+   but who writes needs one of the request's own, of aw__req_own. */
+typedef struct aw__req_x {
     const char *body;
     size_t body_len, body_at;   /* aw_body_read has given out so much */
+    struct aw_ws *ws;           /* of a WebSocket route */
     aw__receiving *receiving;
     aw__sending *sending;       /* NULL: the answer is `out` */
-    const char *type, *out;     /* the answer */
-    size_t out_len;
     aw__pieces *pieces;         /* the answer is these instead */
     const char *message;        /* of aw_error */
-    aw__out_header *headers, **headers_tail;
     const aw__forwarded *forwarded;     /* once it was read */
     struct aw__form *form;      /* its body as a form, once asked for */
+    const struct aw_value *json;
     void *local;                /* of AW_LOCAL */
     size_t local_size;
-    struct aw__reply *replies;  /* fetched in it */
-    const struct aw_value *json;
-    aw__arena arena;
+} aw__req_x;
+
+static const aw__req_x aw__req_none = {
+    "", 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0};
+
+struct aw_req {
+    aw_loop *loop;
+    const char *base;           /* the head's bytes: on loan, or settled */
+    aw_slice path, query;       /* path: canonical */
+    const aw__req_x *x;
+    aw__param *param;           /* what the route captured: `params` of them */
     int64_t start;              /* for the access log */
+    aw__arena arena;
     int32_t refs;
-    int16_t status;             /* of the answer; 0 not known yet */
-    int16_t fate;               /* floor 6's: a status instead of a view */
-    uint8_t flags, params;
     bool proxied;               /* it came from a trusted proxy */
     bool secure;                /* over TLS */
-    aw__param param[AW__PARAMS_MAX];
+    /* From here on a new one is zero. */
+    uint8_t flags, params;
+    int16_t status;             /* of the answer; 0 not known yet */
+    int16_t fate;               /* floor 6's: a status instead of a view */
+    struct aw__conn *conn;      /* NULL: the client has gone */
+    aw__task *task;             /* of an async view */
+    const aw_route *route;
+    const char *type, *out;     /* the answer */
+    size_t out_len;
+    aw__out_header *headers;
+    struct aw__reply *replies;  /* fetched in it */
     aw__head head;
 };
 
@@ -19230,7 +19299,7 @@ struct aw_req {
 enum { AW__REQ_BYTES = 1024 };
 AW__ASSERT(sizeof(aw_req) <= AW__REQ_BYTES / 2, a_request_leaves_room);
 
-static void aw__req_room(aw_req *req)
+static AW__INLINE void aw__req_room(aw_req *req)
 {
     req->arena.at = (char *)(req + 1);
     req->arena.end = (char *)req + AW__REQ_BYTES;
@@ -19266,20 +19335,33 @@ static void aw__pieces_add(aw__pieces *pieces, const char *p, int64_t at,
 }
 
 /* Makes a block, perhaps a used one, a fresh request. */
-static void aw__req_reset(aw_req *req, aw_loop *l)
+static AW__INLINE void aw__req_reset(aw_req *req, aw_loop *l)
 {
-    memset(req, 0, offsetof(aw_req, param));
+    memset(&req->flags, 0, offsetof(aw_req, head) - offsetof(aw_req, flags));
     req->loop = l;
+    req->proxied = req->secure = false;
     req->refs = 1;
+    req->x = &aw__req_none;
     req->arena.mem = &l->mem;
-    req->headers_tail = &req->headers;
-    req->body = "";
+    req->arena.blocks = NULL;
     aw__req_room(req);
 }
 
 void *aw_alloc(aw_req *req, size_t n)
 {
     return aw__arena_get(&req->arena, n);
+}
+
+/* req->x, to be written to. NULL: out of memory. */
+static aw__req_x *aw__req_own(aw_req *req)
+{
+    aw__req_x *x = (aw__req_x *)req->x;
+    if (x != &aw__req_none) return x;
+    x = (aw__req_x *)aw_alloc(req, sizeof *x);
+    if (!x) return NULL;
+    *x = aw__req_none;
+    req->x = x;
+    return x;
 }
 
 void *aw__new(aw_req *req, size_t n)
@@ -19376,9 +19458,16 @@ static void aw__req_forget_head(aw_req *req)
     req->flags |= AW__SETTLED;
 }
 
-static const char *aw__req_text(aw_req *req, const char *p, size_t n)
+static AW__INLINE const char *aw__req_text(aw_req *req, const char *p, size_t n)
 {
-    return aw__arena_text(&req->arena, p, n);
+    aw__arena *a = &req->arena;
+    char *to = a->at;
+    if (AW__UNLIKELY((size_t)(a->end - to) <= n))
+        return aw__arena_text(a, p, n);
+    memcpy(to, p, n);
+    to[n] = 0;
+    a->at = to + n + 1;
+    return to;
 }
 
 const char *aw_method(aw_req *req)
@@ -19536,7 +19625,7 @@ bool aw_header_at(aw_req *req, size_t i, const char **name, const char **value)
 
 aw_slice aw_body(aw_req *req)
 {
-    return aw__slice(req->body, req->body_len);
+    return aw__slice(req->x->body, req->x->body_len);
 }
 
 aw_loop *aw_req_loop(aw_req *req)
@@ -19556,12 +19645,14 @@ static aw_slice aw__req_all(aw_req *req, const char *name)
 static const aw__forwarded *aw__req_forwarded(aw_req *req,
                                               const aw__nets *trusted)
 {
+    aw__req_x *x;
     aw__forwarded *f;
     aw_slice list;
     int rc;
-    if (req->forwarded) return req->forwarded;
+    if (req->x->forwarded) return req->x->forwarded;
+    x = aw__req_own(req);
     f = (aw__forwarded *)aw_alloc(req, sizeof *f);
-    if (!f) return NULL;
+    if (!f || !x) return NULL;
     list = aw__req_all(req, "Forwarded");
     if (list.p) rc = aw__forwarded_read(list, trusted, f);
     else rc = aw__forwarded_read_x(aw__req_all(req, "X-Forwarded-For"),
@@ -19569,7 +19660,7 @@ static const aw__forwarded *aw__req_forwarded(aw_req *req,
                                    aw__req_all(req, "X-Forwarded-Host"),
                                    trusted, f);
     if (rc < 0) memset(f, 0, sizeof *f);
-    req->forwarded = f;
+    x->forwarded = f;
     return f;
 }
 
@@ -19616,9 +19707,10 @@ struct aw__form {
 
 static struct aw__form *aw__req_form(aw_req *req)
 {
-    if (!req->form) req->form = (struct aw__form *)aw__new(req,
-                                                           sizeof *req->form);
-    return req->form;
+    aw__req_x *x = aw__req_own(req);
+    if (x && !x->form) x->form = (struct aw__form *)aw__new(req,
+                                                            sizeof *x->form);
+    return x ? x->form : NULL;
 }
 
 /* ---- pairs ---- */
@@ -19837,7 +19929,7 @@ int aw_file_replace(const aw_file *file, const char *path)
 
 static aw__upload *aw__req_upload(const aw_req *req)
 {
-    return req->form ? req->form->upload : NULL;
+    return req->x->form ? req->x->form->upload : NULL;
 }
 
 static int aw__upload_status(aw_req *req, int rc)
@@ -19874,7 +19966,7 @@ static int aw__upload_begin(aw_req *req, const aw_config *config)
     u->file_memory = config->file_memory;
     u->dir = config->upload_dir;
     u->disk.fd = -1;
-    req->form->upload = u;
+    req->x->form->upload = u;
     return 0;
 }
 
@@ -20075,18 +20167,21 @@ static aw__task *aw__sender_drop(aw__sending *sending)
    waits to send the first waits no longer. */
 static void aw__sending_forget(aw_req *req)
 {
-    if (req->sending && req->sending->writer)
-        aw__complete(aw__sender_drop(req->sending), AW_ECLOSED);
-    req->sending = NULL;
+    if (!req->x->sending) return;
+    if (req->x->sending->writer)
+        aw__complete(aw__sender_drop(req->x->sending), AW_ECLOSED);
+    aw__req_own(req)->sending = NULL;
 }
 
 /* What is given here must live on, and the type be a field value. */
 static int aw__answer(aw_req *req, int status, const char *type,
                       const char *p, size_t n)
 {
-    if (req->sending && req->sending->fixed) return AW_EINVAL;
-    aw__sending_forget(req);
-    aw__pieces_free(req->loop, &req->pieces);
+    if (AW__UNLIKELY(req->x != &aw__req_none)) {
+        if (req->x->sending && req->x->sending->fixed) return AW_EINVAL;
+        aw__sending_forget(req);
+        aw__pieces_free(req->loop, &aw__req_own(req)->pieces);
+    }
     req->type = type;
     req->out = p;
     req->out_len = n;
@@ -20114,16 +20209,17 @@ int aw_bytes(aw_req *req, const char *type, const void *p, size_t n)
 static int aw__stream_new_answer(aw_req *req, const char *type, int64_t left)
 {
     const bool old = req->head.minor == 0;
+    aw__req_x *x = aw__req_own(req);
     aw__sending *sending;
     int rc;
     if (type && !aw__is_value(type)) return AW_EINVAL;
     sending = (aw__sending *)aw__new(req, sizeof *sending);
     if (type) type = aw_strdup(req, type);
-    if (!sending) return AW_ENOMEM;
+    if (!sending || !x) return AW_ENOMEM;
     rc = aw__answer(req, 200, type, "", 0);
     if (rc < 0) return rc;
     sending->left = left == AW__CHUNKS && old ? (int)AW__UNTIL_CLOSE : left;
-    req->sending = sending;
+    x->sending = sending;
     return 0;
 }
 
@@ -20143,10 +20239,12 @@ static const char aw__html[] = "text/html; charset=utf-8";
 
 static int aw__answer_text(aw_req *req, const char *type, const char *text)
 {
-    size_t n = text ? strlen(text) : 0;
-    const char *copy = text ? aw__req_text(req, text, n) : NULL;
-    if (!copy) return text ? AW_ENOMEM : AW_EINVAL;
-    return aw__answer(req, 200, type, copy, n);
+    const char *copy;
+    size_t n;
+    if (!text) return AW_EINVAL;
+    n = strlen(text);
+    copy = aw__req_text(req, text, n);
+    return copy ? aw__answer(req, 200, type, copy, n) : AW_ENOMEM;
 }
 
 int aw_text(aw_req *req, const char *text)
@@ -20206,7 +20304,6 @@ static void aw__header_remove(aw_req *req, const char *name)
         else
             p = &h->next;
     }
-    req->headers_tail = p;
 }
 
 static bool aw__header_has(const aw_req *req, const char *name)
@@ -20228,7 +20325,9 @@ static int aw__header_add(aw_req *req, aw_slice s, const char *value)
 {
     const size_t n = s.n + 2 + strlen(value) + 2;
     aw__out_header *h = (aw__out_header *)aw_alloc(req, sizeof *h + n);
+    aw__out_header **last = &req->headers;
     if (!h) return AW_ENOMEM;
+    while (*last) last = &(*last)->next;
     memcpy(h->line, s.p, s.n);
     memcpy(h->line + s.n, ": ", 2);
     memcpy(h->line + s.n + 2, value, n - s.n - 4);
@@ -20236,8 +20335,7 @@ static int aw__header_add(aw_req *req, aw_slice s, const char *value)
     h->name_len = s.n;
     h->n = n;
     h->next = NULL;
-    *req->headers_tail = h;
-    req->headers_tail = &h->next;
+    *last = h;
     return 0;
 }
 
@@ -20245,7 +20343,7 @@ int aw_add_header(aw_req *req, const char *name, const char *value)
 {
     const aw_slice s = aw__slice(name, name ? strlen(name) : 0);
     if (!aw__header_fits(s, value)) return AW_EINVAL;
-    if (req->sending && req->sending->head_out) return AW_EINVAL;
+    if (req->x->sending && req->x->sending->head_out) return AW_EINVAL;
     return aw__header_add(req, s, value);
 }
 
@@ -20265,8 +20363,10 @@ int aw_redirect(aw_req *req, const char *location)
 
 int aw_error(aw_req *req, int status, const char *message)
 {
+    aw__req_x *x;
     if (status < 100 || status > 599) return AW_EINVAL;
-    req->message = message ? aw_strdup(req, message) : NULL;
+    x = message || req->x->message ? aw__req_own(req) : NULL;
+    if (x) x->message = message ? aw_strdup(req, message) : NULL;
     return AW_HTTP(status);
 }
 
@@ -20277,19 +20377,20 @@ int aw_answer_status(aw_req *req)
 
 const char *aw_error_message(aw_req *req)
 {
-    return req->message ? req->message : aw__http_reason(req->status);
+    return req->x->message ? req->x->message : aw__http_reason(req->status);
 }
 
 #ifndef ASYNCWEB_NO_JSON
 const aw_value *aw_req_json(aw_req *req)
 {
+    aw__req_x *x;
     size_t at;
-    if (req->flags & AW__JSON_READ) return req->json;
+    if (req->flags & AW__JSON_READ || !req->x->body_len) return req->x->json;
     req->flags |= AW__JSON_READ;
-    if (aw__json_parse(&req->arena, req->body, req->body_len, &req->json,
-                       &at) < 0)
-        req->json = NULL;
-    return req->json;
+    x = aw__req_own(req);       /* it has a body, so there is one */
+    if (aw__json_parse(&req->arena, x->body, x->body_len, &x->json, &at) < 0)
+        x->json = NULL;
+    return x->json;
 }
 
 /* A writer that lives in the request; its text is given to the answer. */
@@ -22079,14 +22180,15 @@ static int aw__source_copy(aw_req *req, const aw__source *src, int status,
 static int aw__source_pieces(aw_req *req, aw__source *src, int status,
                              const char *type, aw__pieces *pieces)
 {
-    int rc = aw__answer(req, status, type, "", 0);
+    aw__req_x *x = aw__req_own(req);
+    int rc = x ? aw__answer(req, status, type, "", 0) : AW_ENOMEM;
     pieces->file = src->file;
     src->file = -1;
 #ifndef ASYNCWEB_NO_STATIC_FILES
     pieces->copied = pieces->file >= 0 && aw__sys_sigpipe_kills();
 #endif
     if (rc < 0) aw__pieces_free(req->loop, &pieces);
-    else req->pieces = pieces;
+    else x->pieces = pieces;
     return rc;
 }
 
@@ -22389,8 +22491,8 @@ typedef struct aw__server {
     aw_req *handling;           /* whose view runs for the first time */
     int64_t sent_at;            /* bytes of large answers at this loop->now */
     size_t sent;
-    int64_t date_second;
-    char date[40];              /* "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" */
+    int64_t date_until;         /* when the Date in it is out of date */
+    char ok[56];                /* how most answers begin, with their Date */
     struct aw__router *router;  /* floor 6's, in `memory` */
     aw__arena memory;
     /* Stored by floor 6: finds the route; runs the view (afterwards there is
@@ -22451,26 +22553,37 @@ static void aw__quarantine_end(aw__server *s)
         s->with.debug->ended(s, NULL);
 }
 
-static void aw__req_free(aw_req *req)
+static AW__NOINLINE void aw__req_free(aw_req *req)
 {
     aw_loop *l = req->loop;
     aw__server *s = l->server;
     if (req->replies) l->replies_free(&req->replies);
-    if (req->receiving) aw__buf_free(&req->receiving->buf);
-    aw__upload_free(req);
-    aw__pieces_free(l, &req->pieces);
+    if (req->x != &aw__req_none) {
+        if (req->x->receiving) aw__buf_free(&req->x->receiving->buf);
+        aw__upload_free(req);
+        aw__pieces_free(l, &aw__req_own(req)->pieces);
+    }
     aw__arena_free(&req->arena);
     if (s && l->debug) s->with.debug->ended(s, req);
     else if (AW__SIZED(true, false) && s && !s->spare) s->spare = req;
     else aw__mem_put(&l->mem, req, AW__REQ_BYTES);
 }
 
-static void aw__req_drop_one(aw_req *req)
+static AW__INLINE void aw__req_drop_one(aw_req *req)
 {
-    if (--req->refs == 0) aw__req_free(req);
+    if (--req->refs) return;
+    if (AW__LIKELY(req->x == &aw__req_none && !req->replies &&
+                   !req->arena.blocks)) {
+        aw__server *s = req->loop->server;
+        if (s && !s->spare && !req->loop->debug) {
+            s->spare = req;
+            return;
+        }
+    }
+    aw__req_free(req);
 }
 
-static aw_req *aw__req_new(aw__server *s)
+static AW__INLINE aw_req *aw__req_new(aw__server *s)
 {
     aw_req *req = s->spare;
     if (req) s->spare = NULL;
@@ -22527,18 +22640,22 @@ static bool aw__held_add(aw_loop *l, aw__held **hold, const char *p, size_t n)
 
 /* The sweep timer runs to the first time at which any list may expire; a
    connection that moves on does not touch it. */
-static void aw__sweep_by(aw__server *s, int64_t when)
+static AW__NOINLINE void aw__sweep_set(aw__server *s, int64_t when)
 {
     aw_loop *l = s->loop;
-    if (s->sweep.timer.link.next && s->sweep_at <= when) return;
     aw__timer_stop(l, &s->sweep.timer);
     s->sweep_at = when;
     aw__timer_start(l, &s->sweep.timer, when <= l->now ? 1 : when - l->now,
                     AW__TIMER_CALL);
 }
 
+static AW__INLINE void aw__sweep_by(aw__server *s, int64_t when)
+{
+    if (!s->sweep.timer.link.next || s->sweep_at > when) aw__sweep_set(s, when);
+}
+
 /* Progress: into the list of that state, as its newest. */
-static void aw__conn_enter(aw__server *s, aw__conn *c, int state)
+static AW__INLINE void aw__conn_into(aw__server *s, aw__conn *c, int state)
 {
     int64_t now = s->loop->now, limit = s->time_outs[state];
     aw__list_remove(&c->link);
@@ -22546,6 +22663,11 @@ static void aw__conn_enter(aw__server *s, aw__conn *c, int state)
     c->since = now;
     aw__list_add(&s->lists[state], &c->link);
     if (limit != AW_FOREVER) aw__sweep_by(s, now + limit);
+}
+
+static void aw__conn_enter(aw__server *s, aw__conn *c, int state)
+{
+    aw__conn_into(s, c, state);
 }
 
 /* A view has the request: what is read now is its body, or comes after. */
@@ -22587,10 +22709,10 @@ static void aw__listeners_want(aw__server *s, int want)
 static void aw__date_update(aw__server *s)
 {
     int64_t second = aw__unix_seconds(s->loop);
-    memcpy(s->date, "Date: ", 6);
-    aw__date_format(s->date + 6, second);
-    memcpy(s->date + 35, "\r\n", 2);
-    s->date_second = s->loop->now / 1000;
+    memcpy(s->ok, "HTTP/1.1 200 OK\r\nDate: ", 23);
+    aw__date_format(s->ok + 23, second);
+    memcpy(s->ok + 52, "\r\n", 2);
+    s->date_until = s->loop->now / 1000 * 1000 + 1000;
 }
 
 /* The address of a peer, without its port; text has AW_PEER_TEXT bytes. */
@@ -22648,15 +22770,14 @@ static void aw__log_time(const char *date, char *to)
     memcpy(to + 20, " +0000", 7);
 }
 
-static void aw__access_log(aw__server *s, aw_req *req, int64_t n)
+static void aw__access_line(aw__server *s, aw_req *req, int64_t n)
 {
     char line[600], peer[AW_PEER_TEXT], when[27];
     const aw__head *h = &req->head;
     int len, target = h->target_len < 300 ? h->target_len : 300;
     int method = h->method_len < 32 ? h->method_len : 32;
-    if (s->config.access_log == AW_OFF) return;
-    if (s->date_second != s->loop->now / 1000) aw__date_update(s);
-    aw__log_time(s->date, when);
+    if (s->loop->now >= s->date_until) aw__date_update(s);
+    aw__log_time(s->ok + 17, when);
     len = aw__print(line, sizeof line, "%s - - [%s] \"%.*s %.*s HTTP/1.%d\" %d "
                     "%lld %lldms\n", aw__req_peer(req, peer), when,
                     method, req->base + h->method, target,
@@ -22688,6 +22809,11 @@ static void aw__out_trim(aw__server *s)
     s->out.cap = keep;
 }
 
+static AW__INLINE void aw__access_log(aw__server *s, aw_req *req, int64_t n)
+{
+    if (s->config.access_log != AW_OFF) aw__access_line(s, req, n);
+}
+
 /* ---- the end of a connection ---- */
 
 /* Who clears reader or writer gives the record back, and completes the wait
@@ -22704,12 +22830,12 @@ static aw__task *aw__reader_drop(aw__receiving *r)
 /* The request is over: tasks that are not its view's may wait there still. */
 static void aw__req_wake(aw_req *req)
 {
-    if (req->receiving && req->receiving->reader)
-        aw__complete(aw__reader_drop(req->receiving), AW_ECLOSED);
-    if (req->sending && req->sending->writer)
-        aw__complete(aw__sender_drop(req->sending), AW_ECLOSED);
-    if (req->sending && req->sending->sse)
-        aw__timer_stop(req->loop, &req->sending->sse->ping.timer);
+    if (req->x->receiving && req->x->receiving->reader)
+        aw__complete(aw__reader_drop(req->x->receiving), AW_ECLOSED);
+    if (req->x->sending && req->x->sending->writer)
+        aw__complete(aw__sender_drop(req->x->sending), AW_ECLOSED);
+    if (req->x->sending && req->x->sending->sse)
+        aw__timer_stop(req->loop, &req->x->sending->sse->ping.timer);
 }
 
 /* c and its request part: an answer that is due goes nowhere, a view that
@@ -22724,9 +22850,9 @@ static void aw__conn_abandon(aw__server *s, aw__conn *c)
     if (c->state == AW__IN_WS) {
         s->sockets->gone(req);
     } else if (req->task) {
-        if (!(req->sending && req->sending->head_out))
+        if (!(req->x->sending && req->x->sending->head_out))
             req->status = AW__CLIENT_GONE;
-        aw__access_log(s, req, req->sending ? req->sending->sent : 0);
+        aw__access_log(s, req, req->x->sending ? req->x->sending->sent : 0);
     }
     req->conn = NULL;
     if (req->task) aw__cancel_task(req->task, AW_ECANCELED);
@@ -22762,11 +22888,19 @@ static void aw__conn_close(aw__server *s, aw__conn *c)
 static char *aw__put_status(char *to, int status)
 {
     const char *reason = aw__http_reason(status);
-    if (status == 200) return AW__PUT(to, "HTTP/1.1 200 OK\r\n");
     to = AW__PUT(to, "HTTP/1.1 ");
     to = aw__put_number(to, (unsigned)status);
     *to++ = ' ';
     to = aw__put(to, reason, strlen(reason));
+    return AW__PUT(to, "\r\n");
+}
+
+static char *aw__put_type(char *to, const char *type)
+{
+    if (type == aw__plain)
+        return AW__PUT(to, "Content-Type: text/plain; charset=utf-8\r\n");
+    to = AW__PUT(to, "Content-Type: ");
+    to = aw__put(to, type, strlen(type));
     return AW__PUT(to, "\r\n");
 }
 
@@ -22776,7 +22910,8 @@ enum { AW__ANSWER_HEAD = 320 };
 static size_t aw__headers_size(const aw_req *req)
 {
     const aw__out_header *h;
-    size_t n = AW__ANSWER_HEAD + (req->type ? strlen(req->type) : 0);
+    size_t n = AW__ANSWER_HEAD;
+    if (req->type && req->type != aw__plain) n += strlen(req->type);
     for (h = req->headers; h; h = h->next) n += h->n;
     return n;
 }
@@ -22784,8 +22919,8 @@ static size_t aw__headers_size(const aw_req *req)
 /* How long the body is (RFC 9110 8.6: 204 and 304 do not say). */
 static char *aw__put_framing(char *to, const aw_req *req)
 {
-    const aw__sending *sending = req->sending;
-    const aw__pieces *pieces = req->pieces;
+    const aw__sending *sending = req->x->sending;
+    const aw__pieces *pieces = req->x->pieces;
     if (req->status == 204 || req->status == 304) return to;
     if (sending && sending->left == AW__UNTIL_CLOSE) return to;
     if (sending && sending->left == AW__CHUNKS)
@@ -22796,51 +22931,80 @@ static char *aw__put_framing(char *to, const aw_req *req)
     return AW__PUT(to, "\r\n");
 }
 
-/* The head of the answer (RFC 9112 4). False: out of memory. */
-static bool aw__answer_head(aw__server *s, aw_req *req)
+/* The head of the answer (RFC 9112 4), with room for `more` behind it. Returns
+   its end, up to which s->out is to be set; NULL: out of memory. */
+static char *aw__answer_head(aw__server *s, aw_req *req, size_t more)
 {
     const aw__conn *c = req->conn;
     const aw__out_header *h;
-    const int status = req->status;
-    char *to = aw__buf_room(&s->out, aw__headers_size(req));
-    if (!to) return false;
-    if (s->date_second != s->loop->now / 1000) aw__date_update(s);
-    to = aw__put_status(to, status);
-    to = aw__put(to, s->date, 37);
-    if (req->type && !aw__header_has(req, "Content-Type")) {
-        to = AW__PUT(to, "Content-Type: ");
-        to = aw__put(to, req->type, strlen(req->type));
-        to = AW__PUT(to, "\r\n");
+    char *to = aw__buf_room(&s->out, aw__headers_size(req) + more);
+    if (!to) return NULL;
+    if (s->loop->now >= s->date_until) aw__date_update(s);
+    if (AW__LIKELY(req->status == 200)) {
+        to = aw__put(to, s->ok, 54);
+    } else {
+        to = aw__put_status(to, req->status);
+        to = aw__put(to, s->ok + 17, 37);
     }
+    if (req->type && !aw__header_has(req, "Content-Type"))
+        to = aw__put_type(to, req->type);
     to = aw__put_framing(to, req);
     if (c->last) to = AW__PUT(to, "Connection: close\r\n");
     else if (req->head.minor == 0)
         to = AW__PUT(to, "Connection: keep-alive\r\n");
     for (h = req->headers; h; h = h->next) to = aw__put(to, h->line, h->n);
-    to = AW__PUT(to, "\r\n");
+    return AW__PUT(to, "\r\n");
+}
+
+/* Whether the answer is like most: text and nothing said about it. */
+static AW__INLINE bool aw__answer_is_plain(const aw__server *s,
+                                           const aw_req *req)
+{
+    return req->type == aw__plain && req->status == 200 && !req->headers &&
+        req->x == &aw__req_none && req->head.minor &&
+        req->head.verb != AW__HEAD && !req->conn->last &&
+        req->out_len <= aw__input_bytes(s) / 4 && !s->out.failed &&
+        s->out.cap - s->out.n >= AW__ANSWER_HEAD + req->out_len &&
+        s->loop->now < s->date_until;
+}
+
+/* The same bytes as those of aw__answer_head and the body behind it. */
+static AW__INLINE void aw__answer_plain(aw__server *s, const aw_req *req)
+{
+    char *to = aw__put(s->out.p + s->out.n, s->ok, 54);
+    to = AW__PUT(to, "Content-Type: text/plain; charset=utf-8\r\n"
+                 "Content-Length: ");
+    to = aw__put_number(to, req->out_len);
+    to = AW__PUT(to, "\r\n\r\n");
+    to = aw__put(to, req->out, req->out_len);
     s->out.n = (size_t)(to - s->out.p);
-    return true;
+}
+
+/* Of n bytes in s->out `sent` went: the rest is held. False: c is gone. */
+static AW__NOINLINE bool aw__conn_hold(aw__server *s, aw__conn *c, size_t n,
+                                       ptrdiff_t sent)
+{
+    bool fine;
+    if (sent == AW_EAGAIN) sent = 0;
+    fine = sent >= 0 && ((size_t)sent == n ||
+                         aw__held_add(s->loop, &c->out, s->out.p + sent,
+                                      n - (size_t)sent));
+    if (fine && c->out) c->out->pace.since = s->loop->now;
+    if (!fine) aw__conn_close(s, c);
+    return fine;
 }
 
 /* Sends what has gathered for c; what the client does not take now is held.
    False: c is gone. */
-static bool aw__conn_send(aw__server *s, aw__conn *c)
+static AW__INLINE bool aw__conn_send(aw__server *s, aw__conn *c)
 {
-    aw_loop *l = s->loop;
     const size_t n = s->out.n;
     ptrdiff_t sent = 0;
-    bool fine;
     s->out.n = 0;
     s->out.failed = false;
     if (n == 0) return true;
-    if (!c->out) sent = aw__io_send(l, c->fd, s->out.p, n);
-    if (sent == AW_EAGAIN) sent = 0;
-    fine = sent >= 0 && ((size_t)sent == n ||
-                         aw__held_add(l, &c->out, s->out.p + sent,
-                                      n - (size_t)sent));
-    if (fine && c->out) c->out->pace.since = l->now;
-    if (!fine) aw__conn_close(s, c);
-    return fine;
+    if (!c->out) sent = aw__io_send(s->loop, c->fd, s->out.p, n);
+    return (size_t)sent == n || aw__conn_hold(s, c, n, sent);
 }
 
 /* ---- answers that are sent from where they lie ---- */
@@ -22939,8 +23103,8 @@ static ptrdiff_t aw__held_send(aw__server *s, int fd, aw__held *h)
 /* What follows when an answer has gathered, or is out. */
 static void aw__conn_next(aw__server *s, aw__conn *c)
 {
-    aw__conn_enter(s, c, c->out ? AW__IN_WRITE : c->req ? AW__IN_DRAIN
-                                                        : AW__IDLE);
+    aw__conn_into(s, c, c->out ? AW__IN_WRITE : c->req ? AW__IN_DRAIN
+                                                       : AW__IDLE);
 }
 
 /* Sends what is held. False: c is gone. */
@@ -23015,22 +23179,21 @@ static bool aw__answer_has_body(const aw_req *req)
 }
 
 /* The answer in req goes out, or gathers. False: the connection is gone. */
-static bool aw__conn_answer(aw__server *s, aw_req *req)
+static AW__NOINLINE bool aw__conn_answer(aw__server *s, aw_req *req)
 {
     aw__conn *c = req->conn;
     size_t n = aw__answer_has_body(req) ? req->out_len : 0;
-    bool large = n > aw__input_bytes(s) / 4, fine = aw__answer_head(s, req);
-    if (fine && !large) {
-        aw__buf_add(&s->out, req->out, n);
-        fine = !s->out.failed;
-    }
-    if (!fine) {
+    const bool large = n > aw__input_bytes(s) / 4;
+    char *to = aw__answer_head(s, req, large ? 0 : n);
+    if (!to) {
         aw__conn_close(s, c);
         return false;
     }
-    if (req->pieces && aw__answer_has_body(req)) {
-        aw__access_log(s, req, req->pieces->total);
-        return aw__conn_send_pieces(s, c, &req->pieces);
+    if (n && !large) to = aw__put(to, req->out, n);
+    s->out.n = (size_t)(to - s->out.p);
+    if (req->x->pieces && aw__answer_has_body(req)) {
+        aw__access_log(s, req, req->x->pieces->total);
+        return aw__conn_send_pieces(s, c, &aw__req_own(req)->pieces);
     }
     aw__access_log(s, req, (int64_t)n);
     if (large) return aw__conn_send_large(s, c, req);
@@ -23042,20 +23205,20 @@ static bool aw__conn_answer(aw__server *s, aw_req *req)
 /* The view has not been given all of its body. */
 static bool aw__conn_streams(const aw__conn *c)
 {
-    const aw__receiving *r = c->req ? c->req->receiving : NULL;
+    const aw__receiving *r = c->req ? c->req->x->receiving : NULL;
     return r && r->streamed && !r->whole;
 }
 
 static aw__send_op *aw__conn_writer(const aw__conn *c)
 {
-    return c->req && c->req->sending ? c->req->sending->writer : NULL;
+    return c->req && c->req->x->sending ? c->req->x->sending->writer : NULL;
 }
 
 /* The state of a view's connection: whom it waits for, if for anybody. One
    that has both to read and to send is seen as sending. */
 static void aw__conn_waits(aw__server *s, aw__conn *c)
 {
-    const aw__receiving *r = c->req->receiving;
+    const aw__receiving *r = c->req->x->receiving;
     aw__conn_enter(s, c, aw__conn_writer(c) ? AW__IN_SEND
                          : r && r->reader ? AW__IN_READ : AW__IN_VIEW);
 }
@@ -23082,7 +23245,7 @@ static void aw__out_back(aw__server *s, aw__conn *was, const aw__conn *c)
 static ptrdiff_t aw__body_take(aw_req *req, aw_slice in, char *to, size_t cap,
                                size_t *got)
 {
-    aw__receiving *r = req->receiving;
+    aw__receiving *r = req->x->receiving;
     aw_slice rest = in, part, data;
     int rc = AW_OK;
     *got = 0;
@@ -23133,7 +23296,7 @@ static ptrdiff_t aw__body_recv(aw__server *s, aw_req *req, char *to,
                                size_t size, size_t *got)
 {
     aw__conn *c = req->conn;
-    aw__receiving *r = req->receiving;
+    aw__receiving *r = req->x->receiving;
     ptrdiff_t n, used;
     /* Somebody else's input may lie in the shared buffer. */
     if (r->drained || (s->handling && s->handling != req)) return AW_EAGAIN;
@@ -23162,7 +23325,7 @@ static ptrdiff_t aw__body_recv(aw__server *s, aw_req *req, char *to,
 static int aw__body_try(aw__server *s, aw_req *req, char *to, size_t size)
 {
     aw__conn *c = req->conn;
-    aw__receiving *r = req->receiving;
+    aw__receiving *r = req->x->receiving;
     size_t got = 0;
     while (!r->error && !r->whole && !got) {
         const bool held = c->in != NULL;
@@ -23184,7 +23347,7 @@ static int aw__body_try(aw__server *s, aw_req *req, char *to, size_t size)
 /* Whoever reads is told. */
 static void aw__body_over(aw__server *s, aw_req *req, int rc)
 {
-    aw__receiving *r = req->receiving;
+    aw__receiving *r = req->x->receiving;
     if (rc <= AW_HTTP(100)) {
         r->error = rc;
         req->conn->last = 1;
@@ -23198,9 +23361,9 @@ static void aw__body_over(aw__server *s, aw_req *req, int rc)
 static void aw__conn_body_event(aw__server *s, aw__conn *c)
 {
     aw_req *req = c->req;
-    aw__body_op *op = req->receiving->reader;
+    aw__body_op *op = req->x->receiving->reader;
     int rc;
-    req->receiving->drained = false;
+    req->x->receiving->drained = false;
     if (!op) {
         if (aw__fd_want(s->loop, c->fd, c->out || aw__conn_writer(c)
                         ? (int)AW_WRITE : (int)AW__RESET) < 0)
@@ -23215,7 +23378,7 @@ static void aw__conn_body_event(aw__server *s, aw__conn *c)
 static void aw__undo_body_read(aw__task *t)
 {
     aw_req *req = (aw_req *)t->w.waiter.on;
-    (void)aw__reader_drop(req->receiving);
+    (void)aw__reader_drop(req->x->receiving);
     if (req->conn) aw__conn_waits(req->loop->server, req->conn);
 }
 
@@ -23227,7 +23390,7 @@ static bool aw__conn_say_continue(aw__server *s, aw__conn *c)
 {
     aw__conn *was;
     bool alive;
-    if (!c->expected || (c->req->sending && c->req->sending->head_out))
+    if (!c->expected || (c->req->x->sending && c->req->x->sending->head_out))
         return true;
     c->expected = false;
     was = aw__out_lend(s, c);
@@ -23255,7 +23418,7 @@ static aw_use_RETURN_not_return aw__body_wait(aw__task *t, aw_req *req,
     op->task = t;
     op->to = to;
     op->size = size;
-    req->receiving->reader = op;
+    req->x->receiving->reader = op;
     t->w.waiter.on = req;
     t->wait = &aw__wait_body;
     aw__conn_waits(l->server, c);
@@ -23268,15 +23431,15 @@ static aw_use_RETURN_not_return aw__aw_body_read(aw__ctx *ctx,
     const aw_args_aw_body_read *a = AW__LEAF_ARGS(aw_body_read, args);
     aw__task *t = (aw__task *)ctx;
     aw_req *req = a->req;
-    aw__receiving *r = req ? req->receiving : NULL;
-    size_t n = req ? req->body_len - req->body_at : 0;
+    aw__receiving *r = req ? req->x->receiving : NULL;
+    size_t n = req ? req->x->body_len - req->x->body_at : 0;
     int rc;
     if (!req || a->size == 0 || a->size > INT_MAX)
         return aw__at_once(t, AW_EINVAL);
     if (!r || !r->streamed) {
         if (n > a->size) n = a->size;
-        if (n) memcpy(a->buffer, req->body + req->body_at, n);
-        req->body_at += n;
+        if (n) memcpy(a->buffer, req->x->body + req->x->body_at, n);
+        if (n) aw__req_own(req)->body_at += n;
         return aw__at_once(t, (int)n);
     }
     if (!req->conn) return aw__at_once(t, AW_ECLOSED);
@@ -23305,7 +23468,7 @@ static int aw__send_parts(aw__server *s, aw__conn *c, aw__send_op *op)
     int i;
     parts[0] = aw__slice(s->out.p, s->current == c ? s->out.n : 0);
     parts[1] = aw__slice(op->data + op->done, op->size - op->done);
-    parts[2] = aw__slice("\r\n", c->req->sending->left == AW__CHUNKS &&
+    parts[2] = aw__slice("\r\n", c->req->x->sending->left == AW__CHUNKS &&
                          op->size ? 2 : 0);
     sent = aw__io_send2(l, c->fd, parts, 3);
     if (sent == AW_EAGAIN) sent = 0;
@@ -23334,14 +23497,16 @@ static int aw__send_parts(aw__server *s, aw__conn *c, aw__send_op *op)
    chunk. False: out of memory. */
 static bool aw__send_line(aw__server *s, aw_req *req, size_t size)
 {
-    aw__sending *sending = req->sending;
-    char line[18];
+    aw__sending *sending = req->x->sending;
+    char line[18], *to;
     if (!sending->head_out) {
         sending->fixed = true;
         s->before_head(req);
         if (s->stopping || sending->left == AW__UNTIL_CLOSE)
             req->conn->last = 1;
-        if (!aw__answer_head(s, req)) return false;
+        to = aw__answer_head(s, req, 0);
+        if (!to) return false;
+        s->out.n = (size_t)(to - s->out.p);
         sending->head_out = true;
         if (!aw__answer_has_body(req)) sending->left = AW__NO_BODY;
     }
@@ -23354,7 +23519,7 @@ static bool aw__send_line(aw__server *s, aw_req *req, size_t size)
 static int aw__send_try(aw__server *s, aw_req *req, aw__send_op *op)
 {
     aw__conn *c = req->conn, *was;
-    aw__sending *sending = req->sending;
+    aw__sending *sending = req->x->sending;
     bool fine;
     int rc;
     if (c->out) return AW_EAGAIN;
@@ -23381,9 +23546,9 @@ static int aw__send_try(aw__server *s, aw_req *req, aw__send_op *op)
 static void aw__conn_send_event(aw__server *s, aw__conn *c)
 {
     aw_req *req = c->req;
-    int rc = aw__send_try(s, req, req->sending->writer);
+    int rc = aw__send_try(s, req, req->x->sending->writer);
     if (!req->conn) return;
-    if (rc != AW_EAGAIN) aw__complete(aw__sender_drop(req->sending), rc);
+    if (rc != AW_EAGAIN) aw__complete(aw__sender_drop(req->x->sending), rc);
     /* Interest in writing stays: it will send more, or an event that finds
        nothing to do takes it back. */
     aw__conn_waits(s, c);
@@ -23393,7 +23558,7 @@ static void aw__conn_send_event(aw__server *s, aw__conn *c)
    comes next must not land in the middle of it. */
 static void aw__send_hold(aw_req *req, const aw__send_op *op)
 {
-    aw__sending *sending = req->sending;
+    aw__sending *sending = req->x->sending;
     aw__conn *c = req->conn;
     if (op->begun && (!aw__held_add(req->loop, &c->out, op->data + op->done,
                                     op->size - op->done) ||
@@ -23407,16 +23572,16 @@ static void aw__send_hold(aw_req *req, const aw__send_op *op)
 static void aw__undo_send(aw__task *t)
 {
     aw_req *req = (aw_req *)t->w.waiter.on;
-    aw__send_op op = *req->sending->writer;
-    (void)aw__sender_drop(req->sending);
+    aw__send_op op = *req->x->sending->writer;
+    (void)aw__sender_drop(req->x->sending);
     if (req->conn) aw__send_hold(req, &op);
 }
 
 /* The answer ends while another task sends: what has begun is finished. */
 static void aw__send_leave(aw_req *req)
 {
-    aw__send_op op = *req->sending->writer;
-    aw__complete(aw__sender_drop(req->sending), AW_ECLOSED);
+    aw__send_op op = *req->x->sending->writer;
+    aw__complete(aw__sender_drop(req->x->sending), AW_ECLOSED);
     aw__send_hold(req, &op);
 }
 
@@ -23435,7 +23600,7 @@ static aw_use_RETURN_not_return aw__send_wait(aw__send_op *tried, aw_req *req)
         return aw__at_once(t, AW_ENOMEM);
     }
     *op = *tried;
-    req->sending->writer = op;
+    req->x->sending->writer = op;
     t->w.waiter.on = req;
     t->wait = &aw__wait_send;
     aw__conn_waits(req->loop->server, c);
@@ -23445,7 +23610,7 @@ static aw_use_RETURN_not_return aw__send_wait(aw__send_op *tried, aw_req *req)
 static int aw__send_check(const aw_args_aw_send *a)
 {
     const aw_req *req = a->req;
-    const aw__sending *sending = req ? req->sending : NULL;
+    const aw__sending *sending = req ? req->x->sending : NULL;
     if (!sending || a->size > INT_MAX || (!a->data && a->size))
         return AW_EINVAL;
     if (!req->conn || sending->broken) return AW_ECLOSED;
@@ -23467,8 +23632,8 @@ static aw_use_RETURN_not_return aw__aw_send(aw__ctx *ctx, const void *args)
     op.data = (const char *)a->data;
     op.size = a->size;
     op.pace.since = req->loop->now;
-    if (req->sending->head_out &&
-        (a->size == 0 || req->sending->left == AW__NO_BODY))
+    if (req->x->sending->head_out &&
+        (a->size == 0 || req->x->sending->left == AW__NO_BODY))
         return aw__at_once(op.task, (int)a->size);
     rc = aw__send_try(req->loop->server, req, &op);
     if (rc == AW_EAGAIN) return aw__send_wait(&op, req);
@@ -23481,7 +23646,7 @@ AW__LEAF_KEEPS(aw_send, "(void *req; void *data;)");
    connection is gone. */
 static bool aw__conn_stream_end(aw__server *s, aw_req *req)
 {
-    aw__sending *sending = req->sending;
+    aw__sending *sending = req->x->sending;
     aw__conn *c = req->conn;
     bool fine = !sending->broken &&
         (sending->head_out || aw__send_line(s, req, 0));
@@ -23498,6 +23663,20 @@ static bool aw__conn_stream_end(aw__server *s, aw_req *req)
     return false;
 }
 
+/* The view has ended: nobody sends or reads in the request any more. True: some
+   of its body has not been read. */
+static bool aw__conn_unread(aw__conn *c, aw_req *req)
+{
+    const aw__receiving *r = req->x->receiving;
+    const bool drain = r && !r->whole;
+    if (drain && (c->expected || r->error || r->left > AW__DRAIN_MOST))
+        c->last = 1;
+    if (req->x->sending && req->x->sending->writer) aw__send_leave(req);
+    c->req = NULL;
+    aw__req_wake(req);
+    return drain;
+}
+
 /* Sends what was answered, and lets the request go. One that tasks were
    spawned in lives on without the connection. A little of a body that the
    view did not read may still come, and is dropped; but what comes instead of
@@ -23505,20 +23684,23 @@ static bool aw__conn_stream_end(aw__server *s, aw_req *req)
 static void aw__conn_finish(aw__server *s, aw_req *req)
 {
     aw__conn *c = req->conn;
-    aw__receiving *r = req->receiving;
-    bool alive, drain = r && !r->whole;
-    if (s->stopping || (drain && (c->expected || r->error)) ||
-        (drain && r->left > AW__DRAIN_MOST)) c->last = 1;
-    if (req->sending && req->sending->writer) aw__send_leave(req);
+    bool alive, drain = false;
+    if (s->stopping) c->last = 1;
+    if (AW__UNLIKELY(req->x != &aw__req_none)) drain = aw__conn_unread(c, req);
     c->req = NULL;
     c->expected = false;
-    aw__req_wake(req);
-    alive = req->sending ? aw__conn_stream_end(s, req)
-        : aw__conn_answer(s, req);
+    if (AW__LIKELY(aw__answer_is_plain(s, req))) {
+        aw__answer_plain(s, req);
+        aw__access_log(s, req, (int64_t)req->out_len);
+        alive = s->out.n < aw__input_bytes(s) || aw__conn_send(s, c);
+    } else {
+        alive = req->x->sending ? aw__conn_stream_end(s, req)
+            : aw__conn_answer(s, req);
+    }
     req->conn = NULL;
     drain = drain && alive && !c->last;
     if (drain) {
-        r->limit = r->got + AW__DRAIN_MOST;
+        req->x->receiving->limit = req->x->receiving->got + AW__DRAIN_MOST;
         c->req = req;
     } else if (req->refs > 1 && !aw__req_settle(req)) {
         aw__req_forget_head(req);
@@ -23532,7 +23714,7 @@ static void aw__conn_finish(aw__server *s, aw_req *req)
 
 /* A request that cannot be read is answered, and the connection closed: where
    its next request would begin, nobody knows. */
-static void aw__conn_reject(aw__server *s, aw__conn *c, int status)
+static AW__NOINLINE void aw__conn_reject(aw__server *s, aw__conn *c, int status)
 {
     aw_req *req = c->req ? c->req : aw__req_new(s);
     c->last = 1;
@@ -23591,7 +23773,7 @@ static bool aw__server_room(aw__server *s, size_t n)
 }
 
 /* Runs the request's view; with a status, what its table has for that. */
-static AW__INLINE void aw__conn_run(aw__server *s, aw__conn *c, int status)
+static void aw__conn_run(aw__server *s, aw__conn *c, int status)
 {
     aw_req *req = c->req;
     c->state = AW__IN_VIEW;
@@ -23612,7 +23794,8 @@ static AW__INLINE void aw__conn_run(aw__server *s, aw__conn *c, int status)
     if (c->state != AW__IN_WS) aw__conn_waits(s, c);
     if (aw__req_settle(req)) return;
     aw__req_forget_head(req);
-    if (c->state == AW__IN_WS || (req->sending && req->sending->head_out)) {
+    if (c->state == AW__IN_WS ||
+        (req->x->sending && req->x->sending->head_out)) {
         aw__conn_close(s, c);
         return;
     }
@@ -23624,15 +23807,15 @@ static AW__INLINE void aw__conn_run(aw__server *s, aw__conn *c, int status)
 static void aw__conn_dispatch(aw__server *s, aw__conn *c)
 {
     aw_req *req = c->req;
-    aw__receiving *r = req->receiving;
+    aw__receiving *r = req->x->receiving;
     if (r && r->whole) {
         aw__buf_add(&r->buf, "", 1);
         if (r->buf.failed) {
             aw__conn_reject(s, c, 503);
             return;
         }
-        req->body = r->buf.p;
-        req->body_len = r->buf.n - 1;
+        aw__req_own(req)->body = r->buf.p;
+        aw__req_own(req)->body_len = r->buf.n - 1;
     }
     aw__conn_run(s, c, 0);
 }
@@ -23656,10 +23839,11 @@ static char *aw__body_room(aw__server *s, aw__receiving *r, size_t n)
 }
 
 /* Bytes of a body that is received whole, or of one that nobody wants. */
-static size_t aw__conn_body(aw__server *s, aw__conn *c, const char *p, size_t n)
+static AW__NOINLINE size_t aw__conn_body(aw__server *s, aw__conn *c,
+                                         const char *p, size_t n)
 {
     aw_req *req = c->req;
-    aw__receiving *r = req->receiving;
+    aw__receiving *r = req->x->receiving;
     const bool drains = c->state == AW__IN_DRAIN;
     char *to = drains ? NULL : aw__body_room(s, r, n);
     size_t got = 0;
@@ -23689,12 +23873,13 @@ static size_t aw__conn_body(aw__server *s, aw__conn *c, const char *p, size_t n)
 
 /* The head says that a body comes. Where there is no view for it, nobody
    waits for it. Returns how much of the input behind the head is taken. */
-static size_t aw__conn_expect_body(aw__server *s, aw__conn *c, aw_req *req,
-                                   aw_slice rest)
+static AW__NOINLINE size_t aw__conn_expect_body(aw__server *s, aw__conn *c,
+                                                aw_req *req, aw_slice rest)
 {
     aw__receiving *r = (aw__receiving *)aw__new(req, sizeof *r);
+    aw__req_x *x = aw__req_own(req);
     const aw_route *route = req->route;
-    if (!r || !aw__req_settle(req)) {
+    if (!r || !x || !aw__req_settle(req)) {
         aw__conn_reject(s, c, 503);
         return 0;
     }
@@ -23705,7 +23890,7 @@ static size_t aw__conn_expect_body(aw__server *s, aw__conn *c, aw_req *req,
         r->limit = route->max_body < 0 ? INT64_MAX : route->max_body;
     r->streamed = req->fate || route->stream;
     r->pace.since = s->loop->now;
-    req->receiving = r;
+    x->receiving = r;
     if (!req->fate && r->left > r->limit) {
         aw__conn_refuse(s, c, 413);
         return 0;
@@ -23750,7 +23935,7 @@ static size_t aw__conn_begin(aw__server *s, aw__conn *c, aw_slice in, size_t n)
     if (head->chunked || head->content_length > 0)
         return n + aw__conn_expect_body(s, c, req,
                                         aw__slice(in.p + n, in.n - n));
-    aw__conn_dispatch(s, c);
+    aw__conn_run(s, c, 0);
     return n;
 }
 
@@ -23767,8 +23952,8 @@ static bool aw__conn_admit(aw__server *s, aw__conn *c)
 
 /* Who speaks through a proxy. Returns how much is used up; 0: the header is
    incomplete, or was none, and c is gone: what it speaks nobody knows. */
-static size_t aw__conn_preface(aw__server *s, aw__conn *c, const char *p,
-                               size_t n)
+static AW__NOINLINE size_t aw__conn_preface(aw__server *s, aw__conn *c,
+                                            const char *p, size_t n)
 {
     aw__proxied x;
     const int rc = aw__proxy_header(p, n, &x);
@@ -23792,8 +23977,8 @@ static const aw__crowd_ops aw__with_crowd = {aw__crowd_add, aw__crowd_leave};
 
 static bool aw__conn_takes_input(const aw__conn *c)
 {
-    if (c->state == AW__IN_BODY || c->state == AW__IN_DRAIN) return true;
-    return c->state <= AW__IN_HEAD && !c->last;
+    if (AW__LIKELY(c->state <= AW__IN_HEAD)) return !c->last;
+    return c->state == AW__IN_BODY || c->state == AW__IN_DRAIN;
 }
 
 /* An empty line, or its first half. Some clients send one behind a body
@@ -23812,7 +23997,7 @@ static size_t aw__conn_parse(aw__server *s, aw__conn *c, const char *p,
     size_t at = 0;
     while (at < n && s->current == c && aw__conn_takes_input(c)) {
         int rc;
-        if (c->state == AW__IN_BODY || c->state == AW__IN_DRAIN) {
+        if (AW__UNLIKELY(c->state > AW__IN_HEAD)) {
             at += aw__conn_body(s, c, p + at, n - at);
             continue;
         }
@@ -23823,8 +24008,6 @@ static size_t aw__conn_parse(aw__server *s, aw__conn *c, const char *p,
             seen = 0;
             continue;
         }
-        s->head.fields = s->fields;
-        s->head.max_fields = (uint16_t)s->config.max_fields;
         rc = aw__http_head(p + at, n - at, seen, &s->limits, &s->head);
         seen = 0;
         if (rc == AW_EAGAIN) {
@@ -23848,7 +24031,7 @@ static bool aw__conn_reads(const aw__conn *c)
     if (c->ended || c->state == AW__IN_WRITE || c->state == AW__IN_WS)
         return false;
     if (!aw__conn_in_view(c)) return true;
-    if (aw__conn_streams(c)) return c->req->receiving->reader != NULL;
+    if (aw__conn_streams(c)) return c->req->x->receiving->reader != NULL;
     return !c->in || c->in->n - c->in->at < AW__PIPELINE_MOST;
 }
 
@@ -23860,19 +24043,11 @@ static int aw__conn_wants(const aw__conn *c)
     return want ? want : AW__RESET;
 }
 
-/* Everything that could be done with c's input has been done: send, and see
-   what comes next. */
-static void aw__conn_settle(aw__server *s, aw__conn *c)
+/* What has gathered is out, or held. */
+static void aw__conn_settled(aw__server *s, aw__conn *c)
 {
     bool busy = aw__conn_in_view(c) || c->state == AW__IN_BODY ||
         c->state == AW__IN_WS || (c->state == AW__IN_DRAIN && !c->last);
-    if (c->expected && c->state == AW__IN_BODY) {
-        aw__buf_add(&s->out, "HTTP/1.1 100 Continue\r\n\r\n", 25);
-        c->expected = false;
-    }
-    if (!aw__conn_send(s, c)) return;
-    s->current = NULL;
-    aw__out_trim(s);
     if (c->out && !busy) {
         if (c->state != AW__IN_WRITE) aw__conn_enter(s, c, AW__IN_WRITE);
     } else if (c->ended && (!busy || c->state == AW__IN_DRAIN)) {
@@ -23891,6 +24066,23 @@ static void aw__conn_settle(aw__server *s, aw__conn *c)
     }
     if (aw__fd_want(s->loop, c->fd, aw__conn_wants(c)) < 0)
         aw__conn_close(s, c);
+}
+
+/* Everything that could be done with c's input has been done: send, and see
+   what comes next. */
+static void aw__conn_settle(aw__server *s, aw__conn *c)
+{
+    if (c->expected && c->state == AW__IN_BODY) {
+        aw__buf_add(&s->out, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+        c->expected = false;
+    }
+    if (!aw__conn_send(s, c)) return;
+    s->current = NULL;
+    aw__out_trim(s);
+    /* The next request may come: nothing changes. */
+    if (AW__LIKELY(c->state == AW__IDLE && !c->out && !c->last && !c->ended &&
+                   !c->tls && s->loop->fds[c->fd].have == AW_READ)) return;
+    aw__conn_settled(s, c);
 }
 
 /* Goes on with c, with what is held of its input; `seen` bytes of that were
@@ -23927,7 +24119,8 @@ static void aw__view_done(aw_req *req)
 
 /* New bytes. In the usual case they are parsed where they were read, and
    nothing is left over. */
-static void aw__conn_input(aw__server *s, aw__conn *c, const char *p, size_t n)
+static AW__INLINE void aw__conn_input(aw__server *s, aw__conn *c, const char *p,
+                                      size_t n)
 {
     size_t used = 0, before = c->in ? c->in->n - c->in->at : 0;
     s->current = c;
@@ -23954,7 +24147,7 @@ static void aw__conn_end(aw__server *s, aw__conn *c)
 }
 
 /* False: nothing has come. */
-static bool aw__conn_readable(aw__server *s, aw__conn *c)
+static AW__INLINE bool aw__conn_readable(aw__server *s, aw__conn *c)
 {
     ptrdiff_t n;
     if (aw__conn_in_view(c) && aw__conn_streams(c)) {
@@ -24258,8 +24451,8 @@ int aw_sse_begin(aw_req *req)
     e->ping.fn = aw__on_sse_ping;
     e->text.arena = &req->arena;
     e->last = req->loop->now;
-    req->sending->sse = e;
-    req->sending->fixed = true;         /* the timer must not lose it */
+    req->x->sending->sse = e;
+    req->x->sending->fixed = true;         /* the timer must not lose it */
     memset(&head, 0, sizeof head);
     head.pace.since = e->last;
     rc = aw__send_try(s, req, &head);
@@ -24301,10 +24494,10 @@ static int aw__sse_field(aw__buf *b, const char *field, const char *value)
 /* What is to be sent next may be put together: the text, empty. */
 static int aw__sse_open(const aw_req *req, aw__buf **b)
 {
-    aw__sse *e = req && req->sending ? req->sending->sse : NULL;
+    aw__sse *e = req && req->x->sending ? req->x->sending->sse : NULL;
     if (!e) return AW_EINVAL;
     if (!req->conn) return AW_ECLOSED;
-    if (req->sending->writer) return AW_EBUSY;      /* it sends that text */
+    if (req->x->sending->writer) return AW_EBUSY;      /* it sends that text */
     e->last = req->loop->now;
     e->text.n = 0;
     e->text.failed = false;
@@ -24496,7 +24689,7 @@ AW__AWAITABLE_DEFINE(aw_part_read, (aw_req *req; void *buffer; size_t size;),
                      aw__parts *parts; int rc;)
 {
     AW_BEGIN {
-        self->parts = self->req->form ? self->req->form->parts : NULL;
+        self->parts = self->req->x->form ? self->req->x->form->parts : NULL;
         if (!self->parts || !self->size) AW_RETURN(AW_EINVAL);
         while (!self->parts->data.n && self->parts->inside) {
             self->rc = aw__parts_next(self->parts);
@@ -24515,7 +24708,7 @@ AW__AWAITABLE_DEFINE(aw_part_read, (aw_req *req; void *buffer; size_t size;),
 
 aw_ws *aw__req_ws(aw_req *req)
 {
-    return req->ws;
+    return req->x->ws;
 }
 
 /* The value of a field that must be there once; n is 0: it is not. */
@@ -24591,9 +24784,10 @@ static bool aw__ws_answer(aw__server *s, aw_req *req)
     aw__buf_add(&s->out, "Upgrade: websocket\r\nConnection: Upgrade\r\n", 41);
     aw__buf_add(&s->out, "Sec-WebSocket-Accept: ", 22);
     aw__buf_add(&s->out, accept, 28);
-    if (req->ws->protocol) {
+    if (req->x->ws->protocol) {
         aw__buf_add(&s->out, "\r\nSec-WebSocket-Protocol: ", 26);
-        aw__buf_add(&s->out, req->ws->protocol, strlen(req->ws->protocol));
+        aw__buf_add(&s->out, req->x->ws->protocol,
+                    strlen(req->x->ws->protocol));
     }
     aw__buf_add(&s->out, "\r\n", 2);
     for (h = req->headers; h; h = h->next)
@@ -24606,7 +24800,7 @@ static bool aw__ws_answer(aw__server *s, aw_req *req)
    the stream its WebSocket's. */
 static void aw__conn_upgrade(aw__server *s, aw__conn *c)
 {
-    aw_ws *ws = c->req->ws;
+    aw_ws *ws = c->req->x->ws;
     aw__held *in = c->in;
     aw_stream *stream;
     int rc = 0;
@@ -24626,7 +24820,8 @@ static void aw__ws_stop_all(aw__server *s)
 {
     const aw__link *x = s->lists[AW__IN_WS].next;
     for (; x != &s->lists[AW__IN_WS]; x = x->next)
-        aw__ws_shut(((const aw__conn *)x)->req->ws, AW_WS_GOING_AWAY, NULL, 0);
+        aw__ws_shut(((const aw__conn *)x)->req->x->ws, AW_WS_GOING_AWAY, NULL,
+                    0);
 }
 
 /* The view's first call. In the turn that read the request its connection is
@@ -24639,18 +24834,19 @@ static int aw__ws_accept(aw_ws *ws)
     const bool later = !s->current;
     const size_t before = s->out.n;
     aw__sending *said = (aw__sending *)aw__new(req, sizeof *said);
+    aw__req_x *x = aw__req_own(req);
     if (!c) return AW_ECLOSED;
     if (!later && s->current != c) return AW_EBUSY;
-    if (req->sending) return AW_EINVAL;     /* aw_stream_begin came before */
-    if (!said) return AW_ENOMEM;
+    if (req->x->sending) return AW_EINVAL;     /* aw_stream_begin came before */
+    if (!said || !x) return AW_ENOMEM;
     said->fixed = true;
-    req->sending = said;
+    x->sending = said;
     req->status = 101;
     s->before_head(req);
     if (!aw__ws_answer(s, req)) {
         s->out.n = before;      /* the view can still answer otherwise */
         s->out.failed = false;
-        req->sending = NULL;
+        x->sending = NULL;
         return AW_ENOMEM;
     }
     s->current = c;
@@ -24680,7 +24876,8 @@ static int aw__ws_begin_request(aw_req *req, const aw_route *route)
     aw__server *s = req->loop->server;
     const int status = aw__ws_check(req, route);
     aw_ws *ws = status ? NULL : (aw_ws *)aw__new(req, sizeof *ws);
-    if (!ws) return status ? status : 503;
+    aw__req_x *x = ws ? aw__req_own(req) : NULL;
+    if (!x) return status ? status : 503;
     aw__ws_init(ws, req->loop, &s->ws);
     if (route->max_message) ws->in.max_message = route->max_message;
     ws->in.masked = true;
@@ -24688,7 +24885,7 @@ static int aw__ws_begin_request(aw_req *req, const aw_route *route)
     ws->open = aw__ws_accept;
     ws->lost = aw__ws_on_lost;
     ws->over = aw__ws_on_over;
-    req->ws = ws;
+    x->ws = ws;
     return aw__ws_choose(req, ws, route->protocols) ? 0 : 503;
 }
 
@@ -24696,7 +24893,7 @@ static int aw__ws_begin_request(aw_req *req, const aw_route *route)
    by a view that has nothing to say. */
 static bool aw__ws_upgraded(aw_req *req, int rc)
 {
-    aw_ws *ws = req->ws;
+    aw_ws *ws = req->x->ws;
     if (ws->state == AW__WS_ASKED && rc == 0) (void)aw__ws_accept(ws);
     return ws->state != AW__WS_ASKED;
 }
@@ -24713,7 +24910,7 @@ static int aw__ws_code_of(const aw__server *s, int rc, bool cancelled)
    an error to be logged. */
 static bool aw__ws_view_ended(aw_req *req, int rc, bool cancelled)
 {
-    aw_ws *ws = req->ws;
+    aw_ws *ws = req->x->ws;
     aw__server *s = ws->loop->server;
     const bool fine = rc >= 0 || rc <= AW_HTTP(0) || cancelled ||
         rc == AW_ECLOSED || rc == ws->error;
@@ -24726,8 +24923,8 @@ static bool aw__ws_view_ended(aw_req *req, int rc, bool cancelled)
 
 static void aw__ws_conn_gone(aw_req *req)
 {
-    aw__ws_gone(req->ws, AW_ECLOSED);
-    if (req->ws->ended) aw__ws_free(req->ws);
+    aw__ws_gone(req->x->ws, AW_ECLOSED);
+    if (req->x->ws->ended) aw__ws_free(req->x->ws);
 }
 
 AW__OBJECT const aw__view_ops aw__ws_ops = {
@@ -24751,6 +24948,7 @@ typedef struct aw__target {
     const aw_view *view;        /* the route's own; NULL: there is none */
     aw_view steps;              /* what stands for it when more is to run */
     const uint64_t *tags;       /* what the assets' entity tags are made of */
+    uint8_t verb;               /* of its method; AW__OTHER is in words only */
     int params;
     const char *names[AW__PARAMS_MAX];      /* of what it captures */
 } aw__target;
@@ -24774,8 +24972,18 @@ typedef struct aw__node {
     aw__node_kind kind;
 } aw__node;
 
+/* A path without parameters, found by its first and last bytes. */
+typedef struct aw__exact {
+    uint64_t first, last;
+    const aw__target *targets;  /* NULL: a free place */
+    const char *path;           /* canonical */
+    size_t n;
+} aw__exact;
+
 typedef struct aw__router {
     aw__node *nodes;
+    aw__exact *exact;           /* mask + 1 of them, half of them free */
+    size_t mask;
     aw__table *top;
     aw__target *first, **last;  /* all routes */
 } aw__router;
@@ -24800,7 +25008,8 @@ static AW__INLINE bool aw__node_takes(const aw__node *node, const char *p,
                                       size_t n)
 {
     switch (node->kind) {
-        case AW__N_TEXT: return node->n == n && memcmp(node->text, p, n) == 0;
+        case AW__N_TEXT:
+            return node->n == n && (n == 0 || memcmp(node->text, p, n) == 0);
         case AW__N_INT: return aw__is_int(p, n);
         case AW__N_FLOAT: return aw__is_float(p, n);
         default: return n > 0;
@@ -24809,16 +25018,19 @@ static AW__INLINE bool aw__node_takes(const aw__node *node, const char *p,
 
 /* What is being looked for, and what was seen on the way. */
 typedef struct aw__search {
-    aw_req *req;
-    const char *method;
-    size_t method_len;
+    const aw_req *req;
     unsigned allowed;           /* bits of AW__GET... of routes that fit */
     bool any_method;            /* stop at the first path that fits */
+    aw__param param[AW__PARAMS_MAX];
 } aw__search;
 
-static bool aw__method_is(const aw_route *route, const char *p, size_t n)
+static bool aw__target_takes(const aw__target *t, const aw_req *req)
 {
-    return strlen(route->method) == n && memcmp(route->method, p, n) == 0;
+    const aw__head *h = &req->head;
+    const char *method = t->route.method;
+    if (t->verb != h->verb) return false;
+    return t->verb != AW__OTHER ||
+        aw__slice_eq(aw__slice(req->base + h->method, h->method_len), method);
 }
 
 /* The route of a node for the method: its own, GET for HEAD, or any. */
@@ -24826,12 +25038,10 @@ static const aw__target *aw__node_target(const aw__node *node, aw__search *s)
 {
     const aw__target *t, *get = NULL, *any = NULL;
     for (t = node->targets; t; t = t->next) {
-        const char *method = t->route.method;
-        size_t n = strlen(method);
-        if (aw__method_is(&t->route, s->method, s->method_len)) return t;
-        s->allowed |= 1u << aw__http_verb(method, n);
-        if (method[0] == '*') any = t;
-        else if (aw__method_is(&t->route, "GET", 3)) get = t;
+        if (aw__target_takes(t, s->req)) return t;
+        s->allowed |= 1u << t->verb;
+        if (t->route.method[0] == '*') any = t;
+        else if (t->verb == AW__GET) get = t;
     }
     if (get && s->req->head.verb == AW__HEAD) return get;
     return any ? any : s->any_method ? node->targets : NULL;
@@ -24842,24 +25052,137 @@ static const aw__target *aw__node_target(const aw__node *node, aw__search *s)
 static const aw__target *aw__route_walk(const aw__node *node, size_t at,
                                         int params, aw__search *s)
 {
-    aw_req *req = s->req;
-    const char *slash = (const char *)memchr(req->path.p + at, '/',
-                                             req->path.n - at);
-    size_t end = slash ? (size_t)(slash - req->path.p) : req->path.n;
+    const char *path = s->req->path.p;
+    const size_t all = s->req->path.n;
+    size_t end = at;
+    while (end < all && path[end] != '/') end++;
     for (; node; node = node->next) {
         const aw__target *found;
-        size_t stop = node->kind == AW__N_PATH ? req->path.n : end;
+        size_t stop = node->kind == AW__N_PATH ? all : end;
         int n = params;
-        if (!aw__node_takes(node, req->path.p + at, stop - at)) continue;
+        if (!aw__node_takes(node, path + at, stop - at)) continue;
         if (node->kind != AW__N_TEXT) {
-            req->param[n].at = (uint16_t)at;
-            req->param[n++].n = (uint16_t)(stop - at);
+            s->param[n].at = (uint16_t)at;
+            s->param[n++].n = (uint16_t)(stop - at);
         }
-        found = stop == req->path.n ? aw__node_target(node, s)
+        found = stop == all ? aw__node_target(node, s)
             : aw__route_walk(node->child, stop + 1, n, s);  /* recursion */
         if (found) return found;
     }
     return NULL;
+}
+
+/* ---- paths without parameters ---- */
+
+/* The 8 bytes at p of which n count; all of them can be read. */
+static AW__INLINE uint64_t aw__eight(const char *p, size_t n)
+{
+    static const uint16_t one = 1;
+    uint64_t x, mask = ~(uint64_t)0;
+    memcpy(&x, p, 8);
+    if (n >= 8) return x;
+    if (*(const char *)&one) return x & ~(mask << 8 * n);
+    return n ? x & mask << (64 - 8 * n) : 0;
+}
+
+/* Paths of up to 16 bytes are told by their first and last 8. */
+static AW__INLINE bool aw__exact_is(const aw__exact *e, uint64_t first,
+                                    uint64_t last, size_t n)
+{
+    return e->first == first && e->last == last && e->n == n;
+}
+
+static AW__INLINE size_t aw__exact_hash(uint64_t first, uint64_t last, size_t n)
+{
+    return (size_t)(((first ^ (last << 3 | last >> 61)) + n) *
+                    UINT64_C(0x9e3779b97f4a7c15) >> 40);
+}
+
+/* The place of a path, taken or where it would be. At least 8 bytes can be
+   read at p. */
+static AW__NOINLINE aw__exact *aw__exact_at(const aw__router *r, const char *p,
+                                            size_t n)
+{
+    const uint64_t first = aw__eight(p, n);
+    const uint64_t last = n > 8 ? aw__eight(p + n - 8, 8) : first;
+    size_t i = aw__exact_hash(first, last, n);
+    for (;; i++) {
+        aw__exact *e = &r->exact[i & r->mask];
+        if (!e->targets || (aw__exact_is(e, first, last, n) &&
+                            memcmp(e->path, p, n) == 0)) return e;
+    }
+}
+
+/* The route of most requests: exactly this path, this method. NULL: it is to
+   be looked for. */
+static AW__INLINE const aw__target *aw__exact_find(const aw_req *req)
+{
+    const aw__router *r = req->loop->server->router;
+    const char *p = req->path.p;
+    const size_t n = req->path.n;
+    const aw__target *t;
+    const aw__exact *e;
+    uint64_t first, last;
+    if (!r->exact || req->head.verb == AW__OTHER) return NULL;
+    first = aw__eight(p, n);
+    last = n > 8 ? aw__eight(p + n - 8, 8) : first;
+    e = &r->exact[aw__exact_hash(first, last, n) & r->mask];
+    if (AW__UNLIKELY(n > 16 || !aw__exact_is(e, first, last, n)))
+        e = aw__exact_at(r, p, n);
+    for (t = e->targets; t && t->verb != req->head.verb; ) t = t->next;
+    return t;
+}
+
+/* Of nodes below `node`, at the path `at`: counts them, or with router->exact
+   set notes them. False: out of memory. */
+static bool aw__exact_below(aw__router *r, aw__arena *a, const aw__node *node,
+                            aw__buf *path, size_t *count)
+{
+    const size_t at = path->n;
+    for (; node; node = node->next, path->n = at) {
+        if (node->kind != AW__N_TEXT) continue;
+        aw__buf_add(path, "/", 1);
+        aw__buf_add(path, node->text, node->n);
+        if (path->failed) return false;
+        *count += node->targets != NULL;
+        if (node->targets && r->exact) {
+            aw__exact *e;
+            char padded[8] = "", *text;
+            const size_t n = path->n;
+            text = aw__arena_text(a, path->p, n);
+            if (!text) return false;
+            memcpy(padded, text, n < 8 ? n : 8);
+            e = aw__exact_at(r, n < 8 ? padded : text, n);
+            e->first = aw__eight(n < 8 ? padded : text, n);
+            e->last = n > 8 ? aw__eight(text + n - 8, 8) : e->first;
+            e->targets = node->targets;
+            e->path = text;
+            e->n = n;
+        }
+        if (!aw__exact_below(r, a, node->child, path, count))   /* recursion */
+            return false;
+    }
+    return true;
+}
+
+/* Once all routes are there; without memory they are all looked for. */
+static void aw__exact_build(aw__router *r, aw__arena *a, aw__mem *mem)
+{
+    size_t count = 0, cap = 4;
+    aw__buf path;
+    bool fine;
+    memset(&path, 0, sizeof path);
+    path.mem = mem;
+    fine = aw__exact_below(r, a, r->nodes, &path, &count);
+    while (cap < 2 * count) cap *= 2;
+    path.n = count = 0;
+    if (fine) r->exact = (aw__exact *)aw__arena_get(a, cap * sizeof *r->exact);
+    if (r->exact) {
+        memset(r->exact, 0, cap * sizeof *r->exact);
+        r->mask = cap - 1;
+        if (!aw__exact_below(r, a, r->nodes, &path, &count)) r->exact = NULL;
+    }
+    aw__buf_free(&path);
 }
 
 /* ---- compiling ---- */
@@ -25024,7 +25347,7 @@ typedef struct aw__nearest {
     aw_req *req;
     const aw__table *table;
     int depth;
-    aw__param param[AW__PARAMS_MAX];
+    aw__param param[AW__PARAMS_MAX], at[AW__PARAMS_MAX];
 } aw__nearest;
 
 static void aw__nearest_walk(const aw__node *node, size_t at, int params,
@@ -25039,26 +25362,34 @@ static void aw__nearest_walk(const aw__node *node, size_t at, int params,
         if (node->kind == AW__N_PATH ||
             !aw__node_takes(node, req->path.p + at, end - at)) continue;
         if (node->kind != AW__N_TEXT) {
-            req->param[n].at = (uint16_t)at;
-            req->param[n++].n = (uint16_t)(end - at);
+            best->at[n].at = (uint16_t)at;
+            best->at[n++].n = (uint16_t)(end - at);
         }
         if (node->table && depth > best->depth) {
             best->table = node->table;
             best->depth = depth;
-            memcpy(best->param, req->param, sizeof best->param);
+            memcpy(best->param, best->at, sizeof best->param);
         }
         if (end < req->path.n)
             aw__nearest_walk(node->child, end + 1, n, depth + 1, best);
     }                                                   /* recursion */
 }
 
-/* The request is the target's. */
-static AW__INLINE void aw__app_found(aw_req *req, const aw__target *t)
+/* The request is the target's. False: no memory for what it captures. */
+static AW__INLINE bool aw__app_found(aw_req *req, const aw__target *t,
+                                     const aw__param *param)
 {
+    const size_t n = (size_t)t->params * sizeof *param;
     int i;
     req->route = &t->route;
+    req->params = 0;
+    if (n == 0) return true;
+    req->param = (aw__param *)aw_alloc(req, n);
+    if (!req->param) return false;
+    memcpy(req->param, param, n);
     req->params = (uint8_t)t->params;
     for (i = 0; i < t->params; i++) req->param[i].name = t->names[i];
+    return true;
 }
 
 /* No route takes the request; what its table does about that may be more than
@@ -25072,8 +25403,7 @@ static void aw__app_nowhere(aw_req *req, bool readable)
     best.depth = 0;
     if (readable) aw__nearest_walk(router->nodes, 1, 0, 1, &best);
     else req->path = req->query = aw__slice("", 0);
-    if (best.depth) memcpy(req->param, best.param, sizeof best.param);
-    aw__app_found(req, &best.table->nowhere);
+    (void)aw__app_found(req, &best.table->nowhere, best.param);
 }
 
 /* A view that takes a parameter for a file's name must not be led out by one
@@ -25118,16 +25448,15 @@ static int aw__app_path(aw_req *req)
     return aw__app_climbs(req->path) ? 400 : 0;
 }
 
-static void aw__app_route(aw_req *req)
+static AW__NOINLINE void aw__app_search(aw_req *req)
 {
     const aw__node *all = req->loop->server->router->nodes;
     const aw__head *h = &req->head;
     const aw__target *found;
     aw__search search;
-    memset(&search, 0, sizeof search);
     search.req = req;
-    search.method = req->base + h->method;
-    search.method_len = h->method_len;
+    search.allowed = 0;
+    search.any_method = false;
     if (h->verb == AW__OPTIONS && h->path_len == 1 &&
         req->base[h->path] == '*') {
         req->fate = 204;
@@ -25143,14 +25472,32 @@ static void aw__app_route(aw_req *req)
     }
     found = aw__route_walk(all, 1, 0, &search);
     if (found) {
-        aw__app_found(req, found);
-        if (AW__UNLIKELY(found->route.websocket))
+        if (!aw__app_found(req, found, search.param)) req->fate = 503;
+        if (AW__UNLIKELY(found->route.websocket) && !req->fate)
             req->fate = (int16_t)found->view->ops->begin(req, &found->route);
         if (!req->fate) return;
     } else {
         req->fate = (int16_t)aw__app_fate(req, &search, all);
     }
     aw__app_nowhere(req, true);
+}
+
+/* Finds the route. */
+static void aw__app_route(aw_req *req)
+{
+    const aw__head *h = &req->head;
+    const char *p = req->base + h->path, *end = p + h->path_len;
+    const aw__target *t = NULL;
+    req->path = aw__slice(p, h->path_len);
+    req->query = aw__slice(end, 0);
+    /* Nothing to decode, and no query. */
+    if (AW__LIKELY(h->path_len && aw__http_skip_path(p, end) >= end))
+        t = aw__exact_find(req);
+    if (AW__UNLIKELY(!t || t->route.websocket)) {
+        aw__app_search(req);
+        return;
+    }
+    req->route = &t->route;
 }
 
 static void aw__put_escaped(aw__buf *b, const char *text)
@@ -25223,9 +25570,9 @@ static bool aw__app_page_json(aw_req *req, int status)
     aw__print(head, sizeof head, "{\"status\":%d,\"error\":", status);
     aw__put_text(&b, head);
     aw__json_quote(&b, reason, strlen(reason));
-    if (req->message) {
+    if (req->x->message) {
         aw__put_text(&b, ",\"message\":");
-        aw__json_quote(&b, req->message, strlen(req->message));
+        aw__json_quote(&b, req->x->message, strlen(req->x->message));
     }
     aw__put_text(&b, "}");
     return !b.failed &&
@@ -25268,9 +25615,9 @@ static void aw__app_page(aw_req *req, int status, int rc,
     aw__put_text(&b, "</title>\n<h1>");
     aw__put_text(&b, reason);
     aw__put_text(&b, "</h1>\n");
-    if (req->message) {
+    if (req->x->message) {
         aw__put_text(&b, "<p>");
-        aw__put_escaped(&b, req->message);
+        aw__put_escaped(&b, req->x->message);
         aw__put_text(&b, "</p>\n");
     }
     if (req->loop->debug && status >= 500)
@@ -25321,7 +25668,7 @@ static void aw__app_complain(const aw_req *req, const aw_view *view, int rc,
 static bool aw__app_answered(aw_req *req, const aw_view *view, int rc,
                              const aw__task *t)
 {
-    aw__sending *sending = req->sending;
+    aw__sending *sending = req->x->sending;
     if (sending && sending->fixed) {
         sending->broken = sending->broken || rc < 0;
         if (rc < 0 && rc != AW_ECANCELED) aw__app_complain(req, view, rc, t);
@@ -25364,7 +25711,7 @@ static void aw__app_standard(aw_req *req, int status)
    WebSocket's; else NULL. */
 static const aw__view_ops *aw__req_upgraded(aw_req *req, int rc)
 {
-    const aw__view_ops *ws = req->ws ? req->loop->server->sockets : NULL;
+    const aw__view_ops *ws = req->x->ws ? req->loop->server->sockets : NULL;
     return ws && ws->upgraded(req, rc) ? ws : NULL;
 }
 
@@ -25430,12 +25777,15 @@ void *aw__state(aw__ctx *t)
 void *aw__local(aw__ctx *ctx, size_t n)
 {
     aw_req *req = ((aw__task *)ctx)->req;
+    aw__req_x *x;
     if (!req) return NULL;
-    if (!req->local) {
-        req->local = aw__new(req, n);
-        req->local_size = n;
+    x = aw__req_own(req);
+    if (!x) return NULL;
+    if (!x->local) {
+        x->local = aw__new(req, n);
+        x->local_size = n;
     }
-    return n == req->local_size ? req->local : NULL;
+    return n == x->local_size ? x->local : NULL;
 }
 
 const char *aw_peer(aw_req *req)
@@ -25523,7 +25873,7 @@ static void aw__answer_forget(aw_req *req)
 
 static bool aw__head_is_out(const aw_req *req)
 {
-    return req->sending && req->sending->fixed;
+    return req->x->sending && req->x->sending->fixed;
 }
 
 static const aw__target *aw__req_target(const aw_req *req)
@@ -25695,8 +26045,11 @@ static void aw__app_handle(aw_req *req)
 {
     const aw_view *view = req->route->view;
     int rc;
-    if (view && view->plain) {
-        aw__app_answer(req, aw__view_plain(req, view), NULL);
+    if (AW__LIKELY(view && view->plain)) {
+        rc = aw__view_plain(req, view);
+        if (AW__LIKELY(rc == req->status && req->x == &aw__req_none &&
+                       req->flags & AW__ANSWERED)) return;
+        aw__app_answer(req, rc, NULL);
     } else if (view && view->fn) {
         /* The one argument of a view's frame is its request. */
         rc = aw__view_start(req, view->fn, &req);
@@ -25827,13 +26180,13 @@ static int aw__file_in_tree(aw_req *req, int dir, const char *name)
    encoded slash is no slash to the router, and so must not become one. */
 static const char *aw__tree_name(aw_req *req, int *rc)
 {
-    const aw__param *p = &req->param[req->params ? req->params - 1 : 0];
+    const aw__param *p = req->params ? &req->param[req->params - 1] : NULL;
     aw_slice raw = aw__slice("", 0);
     const char *name;
     size_t i;
     *rc = AW_HTTP(404);
     /* Those of a prefix come first, and none of them ends the path. */
-    if (req->params && (size_t)p->at + p->n == req->path.n)
+    if (p && (size_t)p->at + p->n == req->path.n)
         raw = aw__slice(req->path.p + p->at, p->n);
     for (i = 0; i + 3 <= raw.n; i++)
         if (memcmp(raw.p + i, "%2F", 3) == 0) return NULL;
@@ -25934,6 +26287,8 @@ static aw__target *aw__target_new(aw__server *s, const aw__table *table,
     t->route.path = aw__path_join(a, table->nowhere.route.path, row->path);
     if (!t->route.path) return NULL;
     t->table = table;
+    t->verb = AW__OTHER;
+    if (row->method) t->verb = aw__http_verb(row->method, strlen(row->method));
     aw__options_inherit(&t->route, &table->nowhere.route);
     *wrong = NULL;
     return t;
@@ -26340,7 +26695,9 @@ static bool aw__server_routes(aw__server *s)
     if (!s->router) return false;
     memset(s->router, 0, sizeof *s->router);
     s->router->last = &s->router->first;
-    return aw__table_add(s, NULL, &top, 0);
+    if (!aw__table_add(s, NULL, &top, 0)) return false;
+    aw__exact_build(s->router, &s->memory, &s->loop->mem);
+    return true;
 }
 
 static void aw__server_free(aw_loop *l)
@@ -26400,6 +26757,7 @@ static bool aw__server_open(aw__server *s)
 #endif
     s->limits.max_line = c->max_line;
     s->limits.max_head = c->max_head;
+    s->head.max_fields = (uint16_t)c->max_fields;
     s->max_connections = c->max_connections;
     s->sweep.fn = aw__on_sweep;
     s->resume.fn = aw__on_resume;
@@ -26410,13 +26768,14 @@ static bool aw__server_open(aw__server *s)
     s->refuse = aw__app_refuse;
     s->page = aw__app_standard;
     s->before_head = aw__app_before_head;
-    s->date_second = -1;
+    s->date_until = INT64_MIN;
     s->memory.mem = s->out.mem = s->log.mem = s->crowd.mem = &l->mem;
     s->crowd.seed = (uint64_t)(uintptr_t)s ^ (uint64_t)aw__sys_now_ms() << 20;
     s->input_bytes = aw__part(l, AW__INPUT_BYTES, 16, 1024);
     s->input = (char *)aw__mem_get(&l->mem, aw__input_bytes(s));
     s->fields = (aw__field *)aw__mem_get(&l->mem,
                                          c->max_fields * sizeof *s->fields);
+    s->head.fields = s->fields;
     if (s->input) memset(s->input, 0, aw__input_bytes(s));
     return s->input && s->fields &&
         aw__buf_room(&s->out, AW__SIZED(4096, 1024));

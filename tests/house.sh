@@ -2,7 +2,7 @@
 # house.sh [FILE]: the form of asyncweb.h. One file that is read from top to
 # bottom keeps to a form, or nobody reads it:
 #
-#   - at most 28,000 lines, 1,000 a section and 450 for the manual, ASCII, no
+#   - at most 30,000 lines, 1,000 a section and 450 for the manual, ASCII, no
 #     tabs, no trailing blanks, at most 1 % of the lines past column 80;
 #   - functions of at most 90 lines, median 10, p90 30 (signature and closing
 #     brace included);
@@ -176,7 +176,7 @@ END {
     NR++
     end_section()
     NR--
-    if (NR > 28000) offence("size", NR, "more than 28,000 lines")
+    if (NR > 30000) offence("size", NR, "more than 30,000 lines")
     if (manual - 1 > 450) offence("size", manual, "the manual: over 450 lines")
     if (wide > NR / 100)
         offence("columns", NR, "over 80 columns:" substr(wide_at, 1, 60))
@@ -196,7 +196,7 @@ END {
     if (median > 10) offence("functions", NR, "median " median)
     if (p90 > 30) offence("functions", NR, "p90 " p90)
 
-    fact("lines", NR " of 28000; the manual " manual - 1 " of 450")
+    fact("lines", NR " of 30000; the manual " manual - 1 " of 450")
     fact("sections", sections + 0 ", longest " longest + 0 " " longest_name)
     fact("functions", functions + 0 ", median " median ", p90 " p90 \
         ", longest " most + 0 " " most_name)

@@ -53,10 +53,14 @@ static void url_check_path(const char *p, size_t n)
 /* Path, '?' and query make up the target; "plain" is the truth. */
 static void url_check_split(const char *p, size_t n)
 {
-    char *copy = fuzz_copy(p, n), *to = (char *)malloc(n ? n : 1);
+    char *copy = (char *)malloc(n + AW__HEAD_SLACK);
+    char *to = (char *)malloc(n ? n : 1);
     aw_slice path, query;
     size_t out;
-    bool plain = aw__url_split(copy, n, &path, &query);
+    bool plain;
+    memset(copy + n, 'a', AW__HEAD_SLACK);
+    if (n) memcpy(copy, p, n);
+    plain = aw__url_split(copy, n, &path, &query);
     bool mark = path.n < n;
     MUST(path.p == copy && path.n + mark + query.n == n);
     MUST(!mark || copy[path.n] == '?');
