@@ -6,9 +6,11 @@
 
 . "$(dirname "$0")/lib.sh"
 
-for part in count tls; do
-    bash "tests/bench/$part.sh" $([ $part = count ] || echo "${1:-3}") 2>&1 |
-        tee "$tmp/out"
+seconds=${1:-3}
+for part in count memory tls; do
+    if [ $part = count ]; then set --; else set -- "$seconds"; fi
+    echo "== $part"
+    bash "tests/bench/$part.sh" "$@" 2>&1 | tee "$tmp/out"
     read -r _ p _ f _ <<<"$(tail -n 1 "$tmp/out" | grep ' passed, ')"
     passed=$((passed + ${p:-0}))
     failed=$((failed + ${f:-1}))

@@ -17,8 +17,10 @@ callgrind() {
     shift 2
     start valgrind --tool=callgrind --callgrind-out-file="$tmp/out.$n" \
         $server || return
-    load -n "$n" -w 'Hello, World!' "$@" "$port" >"$tmp/$port.load" || return
+    load -n "$n" -w 'Hello, World!' "$@" "$port" >"$tmp/$port.load"
+    local rc=$?
     stop
+    [ $rc = 0 ] || return
     sed -n 's/^.*Collected : //p' "$tmp/$port.log"
 }
 
@@ -27,9 +29,11 @@ trace() {
     local n=$1 server=$2
     shift 2
     start strace -c -f -o "$tmp/calls.$n" $server || return
-    load -n "$n" -w 'Hello, World!' "$@" "$port" >"$tmp/$port.load" || return
+    load -n "$n" -w 'Hello, World!' "$@" "$port" >"$tmp/$port.load"
+    local rc=$?
     kill -TERM "$(pgrep -P "$pid")"
     wait "$pid"
+    [ $rc = 0 ] || return
     awk '$NF == "total" { print $4 }' "$tmp/calls.$n"
 }
 

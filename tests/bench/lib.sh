@@ -2,6 +2,7 @@
 # build/bench, servers on one core and those who ask them on the other.
 
 . "$(dirname "${BASH_SOURCE[0]}")/../peers/lib.sh"
+export PYTHONDONTWRITEBYTECODE=1
 need taskset
 bench=$PWD/tests/bench
 built=$PWD/build/bench
@@ -28,11 +29,12 @@ make_tools() {
         make_c server "$bench/server.c" -DASYNCWEB_IMPLEMENTATION
 }
 
-# start COMMAND... PORT: on the server's core; sets $pid and $port. What it
-# says is in $tmp/PORT.log. PORT may be given as @, a free one.
+# start COMMAND...: on the server's core; sets $pid, and $port to a free one,
+# which is written as @ in the arguments, unless $at is one.
+# What it says is in $tmp/PORT.log.
 start() {
     local arguments=() a
-    port=$(free_port)
+    port=${at:-$(free_port)}
     for a; do arguments+=("${a//@/$port}"); done
     taskset -c "$server_core" "${arguments[@]}" >"$tmp/$port.log" 2>&1 &
     pid=$!
@@ -42,6 +44,7 @@ start() {
 stop() {
     kill -TERM "$pid" 2>/dev/null
     wait "$pid" 2>/dev/null
+    return 0
 }
 
 finish() {
@@ -50,3 +53,11 @@ finish() {
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
     exit
 }
+
+# memory PID: KB that are this process's only, and that it has written to.
+memory() { awk '/^Private_Dirty/ { print $2 }' "/proc/$1/smaps_rollup"; }
+peak() { awk '/^VmHWM/ { print $2 }' "/proc/$1/status"; }
+# cpu PID: ns, of all its threads
+cpu() { awk '{ ns += $1 } END { printf "%.0f", ns }' /proc/$1/task/*/schedstat \
+    2>/dev/null; }
+compute() { awk "BEGIN { printf \"$1\", $2 }"; }

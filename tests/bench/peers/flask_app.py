@@ -1,0 +1,17 @@
+"""Flask with async views. gunicorn flask_app:app"""
+import asyncio
+
+from flask import Flask
+
+app = Flask(__name__)
+
+
+@app.route('/')
+async def hello():
+    return 'Hello, World!', 200, {'Content-Type': 'text/plain; charset=utf-8'}
+
+
+@app.route('/sleep')
+async def sleeps():
+    await asyncio.sleep(1)
+    return 'Hello, World!', 200, {'Content-Type': 'text/plain; charset=utf-8'}
