@@ -1768,7 +1768,11 @@ struct aw__server;
 struct aw__conn;
 struct aw__table;
 struct aw_route;
+struct aw__steps;
 typedef struct aw__view_ops {
+    /* All async ones: makes the task and runs it; the same of steps. */
+    int (*start)(aw_req *, const aw_fn *, const void *args);
+    int (*steps)(aw_req *, const struct aw__steps *);
     /* STATIC, ASSETS: enters the row. */
     bool (*add)(struct aw__server *, const struct aw__table *,
                 const struct aw_route *row);
@@ -1788,8 +1792,9 @@ typedef struct aw_view {
     const char *name, *file;
     const aw_fn *fn;                        /* of an ASYNC_VIEW */
     int (*plain)(aw__ctx *, aw_req *);      /* of a VIEW */
-    const aw__view_ops *ops;                /* of WS, STATIC; else NULL */
+    const aw__view_ops *ops;                /* NULL: none are needed */
 } aw_view;
+AW__OBJECT_API const aw__view_ops aw__async_ops;
 
 /* A file in the program: its name below the path of ASSETS, its bytes. */
 typedef struct aw_asset {
@@ -1850,7 +1855,7 @@ enum {
         return aw_body_##name_(aw_t, self, self->req); \
     } \
     linkage const aw_view aw_view_##name_ = { \
-        #name_, __FILE__, &aw_fn_##name_, NULL, NULL}; \
+        #name_, __FILE__, &aw_fn_##name_, NULL, &aw__async_ops}; \
     static aw_use_RETURN_not_return aw_body_##name_( \
         aw__ctx *aw_t, struct aw_frame_##name_ *self, AW__UNUSED aw_req *req)
 #define AW_ASYNC_VIEW(...) \
@@ -9225,6 +9230,13 @@ typedef struct aw__checks {
     void (*result)(const aw__task *t, const aw_frame *f, const int *result);
 } aw__checks;
 
+/* What a loop with tasks needs; see >>floor3 life. */
+typedef struct aw__life {
+    void (*run)(aw_loop *l);            /* those that are ready */
+    void (*fire)(aw__timer *timer);     /* it is a task's */
+    void (*cancel)(aw__task *t, int why);
+} aw__life;
+
 struct aw_loop {
     aw__mem mem;
     int64_t now;                /* milliseconds */
@@ -9259,6 +9271,7 @@ struct aw_loop {
     void (*before_run)(aw_loop *);      /* chaos mode: reorders `ready` */
     aw__chaos chaos;
     const aw__checks *checks;   /* if `debug` */
+    const aw__life *life;       /* NULL: there has been no task yet */
     const char *stack;          /* where it was when the turn began, or NULL */
     int poller;                 /* epoll or kqueue */
     void *poll_set;             /* poll: array of struct pollfd */
@@ -10790,41 +10803,6 @@ aw_use_RETURN_not_return aw__gather(aw__ctx *ctx, aw_frame *f, int64_t ms,
 
 /* >>floor3 life  A task from birth to end; the verbs ----------------------- */
 
-/* A task about to run fn. NULL: *error tells why. */
-static aw__task *aw__task_new(aw_loop *l, const aw_fn *fn, const void *args,
-                              bool kid, int *error)
-{
-    const size_t head = (sizeof(aw__task) + 15) & ~(size_t)15;
-    size_t size = head + (kid ? (sizeof(aw__kid) + 15) & ~(size_t)15 : 0);
-    aw__task *t;
-    *error = fn->size > l->max_task_bytes ? AW_ESTACK : AW_ENOMEM;
-    if (*error == AW_ESTACK) return NULL;
-    size = (size + fn->size + 63) & ~(size_t)63;
-    t = (aw__task *)aw__mem_get(&l->mem, size);
-    if (!t) return NULL;
-    memset(t, 0, head);
-    t->ctx.loop = l;
-    t->size = (uint32_t)size;
-    if (!aw__slot_take(l, t)) {
-        aw__mem_put(&l->mem, t, size);
-        return NULL;
-    }
-    t->at = (char *)t + head;
-    t->end = (char *)t + size;
-    if (kid) {
-        t->kid = (aw__kid *)(void *)t->at;
-        t->at += (sizeof(aw__kid) + 15) & ~(size_t)15;
-        t->kid->task = t;
-    }
-    (void)aw__push(t, fn, args);
-    if (l->debug) {
-        t->ctx.flags |= AW__CHECKED;
-        l->checks->frame(t, t->top);
-    }
-    l->tasks++;
-    return t;
-}
-
 /* The outermost frame has ended. */
 static void aw__task_end(aw__task *t)
 {
@@ -10935,6 +10913,81 @@ static void aw__resume(aw__task *t)
         }
     }
     aw__suspended(t);
+}
+
+/* Tasks run in the order they became ready: all that are ready now, for no
+   deadline may overtake them, and some more; then the poller has its turn. */
+enum { AW__RUN_MOST = 1024 };
+
+static void aw__run_ready(aw_loop *l)
+{
+    int n = l->ready_count > AW__RUN_MOST ? l->ready_count : AW__RUN_MOST;
+    while (l->ready && n-- > 0) {
+        aw__task *t;
+        if (AW__UNLIKELY(l->before_run != NULL)) l->before_run(l);
+        t = l->ready;
+        l->ready = t->next;
+        if (!l->ready) l->ready_tail = &l->ready;
+        l->ready_count--;
+        t->ctx.flags &= ~(unsigned)AW__READY;
+        aw__resume(t);
+        if (l->clock_due) aw__clock_read(l);
+    }
+}
+
+static void aw__fire(aw__timer *timer)
+{
+    char *p = (char *)timer;
+    switch (timer->due & 3) {
+        case AW__TIMER_SLEEP:
+            aw__complete((aw__task *)(void *)(p - offsetof(aw__task, w)), 0);
+            break;
+        case AW__TIMER_DEADLINE:
+            aw__deadline_fire((aw__deadline *)(void *)
+                              (p - offsetof(aw__deadline, timer)));
+            break;
+        default:
+            aw__grace_over((aw__task *)(void *)(p - offsetof(aw__task, grace)));
+    }
+}
+
+static const aw__life aw__life_of_tasks = {
+    aw__run_ready, aw__fire, aw__cancel_task};
+
+/* A task about to run fn. NULL: *error tells why. */
+static aw__task *aw__task_new(aw_loop *l, const aw_fn *fn, const void *args,
+                              bool kid, int *error)
+{
+    const size_t head = (sizeof(aw__task) + 15) & ~(size_t)15;
+    size_t size = head + (kid ? (sizeof(aw__kid) + 15) & ~(size_t)15 : 0);
+    aw__task *t;
+    *error = fn->size > l->max_task_bytes ? AW_ESTACK : AW_ENOMEM;
+    if (*error == AW_ESTACK) return NULL;
+    size = (size + fn->size + 63) & ~(size_t)63;
+    t = (aw__task *)aw__mem_get(&l->mem, size);
+    if (!t) return NULL;
+    memset(t, 0, head);
+    t->ctx.loop = l;
+    t->size = (uint32_t)size;
+    if (!aw__slot_take(l, t)) {
+        aw__mem_put(&l->mem, t, size);
+        return NULL;
+    }
+    t->at = (char *)t + head;
+    t->end = (char *)t + size;
+    if (kid) {
+        t->kid = (aw__kid *)(void *)t->at;
+        t->at += (sizeof(aw__kid) + 15) & ~(size_t)15;
+        t->kid->task = t;
+    }
+    (void)aw__push(t, fn, args);
+    if (l->debug) {
+        t->ctx.flags |= AW__CHECKED;
+        l->checks->frame(t, t->top);
+    }
+    l->tasks++;
+    l->life = &aw__life_of_tasks;
+    return t;
 }
 
 /* ---- the verbs ---- */
@@ -11177,6 +11230,7 @@ static aw__fd_tasks *aw__fd_tasks_of(aw_loop *l, int fd, int *error)
     w = (aw__fd_tasks *)aw__mem_get(&l->mem, sizeof *w);
     if (!w) return NULL;
     w->reader = w->writer = NULL;
+    l->on_fd[AW__FD_TASKS] = aw__on_fd_tasks;
     *error = aw__fd_open(l, fd, AW__FD_TASKS, w);
     if (*error == 0) return w;
     aw__mem_put(&l->mem, w, sizeof *w);
@@ -11768,46 +11822,6 @@ static void aw__on_wake(aw_loop *l, int fd, int events)
     aw__threads_collect(l);
 }
 
-/* Tasks run in the order they became ready: all that are ready now, for no
-   deadline may overtake them, and some more; then the poller has its turn. */
-enum { AW__RUN_MOST = 1024 };
-
-static void aw__run_ready(aw_loop *l)
-{
-    int n = l->ready_count > AW__RUN_MOST ? l->ready_count : AW__RUN_MOST;
-    while (l->ready && n-- > 0) {
-        aw__task *t;
-        if (AW__UNLIKELY(l->before_run != NULL)) l->before_run(l);
-        t = l->ready;
-        l->ready = t->next;
-        if (!l->ready) l->ready_tail = &l->ready;
-        l->ready_count--;
-        t->ctx.flags &= ~(unsigned)AW__READY;
-        aw__resume(t);
-        if (l->clock_due) aw__clock_read(l);
-    }
-}
-
-static void aw__fire(aw_loop *l, aw__timer *timer)
-{
-    char *p = (char *)timer;
-    l->wheel.count--;
-    switch (timer->due & 3) {
-        case AW__TIMER_SLEEP:
-            aw__complete((aw__task *)(void *)(p - offsetof(aw__task, w)), 0);
-            break;
-        case AW__TIMER_DEADLINE:
-            aw__deadline_fire((aw__deadline *)(void *)
-                              (p - offsetof(aw__deadline, timer)));
-            break;
-        case AW__TIMER_GRACE:
-            aw__grace_over((aw__task *)(void *)(p - offsetof(aw__task, grace)));
-            break;
-        default:
-            ((aw__call_timer *)(void *)p)->fn(l, (aw__call_timer *)(void *)p);
-    }
-}
-
 /* Fires what is due, in the order of time. */
 static void aw__expire(aw_loop *l)
 {
@@ -11816,7 +11830,11 @@ static void aw__expire(aw_loop *l)
         while (!aw__list_empty(&due)) {
             aw__timer *t = (aw__timer *)due.next;
             aw__list_remove(&t->link);
-            aw__fire(l, t);
+            l->wheel.count--;
+            if ((t->due & 3) == AW__TIMER_CALL)
+                ((aw__call_timer *)(void *)t)->fn(l,
+                                                  (aw__call_timer *)(void *)t);
+            else l->life->fire(t);
         }
     }
 }
@@ -11865,9 +11883,9 @@ static int aw__turn(aw_loop *l, int64_t max_wait_ms)
     if (l->tls && l->tls_poll(l)) more = true;
 #endif
     if (l->is_virtual && events <= 0 && !more) alive = aw__jump(l, max_wait_ms);
-    aw__run_ready(l);
+    if (l->ready) l->life->run(l);
     aw__expire(l);
-    aw__run_ready(l);
+    if (l->ready) l->life->run(l);
     l->stack = NULL;
     return events < 0 ? events : alive ? l->tasks : AW_EDEADLK;
 }
@@ -11914,7 +11932,7 @@ static void aw__cancel_all(aw_loop *l)
     int32_t i;
     for (i = 0; i < l->slot_count; i++)
         if (l->slots[i].generation & 1)
-            aw__cancel_task(l->slots[i].u.task, AW_ECANCELED);
+            l->life->cancel(l->slots[i].u.task, AW_ECANCELED);
 }
 
 /* What nobody closed, and has an owner of the header's to do it. */
@@ -12097,7 +12115,6 @@ static aw_loop *aw__loop_new(const aw_loop_config *config,
     aw__clock_read(l);
     aw__wheel_init(&l->wheel, l->now);
     l->on_fd[AW__FD_WAKE] = aw__on_wake;
-    l->on_fd[AW__FD_TASKS] = aw__on_fd_tasks;
     if (aw__loop_open(l) == 0) return l;
     aw_loop_free(l);
     return NULL;
@@ -22415,6 +22432,7 @@ enum {
     AW__ACCEPT_MOST = 1024,     /* in one go */
     AW__QUARANTINE = AW__SIZED(32, 2)
 };
+
 /* Features that a config asks for. NULL: it does not, and what is behind the
    pointer is perhaps not in the program. */
 typedef struct aw__with {
@@ -22855,7 +22873,7 @@ static void aw__conn_abandon(aw__server *s, aw__conn *c)
         aw__access_log(s, req, req->x->sending ? req->x->sending->sent : 0);
     }
     req->conn = NULL;
-    if (req->task) aw__cancel_task(req->task, AW_ECANCELED);
+    if (req->task) s->loop->life->cancel(req->task, AW_ECANCELED);
     aw__req_wake(req);
     aw__req_drop_one(req);
 }
@@ -24926,10 +24944,6 @@ static void aw__ws_conn_gone(aw_req *req)
     aw__ws_gone(req->x->ws, AW_ECLOSED);
     if (req->x->ws->ended) aw__ws_free(req->x->ws);
 }
-
-AW__OBJECT const aw__view_ops aw__ws_ops = {
-    NULL, aw__ws_begin_request, aw__ws_upgraded, aw__ws_view_ended,
-    aw__ws_conn_gone, aw__conn_upgrade, aw__ws_stop_all};
 #endif
 
 /* >>floor6 router  A tree of path segments --------------------------------- */
@@ -25757,6 +25771,7 @@ static int aw__view_start(aw_req *req, const aw_fn *fn, const void *args)
     t = aw__task_new(l, fn, args, false, &rc);
     if (!t) return rc;
     t->ctx.flags |= AW__VIEW_TASK;
+    l->view_ended = aw__app_view_ended;
     aw__req_keep(t, req);
     req->task = t;
     if (AW__UNLIKELY(l->on_suspend != NULL)) l->chaos.victim = aw__handle(t);
@@ -26024,6 +26039,21 @@ AW_ASYNC(aw__steps_task, (aw_req *req; aw__steps steps;), int rc;)
     }
 }
 
+static int aw__steps_start(aw_req *req, const aw__steps *s)
+{
+    return aw__view_start AW__CALL((req, ), aw__steps_task, req, *s);
+}
+
+AW__OBJECT const aw__view_ops aw__async_ops = {
+    aw__view_start, aw__steps_start, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
+
+#ifndef ASYNCWEB_NO_WS
+AW__OBJECT const aw__view_ops aw__ws_ops = {
+    aw__view_start, aw__steps_start, NULL,
+    aw__ws_begin_request, aw__ws_upgraded, aw__ws_view_ended,
+    aw__ws_conn_gone, aw__conn_upgrade, aw__ws_stop_all};
+#endif
+
 /* Runs the steps of a request as far as they are plain. */
 static void aw__steps_run(aw_req *req, int stage, int rc)
 {
@@ -26036,7 +26066,7 @@ static void aw__steps_run(aw_req *req, int stage, int rc)
             rc = aw__view_plain(req, s.view);
             continue;
         }
-        rc = aw__view_start AW__CALL((req, ), aw__steps_task, req, s);
+        rc = s.view->ops->steps(req, &s);
         if (rc == 0) return;
     }
 }
@@ -26052,7 +26082,7 @@ static void aw__app_handle(aw_req *req)
         aw__app_answer(req, rc, NULL);
     } else if (view && view->fn) {
         /* The one argument of a view's frame is its request. */
-        rc = aw__view_start(req, view->fn, &req);
+        rc = view->ops->start(req, view->fn, &req);
         if (rc < 0) aw__app_answer(req, rc, NULL);
     } else if (view) {
         aw__steps_run(req, AW__BEFORE, 0);
@@ -26477,7 +26507,7 @@ static bool aw__files_add(aw__server *s, const aw__table *table,
 }
 
 static const aw__view_ops aw__files_ops = {
-    aw__files_add, NULL, NULL, NULL, NULL, NULL, NULL};
+    NULL, NULL, aw__files_add, NULL, NULL, NULL, NULL, NULL, NULL};
 AW__OBJECT const aw_view aw__files_view = {
     "static", __FILE__, NULL, aw__tree_view, &aw__files_ops};
 
@@ -26857,7 +26887,6 @@ static int aw__serve(aw_loop *l, const aw_config *config, const aw__with *with,
     aw__config_defaults(&s->config, l);
     l->server = s;
     l->server_free = aw__server_free;
-    l->view_ended = aw__app_view_ended;
     l->req_keep = aw__req_keep_one;
     l->req_drop = aw__req_drop_one;
     l->req_get = aw_alloc;
