@@ -11972,6 +11972,7 @@ static aw_loop *aw__loop_get(const aw_loop_config *config)
     if (l) memset(l, 0, sizeof *l);
 #ifdef ASYNCWEB_FIXED_MEMORY
     if (l) l->mem.heap = heap;
+    else aw__heap_close(heap);
 #endif
     return l;
 }
@@ -23766,16 +23767,20 @@ static const aw__patience aw__dispensable[] = {
 };
 
 /* Closes the connection that can best be done without. False: there is none.
-   One that idles only since this moment has perhaps not been heard yet. */
-static bool aw__server_evict(aw__server *s)
+   One that idles only since this moment has perhaps not been heard yet; and one
+   that has not said anything has some ms. */
+static bool aw__server_evict(aw__server *s, int silent_ms)
 {
     size_t i;
     for (i = 0; i < sizeof aw__dispensable / sizeof *aw__dispensable; i++) {
-        aw__link *list = &s->lists[aw__dispensable[i].state];
+        const aw__patience *p = &aw__dispensable[i];
+        aw__link *list = &s->lists[p->state];
         aw__conn *c = (aw__conn *)list->next;
+        int ms = p->ms;
         if (&c->link != list && c == s->current) c = (aw__conn *)c->link.next;
         if (&c->link == list) continue;
-        if (s->loop->now - c->since < aw__dispensable[i].ms) continue;
+        if (p->state == AW__IDLE && !c->served) ms = silent_ms;
+        if (s->loop->now - c->since < ms) continue;
         aw__conn_close(s, c);
         return true;
     }
@@ -23784,9 +23789,11 @@ static bool aw__server_evict(aw__server *s)
 
 /* With ASYNCWEB_FIXED_MEMORY: whether a block of n bytes can be had. Idle
    connections make room for it. */
+enum { AW__SILENT_MS = 1000 };
 static bool aw__server_room(aw__server *s, size_t n)
 {
-    while (!aw__mem_has(&s->loop->mem, n)) if (!aw__server_evict(s)) return false;
+    while (!aw__mem_has(&s->loop->mem, n))
+        if (!aw__server_evict(s, AW__SILENT_MS)) return false;
     return true;
 }
 
@@ -23849,7 +23856,7 @@ static void aw__conn_refuse(aw__server *s, aw__conn *c, int status)
 static char *aw__body_room(aw__server *s, aw__receiving *r, size_t n)
 {
     char *to = aw__buf_room(&r->buf, n);
-    while (AW__SIZED(false, !to) && aw__server_evict(s)) {
+    while (AW__SIZED(false, !to) && aw__server_evict(s, AW__SILENT_MS)) {
         r->buf.failed = false;
         to = aw__buf_room(&r->buf, n);
     }
@@ -24354,7 +24361,7 @@ static void aw__on_server(aw_loop *l, int fd, int events)
             aw__server_accepted(s, fd, client, &peer);
         } else if (!evicted && !s->stopping &&
                    (client == AW_EMFILE || client == AW_ENOMEM) &&
-                   aw__server_evict(s)) {
+                   aw__server_evict(s, 1)) {
             evicted = true;     /* one each; perhaps it did not help */
         } else {
             aw__listeners_want(s, 0);

@@ -1472,3 +1472,21 @@ TEST(upstream_down_silent_or_client_gone)
     aw__io_close(l, upstream);
     CHECK_EQ(aw_test_close(t), 0);
 }
+
+/* Without ASYNCWEB_FIXED_MEMORY nobody may think that he has it. */
+TEST(memory_refused)
+{
+    static char buffer[100000];
+    aw_config c = quiet_config();
+    aw_loop_config lc;
+    memset(&lc, 0, sizeof lc);
+    lc.log = keep_log;
+    lc.memory = c.memory = buffer;
+    lc.memory_size = c.memory_size = sizeof buffer;
+    said[0] = 0;
+    CHECK(aw_loop_new(&lc) == NULL);
+    CHECK(strstr(said, ".memory needs ASYNCWEB_FIXED_MEMORY") != NULL);
+    said[0] = 0;
+    CHECK_EQ(1, aw_run_config(c));
+    CHECK(strstr(said, ".memory needs ASYNCWEB_FIXED_MEMORY") != NULL);
+}

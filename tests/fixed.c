@@ -216,3 +216,514 @@ TEST(heap_bursts)
     aw__heap_close(x);
     free(buffer);
 }
+
+/* ---- who is refused ---- */
+
+VIEW(hello)
+{
+    return aw_text(req, "hello");
+}
+
+ROUTES(small, GET("/", hello))
+
+static aw_config in_buffer(void *p, size_t n)
+{
+    aw_config c = quiet_config();
+    c.memory = p;
+    c.memory_size = n;
+    return c;
+}
+
+TEST(no_memory_given)
+{
+    aw_config c = in_buffer(NULL, 0);
+    aw_loop_config lc;
+    memset(&lc, 0, sizeof lc);
+    lc.log = keep_log;
+    said[0] = 0;
+    CHECK(aw_loop_new(&lc) == NULL);
+    CHECK(app_with(small, &c) == NULL);
+    CHECK(strstr(said, "wants .memory and .memory_size") != NULL);
+    CHECK_EQ(1, aw_run_config(c));
+    CHECK(strstr(said, "out of memory") != NULL);
+}
+
+/* Whatever its size, it serves or says that it cannot; aligned or not. */
+TEST(any_amount_of_memory)
+{
+    static char buffer[30000];
+    int served = 0, i;
+    for (i = 0; i < 30000; i += test_full() ? 61 : 397) {
+        aw_config c = in_buffer(buffer + i % 16, (size_t)i - (size_t)i % 16);
+        aw_test *t = app_with(small, &c);
+        const int status = t ? aw_test_get(t, "/")->status : 0;
+        NOTE("%d bytes", i);
+        CHECK(!t || status == 200 || status == 503 || status == 0);
+        CHECK(status == 200 || served == 0);    /* more is never less */
+        served += status == 200;
+        if (t) CHECK_EQ(0, aw_test_close(t));
+    }
+    CHECK(served > 0);
+    memset(buffer, 0, sizeof buffer);           /* it is ours again */
+}
+
+/* ---- everything at once, in memory that does not suffice ---- */
+
+enum { PAGE = 700, PAGES = 8, ASSET = 5000 };
+static char filler[ASSET];
+static int begun, ended;
+
+ASYNC_VIEW(slow)
+{
+    BEGIN {
+        begun++;
+        AWAIT(aw_sleep_ms, aw_param_int(req, "ms"));
+        RETURN(aw_printf(req, "slept %s", aw_param(req, "ms")));
+    } FINALLY {
+        ended++;
+    }
+}
+
+VIEW(echo)
+{
+    const aw_slice body = aw_body(req);
+    return aw_bytes(req, "text/plain", body.p, body.n);
+}
+
+ASYNC_VIEW(count, char some[300]; int n; int all;)
+{
+    BEGIN {
+        begun++;
+        do {
+            AWAIT_TO(self->n, aw_body_read, req, self->some, 300);
+            if (self->n < 0) RETURN(self->n);
+            self->all += self->n;
+            AWAIT(aw_sleep_ms, 3);
+        } while (self->n > 0);
+        RETURN(aw_printf(req, "count %d", self->all));
+    } FINALLY {
+        ended++;
+    }
+}
+
+ASYNC_VIEW(pages, int i;)
+{
+    BEGIN {
+        begun++;
+        if (aw_stream_begin(req, "text/plain") < 0) RETURN(AW_ENOMEM);
+        for (self->i = 0; self->i < PAGES; self->i++) {
+            AWAIT(aw_send, req, filler, PAGE);
+            AWAIT(aw_sleep_ms, 5);
+        }
+        RETURN(0);
+    } FINALLY {
+        ended++;
+    }
+}
+
+VIEW(asset)
+{
+    return aw_bytes(req, "text/plain", filler, ASSET);
+}
+
+ASYNC_VIEW(relay, aw_response *reply;)
+{
+    BEGIN {
+        begun++;
+        AWAIT(aw_fetch, .out = &self->reply,
+              .url = aw_format(req, "http://127.0.0.1:%d/slow/20",
+                               aw_serve_port(AW_LOOP())));
+        if (self->reply->status != 200) RETURN(503);
+        RETURN(aw_text(req, self->reply->body));
+    } FINALLY {
+        ended++;
+    }
+}
+
+ASYNC(twice, (int64_t ms; int result;))
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, self->ms);
+        AWAIT(aw_sleep_ms, self->ms);
+        RETURN(self->result);
+    }
+}
+
+ASYNC_VIEW(both, int a, b;)
+{
+    BEGIN {
+        begun++;
+        START_TO(self->a, twice, 7, 1);
+        START_TO(self->b, twice, 9, 2);
+        GATHER();
+        if (self->a < 0 || self->b < 0) RETURN(503);
+        RETURN(aw_printf(req, "both %d", self->a + self->b));
+    } FINALLY {
+        AWAIT(aw_sleep_ms, 1);
+        ended++;
+    }
+}
+
+ASYNC_VIEW(events, int i;)
+{
+    BEGIN {
+        begun++;
+        if (aw_sse_begin(req) < 0) RETURN(AW_ENOMEM);
+        for (self->i = 0; self->i < 3; self->i++) {
+            AWAIT(aw_sse_send, req, NULL, "tick");
+            AWAIT(aw_sleep_ms, 30);
+        }
+        RETURN(0);
+    } FINALLY {
+        ended++;
+    }
+}
+
+WS_VIEW(chat, aw_ws_message msg; int rc;)
+{
+    BEGIN {
+        begun++;
+        for (;;) {
+            AWAIT_TO(self->rc, aw_ws_recv, ws, &self->msg);
+            if (self->rc <= 0) RETURN(self->rc);
+            AWAIT(aw_ws_send, ws, self->msg.data, self->msg.size);
+        }
+    } FINALLY {
+        ended++;
+    }
+}
+
+VIEW(parsed)
+{
+    const aw_value *v = aw_req_json(req);
+    if (!v) return 503;         /* all of it is JSON */
+    return aw_printf(req, "items %d", (int)aw_json_len(v));
+}
+
+ROUTES(everything,
+    GET("/", hello),
+    GET("/slow/<int:ms>", slow),
+    POST("/echo", echo),
+    POST("/count", count, .stream = true),
+    POST("/json", parsed),
+    GET("/pages", pages),
+    GET("/asset", asset),
+    GET("/relay", relay),
+    GET("/both", both),
+    GET("/events", events),
+    WS("/chat", chat))
+
+/* ---- clients ---- */
+
+/* What one asks for, and the body that it may only get. */
+typedef struct asked {
+    char *bytes;
+    size_t n, at;
+    char *body;
+    size_t body_n;
+    bool chunked, leaves, websocket;
+    int64_t until;              /* leaves: then */
+} asked;
+
+static void asked_free(asked *q)
+{
+    free(q->bytes);
+    free(q->body);
+    memset(q, 0, sizeof *q);
+}
+
+static void asked_body(asked *q, const void *p, size_t n)
+{
+    q->body = (char *)malloc(n + 1);
+    memcpy(q->body, p, n);
+    q->body[n] = 0;
+    q->body_n = n;
+}
+
+static void asked_post(asked *q, const char *path, const char *body, size_t n)
+{
+    q->bytes = (char *)malloc(n + 200);
+    q->n = (size_t)sprintf(q->bytes, "POST %s HTTP/1.1\r\nHost: h\r\n"
+                           "Connection: close\r\nContent-Length: %d\r\n\r\n",
+                           path, (int)n);
+    memcpy(q->bytes + q->n, body, n);
+    q->n += n;
+}
+
+static void asked_get(asked *q, const char *path, const char *more)
+{
+    q->bytes = (char *)malloc(strlen(path) + strlen(more) + 200);
+    q->n = (size_t)sprintf(q->bytes, "GET %s HTTP/1.1\r\nHost: h\r\n%s\r\n",
+                           path, more);
+}
+
+static const char closes[] = "Connection: close\r\n";
+
+static void asked_make(asked *q, size_t memory)
+{
+    char text[80], *body;
+    size_t n = rnd(3) ? rnd(900) : rnd((uint32_t)memory);
+    memset(q, 0, sizeof *q);
+    switch (rnd(11)) {
+        case 0:
+            asked_get(q, "/", closes);
+            asked_body(q, "hello", 5);
+            break;
+        case 1:
+            sprintf(text, "/slow/%d", (int)rnd(300));
+            asked_get(q, text, closes);
+            sprintf(text, "slept %s", strchr(text + 1, '/') + 1);
+            asked_body(q, text, strlen(text));
+            break;
+        case 2:
+        case 3:
+            body = (char *)malloc(n + 1);
+            for (size_t i = 0; i < n; i++) body[i] = (char)('a' + rnd(26));
+            asked_post(q, n % 2 ? "/echo" : "/count", body, n);
+            if (n % 2) asked_body(q, body, n);
+            else asked_body(q, text, (size_t)sprintf(text, "count %d", (int)n));
+            free(body);
+            break;
+        case 4:
+            asked_get(q, "/pages", closes);
+            q->chunked = true;
+            asked_body(q, filler, 0);
+            q->body = (char *)realloc(q->body, PAGE * PAGES + 1);
+            for (int i = 0; i < PAGES; i++)
+                memcpy(q->body + i * PAGE, filler, PAGE);
+            q->body_n = PAGE * PAGES;
+            break;
+        case 5:
+            asked_get(q, "/asset", closes);
+            asked_body(q, filler, ASSET);
+            break;
+        case 6:
+            asked_get(q, "/relay", closes);
+            asked_body(q, "slept 20", 8);
+            break;
+        case 7:
+            asked_get(q, "/both", closes);
+            asked_body(q, "both 3", 6);
+            break;
+        case 8:
+            asked_get(q, "/events", closes);
+            q->chunked = true;
+            asked_body(q, "data: tick\n\ndata: tick\n\ndata: tick\n\n", 36);
+            break;
+        case 9:
+            asked_get(q, "/chat", "Upgrade: websocket\r\nConnection: upgrade"
+                      "\r\nSec-WebSocket-Version: 13\r\n"
+                      "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n");
+            q->bytes = (char *)realloc(q->bytes, q->n + 20);
+            memcpy(q->bytes + q->n, "\x81\x83" "AAAA)$-"
+                   "\x88\x82" "AAAAB\xa9", 17);
+            q->n += 17;
+            asked_body(q, "\x81\x03hel\x88\x02\x03\xe8", 9);
+            q->websocket = true;
+            break;
+        default:
+            n = n / 2 * 2 + 3;
+            body = (char *)malloc(n);
+            for (size_t i = 0; i < n; i++) body[i] = i % 2 ? '1' : ',';
+            body[0] = '[';
+            body[n - 1] = ']';
+            asked_post(q, "/json", body, n);
+            asked_body(q, text, (size_t)sprintf(text, "items %d", (int)(n / 2)));
+            free(body);
+    }
+    q->leaves = rnd(8) == 0;
+}
+
+/* The chunks of p, as far as they are whole; *end: the last one was there. */
+static size_t unchunk(char *p, size_t n, bool *end)
+{
+    size_t from = 0, to = 0;
+    *end = false;
+    while (from < n) {
+        char *rest;
+        const size_t size = strtoul(p + from, &rest, 16);
+        if (strncmp(rest, "\r\n", 2) != 0) break;
+        from = (size_t)(rest - p) + 2;
+        if (size == 0) *end = from + 2 == n;
+        if (size == 0 || from + size + 2 > n) break;
+        memmove(p + to, p + from, size);
+        to += size;
+        from += size + 2;
+    }
+    return to;
+}
+
+enum { WHOLE, REFUSED, CUT, WRONG, OUTCOMES };
+
+/* What became of a request whose connection has ended. */
+static int asked_outcome(const asked *q, wire *w)
+{
+    char *head = w->n ? strstr(w->got, "\r\n\r\n") : NULL, *body;
+    const char *length;
+    const int status = w->n > 12 ? atoi(w->got + 9) : 0;
+    size_t n;
+    bool whole;
+    if (!head) return CUT;
+    body = head + 4;
+    n = w->n - (size_t)(body - w->got);
+    length = find_line(w->got, head, "Content-Length: ");
+    whole = length && strtoul(length, NULL, 10) == n;
+    if (status == 503 || status == 413 || status == 431)
+        return whole ? REFUSED : CUT;
+    if (status == 502 && strncmp(q->bytes, "GET /relay", 10) == 0)
+        return REFUSED;         /* the inner one was cut */
+    if (status != (q->websocket ? 101 : 200)) return WRONG;
+    if (q->websocket) {
+        const size_t frame = n > 5 && memcmp(body, q->body, 5) == 0 ? 5 : 0;
+        whole = n == q->body_n && memcmp(body, q->body, n) == 0;
+        /* A Close with another code tells of an error. */
+        return whole ? WHOLE : !n || n == frame || body[frame] == '\x88'
+            ? CUT : n < 5 && memcmp(body, q->body, n) == 0 ? CUT : WRONG;
+    }
+    if (q->chunked) n = unchunk(body, n, &whole);
+    if (n > q->body_n || memcmp(body, q->body, n) != 0) return WRONG;
+    if (whole && n != q->body_n)        /* an error behind the head ends it */
+        return q->chunked ? CUT : WRONG;
+    return whole ? WHOLE : CUT;
+}
+
+typedef struct guest {
+    wire w;
+    asked q;
+    bool busy;
+    int64_t since;
+} guest;
+
+static void guest_begin(aw_test *t, guest *g, size_t memory)
+{
+    aw__address at = aw__address_loopback(4, aw_serve_port(aw_test_loop(t)));
+    memset(g, 0, sizeof *g);
+    g->w.loop = aw_test_loop(t);
+    g->w.fd = -1;
+    (void)aw__io_connect(g->w.loop, &at, &g->w.fd);
+    asked_make(&g->q, memory);
+    g->busy = true;
+    g->since = aw_test_now_ms(t);
+    g->q.until = g->since + (int64_t)rnd(100);
+}
+
+static void guest_end(guest *g)
+{
+    aw__io_close(g->w.loop, g->w.fd);
+    free(g->w.got);
+    asked_free(&g->q);
+    g->busy = false;
+}
+
+static bool guest_turn(aw_test *t, guest *g, long tally[OUTCOMES])
+{
+    asked *q = &g->q;
+    size_t piece = q->n - q->at < 700 ? q->n - q->at : 1 + rnd(700);
+    ptrdiff_t sent = 0;
+    int outcome;
+    if (q->at < q->n && !g->w.ended)
+        sent = aw__io_send(g->w.loop, g->w.fd, q->bytes + q->at, piece);
+    if (sent > 0) q->at += (size_t)sent;
+    if (rnd(3)) wire_take(&g->w);       /* some take their time */
+    if (q->leaves && aw_test_now_ms(t) > q->until) {
+        guest_end(g);
+        return true;
+    }
+    if (!g->w.ended) return false;
+    outcome = asked_outcome(q, &g->w);
+    if (outcome == WRONG) {
+        NOTE("%.20s: got %.150s", q->bytes, g->w.n > 130 ? g->w.got + 130 : g->w.got);
+        CHECK(!"a wrong answer");
+    }
+    tally[outcome]++;
+    guest_end(g);
+    return true;
+}
+
+/* Idle connections that were served once, as browsers keep them. */
+static void idle_open(aw_test *t, wire *w)
+{
+    *w = wire_open(t);
+    wire_say(w, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+}
+
+/* When all rests, but for the loop's two tables, which only grow. */
+static size_t rest_bytes(aw_test *t)
+{
+    const aw_loop *l = aw_test_loop(t);
+    aw_test_advance(t, AW_SECONDS(100));
+    aw__quarantine_end(l->server);
+    return aw_loop_memory(l).used - (size_t)l->fd_cap * sizeof *l->fds -
+        (size_t)l->slot_cap * sizeof *l->slots;
+}
+
+enum { GUESTS = 12 };
+
+/* So many requests, GUESTS at a time, in a buffer of that size. Each has its
+   whole and right answer, or 503 (413, 431), or its connection is closed. When
+   all have gone, every byte is back, and one that comes alone is served. */
+static void soak(size_t memory, int requests, int idle, uint64_t chaos,
+                 long tally[OUTCOMES])
+{
+    static guest all[GUESTS];
+    wire idlers[GUESTS];
+    char *buffer = (char *)malloc(memory);
+    aw_config c = in_buffer(buffer, memory);
+    aw_test_config tc;
+    aw_test *t;
+    size_t before;
+    int i, left, turns = 0;
+    memset(&tc, 0, sizeof tc);
+    tc.routes = everything;
+    tc.config = &c;
+    said[0] = 0;
+    begun = ended = 0;
+    memset(all, 0, sizeof all);
+    for (i = 0; i < ASSET; i++) filler[i] = (char)('A' + i % 26);
+    t = aw_test_open_config(tc);
+    CHECK(t != NULL);
+    if (!t) return;
+    (void)aw_test_get(t, "/relay");     /* opens the client */
+    before = rest_bytes(t);
+    if (chaos) aw__chaos_on(aw_test_loop(t), chaos);
+    for (i = 0; i < idle; i++) idle_open(t, &idlers[i]);
+    for (left = requests; left > 0;) {
+        for (i = 0; i < GUESTS; i++) {
+            guest *g = &all[i];
+            if (!g->busy && rnd(4) == 0) guest_begin(t, g, memory);
+            else if (g->busy && guest_turn(t, g, tally)) left--, turns = 0;
+        }
+        said[0] = 0;
+        (void)aw_loop_step(aw_test_loop(t), 0);
+        if (rnd(2)) aw_test_advance(t, (int64_t)rnd(9));
+        if (turns++ > 100000) {
+            CHECK(!"nobody is served any more");
+            break;
+        }
+    }
+    for (i = 0; i < GUESTS; i++) if (all[i].busy) guest_end(&all[i]);
+    for (i = 0; i < idle; i++) wire_close(&idlers[i]);
+    aw_test_loop(t)->chaos.seed = 0;
+    CHECK_EQ(before, rest_bytes(t));
+    CHECK_EQ(begun, ended);
+    CHECK_STR("200 hello", get(t, "/"));
+    CHECK_STR("200 slept 5", get(t, "/slow/5"));
+    CHECK_EQ(0, aw_test_close(t));
+    free(buffer);
+}
+
+TEST(soak_until_memory_fails)
+{
+    static const size_t sizes[] = {24576, 32000, 40000, 60000,
+                                   100000, 1000000};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        long tally[OUTCOMES] = {0};
+        test_seed = (uint32_t)(i + 1);
+        NOTE("%d bytes", (int)sizes[i]);
+        soak(sizes[i], (int)test_rounds(4000), 5, i % 2, tally);
+        if (getenv("TALLY"))
+            printf("%7d bytes: %ld whole, %ld refused, %ld cut\n",
+                   (int)sizes[i], tally[WHOLE], tally[REFUSED], tally[CUT]);
+        CHECK(tally[WHOLE] > 0);
+    }
+}
