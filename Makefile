@@ -17,7 +17,7 @@ sanitize := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
 # It is the header that takes the time to compile: these share one copy. Each
 # can also be made by itself.
 groups := http+ws+bodies+edge+ws_client \
-    app+app_structure+files+forms+torture+sse+entangled \
+    app+app_structure+files+forms+torture+sse+entangled+workers \
     json+formats+streams+client+session+jar+fuzz_seeds \
     core_tasks+core_chaos+core+names
 # Only tests/tls.c needs a library; without that it is left out, and said.

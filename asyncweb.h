@@ -27357,6 +27357,7 @@ static int aw__team_start(aw__team *t, int place)
 {
     aw__worker *w = &t->places[place].now;
     sigset_t all, mask;
+    pid_t pid;
     int ends[2], rc;
     if (aw__sys_pair(ends) < 0) return aw__errno();
     if (w->pid) t->places[place].before = *w;
@@ -27369,9 +27370,10 @@ static int aw__team_start(aw__team *t, int place)
     if (rc == 0) {
         sigfillset(&all);
         (void)sigprocmask(SIG_BLOCK, &all, &mask);
-        w->pid = aw__sys_fork();
-        if (w->pid == 0) aw__team_child(t, place, ends[1], &mask);
-        if (w->pid < 0) rc = aw__errno();
+        pid = aw__sys_fork();
+        if (pid == 0) aw__team_child(t, place, ends[1], &mask);
+        if (pid < 0) rc = aw__errno();
+        else w->pid = pid;      /* never -1, which kill() takes for all */
         (void)sigprocmask(SIG_SETMASK, &mask, NULL);
     }
     aw__sys_close(ends[1]);

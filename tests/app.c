@@ -1,5 +1,5 @@
 /* app.c: the router, what views see and say, the application's life. */
-#include "http.h"
+#include "child.h"
 
 /* ---- views ---- */
 
@@ -1035,19 +1035,6 @@ TEST(torture_in_memory)
     CHECK_EQ(0, aw_test_close(t));
 }
 
-static int dial(int port)
-{
-    struct sockaddr_in a;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    memset(&a, 0, sizeof a);
-    a.sin_family = AF_INET;
-    a.sin_port = htons((uint16_t)port);
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (connect(fd, (struct sockaddr *)&a, sizeof a) < 0) abort();
-    fcntl(fd, F_SETFL, O_NONBLOCK);
-    return fd;
-}
-
 /* Turns until it has ended or nothing more comes: all that came. */
 static const char *converse(aw_loop *l, int port, const char *text)
 {
@@ -1114,13 +1101,6 @@ TEST(torture_real_sockets)
 
 /* ---- aw_run, with signals ---- */
 
-typedef struct child {
-    pid_t pid;
-    int port, said;             /* the reading end of its log */
-    char log[20000];
-    size_t n;
-} child;
-
 static void log_to_pipe(void *data, aw_log_level level, const char *line)
 {
     int fd = *(const int *)data;
@@ -1149,24 +1129,6 @@ static int start_fails(aw_loop *l, void *data)
 {
     (void)l, (void)data;
     return AW_EACCES;
-}
-
-/* Reads the child's log until it holds `text`, for 10 s at most. */
-static bool child_said(child *c, const char *text, int times)
-{
-    int64_t end = aw__sys_now_ms() + 10000;
-    for (;;) {
-        const char *p = c->log;
-        int seen = 0;
-        ssize_t n;
-        for (; (p = strstr(p, text)) != NULL; p++) seen++;
-        if (seen >= times) return true;
-        if (aw__sys_now_ms() > end) return false;
-        n = read(c->said, c->log + c->n, sizeof c->log - 1 - c->n);
-        if (n <= 0) return false;
-        c->n += (size_t)n;
-        c->log[c->n] = 0;
-    }
 }
 
 static void child_start(child *c, int64_t drain_ms, bool debug,
@@ -1198,38 +1160,6 @@ static void child_start(child *c, int64_t drain_ms, bool debug,
     at = strstr(c->log, "http://127.0.0.1:");
     c->port = at ? atoi(at + 17) : 0;
 }
-
-static int child_end(child *c)
-{
-    int status = -1;
-    (void)child_said(c, "\1never\1", 1);        /* until it is gone */
-    close(c->said);
-    while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR) {}
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + status;
-}
-
-static int say(int port, const char *text)
-{
-    int fd = dial(port);
-    fcntl(fd, F_SETFL, 0);
-    CHECK_EQ(strlen(text), write(fd, text, strlen(text)));
-    return fd;
-}
-
-/* Blocks until the other side has ended; closes. */
-static const char *hear(int fd)
-{
-    static char got[4096];
-    static char text[4096];
-    size_t n = 0;
-    ssize_t r;
-    while ((r = read(fd, got + n, sizeof got - 1 - n)) > 0) n += (size_t)r;
-    got[n] = 0;
-    close(fd);
-    return r < 0 ? "reset" : digest_of(got, n, false, text, sizeof text);
-}
-
-#define GET_(path) "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
 
 /* Whatever was sent before the signal is answered. */
 TEST(run_sigterm_loses_nothing)

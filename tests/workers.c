@@ -1,0 +1,686 @@
+/* workers.c: aw_run with several processes. They are real ones, and so is the
+   clock; but nothing waits for time to pass, only for what is to happen. */
+#include "child.h"
+
+/* ---- an application that says who it is ---- */
+
+/* Shared by all processes: how often on_start was called, and from when on it
+   fails. */
+typedef struct team_common {
+    volatile int starts, fails_from;
+} team_common;
+
+static team_common *team_shared;
+
+VIEW(team_pid) { return aw_printf(req, "%d", (int)getpid()); }
+
+VIEW(team_crash)
+{
+    (void)req;
+    (void)raise(SIGKILL);
+    return 0;
+}
+
+VIEW(team_halt)
+{
+    aw_serve_stop(aw_t->loop);
+    return aw_text(req, "bye");
+}
+
+ASYNC_VIEW(team_nap)
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, aw_query_int(req, "ms", 300));
+        RETURN(aw_printf(req, "%d", (int)getpid()));
+    } FINALLY {
+        aw__say("FINALLY");
+    }
+}
+
+ROUTES(team_app, GET("/", team_pid), GET("/crash", team_crash),
+       GET("/halt", team_halt), GET("/nap", team_nap))
+
+static int team_start(aw_loop *l, void *data)
+{
+    (void)l, (void)data;
+    return ++team_shared->starts >= team_shared->fails_from ? AW_EACCES : 0;
+}
+
+static void team_stop(void *data)
+{
+    (void)data;
+    aw__say("on_stop %d", (int)getpid());
+}
+
+static aw_config team_config(int workers)
+{
+    aw_config config;
+    memset(&config, 0, sizeof config);
+    config.routes = team_app;
+    config.port = AW_ANY_PORT;
+    config.workers = workers;
+    config.on_start = team_start;
+    config.on_stop = team_stop;
+    config.access_log = AW_OFF;
+    return config;
+}
+
+/* What all say on the standard error is the child's log; it ends when the last
+   of them is gone. */
+static bool team_open(child *c, const aw_config *config, int fails_from)
+{
+    int ends[2];
+    const char *at;
+    memset(c, 0, sizeof *c);
+    fflush(stdout);
+    if (!team_shared)
+        team_shared = (team_common *)mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+                                          MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    team_shared->starts = 0;
+    team_shared->fails_from = fails_from;
+    if (pipe(ends) < 0) abort();
+    c->pid = fork();
+    if (c->pid < 0) abort();
+    if (c->pid == 0) {
+        (void)setpgid(0, 0);
+        close(ends[0]);
+        dup2(ends[1], 2);
+        close(ends[1]);
+        aw__say("rc %d", aw_run_config(*config));
+        _exit(0);
+    }
+    (void)setpgid(c->pid, c->pid);
+    close(ends[1]);
+    c->said = ends[0];
+    if (!child_said(c, "Ctrl-C", 1)) return false;
+    at = strstr(c->log, "http://127.0.0.1:");
+    c->port = at ? atoi(at + 17) : 0;
+    return c->port > 0;
+}
+
+static bool team_at(child *c, int workers)
+{
+    const aw_config config = team_config(workers);
+    return team_open(c, &config, INT_MAX);
+}
+
+/* Until all are gone: the last line tells what aw_run returned. -1: it did
+   not return, or twice. */
+static int team_end(child *c)
+{
+    const char *rc, *p;
+    (void)child_end(c);
+    rc = strstr(c->log, "rc ");
+    for (p = c->log; (p = strstr(p, "rc ")) != NULL; p++)
+        if (p != rc) return -1;
+    return rc ? atoi(rc + 3) : -1;
+}
+
+/* The worker that was the n-th to serve; 0. */
+static int team_worker(child *c, int n)
+{
+    const char *p = c->log;
+    if (!child_said(c, " serves\n", n)) return 0;
+    for (; n > 0; n--) p = strstr(p, " serves\n") + 1;
+    for (p -= 2; *p >= '0' && *p <= '9'; p--) {}
+    return atoi(p + 1);
+}
+
+/* Never all processes, which is what kill() takes -1 for, nor this group. */
+static void team_kill(int pid, int number)
+{
+    CHECK(pid > 1);
+    if (pid > 1) kill(pid, number);
+}
+
+static int team_times(const child *c, const char *text)
+{
+    const char *p = c->log;
+    int n = 0;
+    for (; (p = strstr(p, text)) != NULL; p++) n++;
+    return n;
+}
+
+/* One answer on a connection that stays: its text, "" when there is none; *last
+   when it says that the connection closes. */
+static const char *team_ask(int fd, const char *request, bool *last)
+{
+    static char got[1000], text[400];
+    size_t n = 0;
+    const char *body;
+    got[0] = 0;
+    if (send(fd, request, strlen(request), MSG_NOSIGNAL) < 0) return "";
+    while (!(body = strstr(got, "\r\n\r\n")) ||
+           strlen(body + 4) < strtoul(strstr(got, "Length: ") + 8, NULL, 10)) {
+        ssize_t r = read(fd, got + n, sizeof got - 1 - n);
+        if (r <= 0) return "";
+        n += (size_t)r;
+        got[n] = 0;
+    }
+    *last = strstr(got, "Connection: close") != NULL;
+    snprintf(text, sizeof text, "%.3s %s", got + 9, body + 4);
+    return text;
+}
+
+static int team_dial(const child *c)
+{
+    int fd = dial(c->port);
+    fcntl(fd, F_SETFL, 0);
+    return fd;
+}
+
+/* A connection to that worker, which may be the other's turn often. */
+static int team_dial_worker(const child *c, int pid)
+{
+    int i;
+    for (i = 0; i < 1000; i++) {
+        bool last;
+        const int fd = team_dial(c);
+        if (atoi(team_ask(fd, GET_("/"), &last) + 4) == pid) return fd;
+        close(fd);
+    }
+    return -1;
+}
+
+static int team_ask_worker(const child *c, int pid, const char *request)
+{
+    const int fd = team_dial_worker(c, pid);
+    CHECK(fd >= 0);
+    (void)!write(fd, request, strlen(request));
+    return fd;
+}
+
+/* Whether the log says so by now; waits for nothing. */
+static bool team_says(child *c, const char *text, int times)
+{
+    struct pollfd p = {c->said, POLLIN, 0};
+    while (poll(&p, 1, 0) == 1) {
+        const ssize_t n = read(c->said, c->log + c->n,
+                               sizeof c->log - 1 - c->n);
+        if (n <= 0) break;
+        c->n += (size_t)n;
+        c->log[c->n] = 0;
+    }
+    return team_times(c, text) >= times;
+}
+
+static bool team_gone(int pid)
+{
+    return pid > 1 && kill(pid, 0) < 0 && errno == ESRCH;
+}
+
+/* ---- without the kernel ---- */
+
+TEST(team_rests_longer_and_longer)
+{
+    static const int ms[] = {0, 0, 100, 200, 400, 800, 1600, 3200, 3200, 3200};
+    int i;
+    for (i = 0; i < 10; i++) CHECK_EQ(ms[i], aw__team_rest(i));
+    CHECK_EQ(3200, aw__team_rest(INT_MAX));
+}
+
+/* ---- serving ---- */
+
+TEST(team_both_serve)
+{
+    child c;
+    int a, b, fd;
+    CHECK(team_at(&c, 2));
+    a = team_worker(&c, 1), b = team_worker(&c, 2);
+    CHECK(a > 0 && b > 0 && a != b);
+    CHECK((fd = team_dial_worker(&c, a)) >= 0);
+    close(fd);
+    CHECK((fd = team_dial_worker(&c, b)) >= 0);
+    close(fd);
+    team_kill(c.pid, SIGTERM);
+    CHECK_EQ(0, team_end(&c));
+    CHECK(team_gone(a) && team_gone(b));
+    CHECK_EQ(2, team_times(&c, "on_stop"));
+}
+
+/* Its parent alone hears of the second: both may have had the first. */
+TEST(team_drains)
+{
+    child c;
+    int fds[40], i, a;
+    CHECK(team_at(&c, 2));
+    a = team_worker(&c, 1);
+    for (i = 0; i < 40; i++) fds[i] = say(c.port, GET_("/nap?ms=200"));
+    close(team_dial_worker(&c, a));     /* the naps have begun */
+    if (c.pid > 1) killpg(c.pid, SIGTERM);
+    for (i = 0; i < 40; i++) CHECK(strncmp(hear(fds[i]), "200=", 4) == 0);
+    CHECK_EQ(0, team_end(&c));
+    CHECK_EQ(40, team_times(&c, "FINALLY"));
+    CHECK_EQ(2, team_times(&c, "on_stop"));
+    CHECK(!strstr(c.log, "ended"));
+}
+
+TEST(team_second_signal_ends_the_drain)
+{
+    child c;
+    int a, b, fds[2];
+    CHECK(team_at(&c, 2));
+    a = team_worker(&c, 1), b = team_worker(&c, 2);
+    fds[0] = team_ask_worker(&c, a, GET_("/nap?ms=60000"));
+    fds[1] = team_ask_worker(&c, b, GET_("/nap?ms=60000"));
+    close(team_ask_worker(&c, a, ""));
+    close(team_ask_worker(&c, b, ""));
+    team_kill(c.pid, SIGTERM);
+    team_kill(c.pid, SIGUSR1);
+    CHECK(child_said(&c, "in team_nap at ", 2));
+    CHECK(!strstr(c.log, "FINALLY"));
+    team_kill(c.pid, SIGINT);
+    CHECK_STR("503+", hear(fds[0]));
+    CHECK_STR("503+", hear(fds[1]));
+    CHECK_EQ(0, team_end(&c));
+    CHECK_EQ(2, team_times(&c, "FINALLY"));
+}
+
+/* Each says who it is. */
+TEST(team_sigusr1_dumps)
+{
+    child c;
+    char by[30];
+    int a, fd;
+    CHECK(team_at(&c, 2));
+    a = team_worker(&c, 2);
+    fd = team_ask_worker(&c, a, GET_("/nap?ms=60000"));
+    close(team_ask_worker(&c, a, ""));
+    team_kill(c.pid, SIGUSR1);
+    CHECK(child_said(&c, "in team_nap at ", 1));
+    snprintf(by, sizeof by, "\n[%d] ", a);
+    CHECK(strstr(c.log, by) != NULL);
+    close(fd);
+    team_kill(c.pid, SIGINT);
+    CHECK_EQ(0, team_end(&c));
+}
+
+/* Two write to one pipe, and no line is torn. */
+TEST(team_access_log_lines_are_whole)
+{
+    aw_config config = team_config(2);
+    child c;
+    int i, k, lines = 0;
+    char *line;
+    config.access_log = 0;
+    CHECK(team_open(&c, &config, INT_MAX));
+    for (i = 0; i < 20; i++) {
+        char request[20 * 60] = "";
+        for (k = 0; k < 20; k++)
+            strcat(request, k < 19 ? GET_("/") : "GET / HTTP/1.1\r\nHost: h\r\n"
+                   "Connection: close\r\n\r\n");
+        CHECK_EQ('2', hear(say(c.port, request))[0]);
+    }
+    team_kill(c.pid, SIGTERM);
+    CHECK_EQ(0, team_end(&c));
+    for (line = strtok(c.log, "\n"); line; line = strtok(NULL, "\n")) {
+        if (!strstr(line, " - - ")) continue;
+        NOTE("%s", line);
+        CHECK(strncmp(line, "127.0.0.1 - - [", 15) == 0);
+        CHECK(strstr(line, "] \"GET / HTTP/1.1\" 200 ") != NULL);
+        CHECK(strcmp(line + strlen(line) - 2, "ms") == 0);
+        lines++;
+    }
+    CHECK_EQ(400, lines);
+}
+
+/* ---- who dies is replaced ---- */
+
+TEST(team_killed_worker_is_replaced)
+{
+    child c;
+    int a, b, fd;
+    bool last = false;
+    CHECK(team_at(&c, 2));
+    a = team_worker(&c, 1), b = team_worker(&c, 2);
+    fd = team_dial_worker(&c, b);
+    team_kill(a, SIGKILL);
+    CHECK(child_said(&c, "was killed by signal 9; another starts\n", 1));
+    CHECK(child_said(&c, " serves\n", 3));
+    CHECK_EQ(b, atoi(team_ask(fd, GET_("/"), &last) + 4));
+    CHECK(!last);
+    close(fd);
+    close(team_dial_worker(&c, team_worker(&c, 3)));
+    CHECK(team_gone(a));        /* no zombie */
+    team_kill(c.pid, SIGTERM);
+    CHECK_EQ(0, team_end(&c));
+}
+
+TEST(team_crash_loop_backs_off)
+{
+    child c;
+    int i;
+    CHECK(team_at(&c, 1));
+    for (i = 1; i <= 4; i++) {
+        CHECK(child_said(&c, " serves\n", i));
+        CHECK_STR("", hear(say(c.port, GET_("/crash"))));
+    }
+    CHECK(child_said(&c, "another starts\n", 1));
+    CHECK(child_said(&c, "another starts in 100 ms\n", 1));
+    CHECK(child_said(&c, "another starts in 200 ms\n", 1));
+    CHECK(child_said(&c, "another starts in 400 ms\n", 1));
+    team_kill(c.pid, SIGTERM);
+    CHECK_EQ(0, team_end(&c));
+}
+
+/* What was dealt to a place that rests is answered when all stop. */
+TEST(team_stop_while_a_place_rests)
+{
+    child c;
+    int i, fds[16];
+    CHECK(team_at(&c, 2));
+    for (i = 1; i <= 4; i++) {
+        const int pid = team_worker(&c, i == 1 ? 1 : i + 1);
+        team_kill(pid, SIGKILL);
+        CHECK(child_said(&c, "was killed", i));
+    }
+    CHECK(child_said(&c, "in 400 ms", 1));
+    for (i = 0; i < 16; i++) fds[i] = say(c.port, GET_("/"));
+    team_kill(c.pid, SIGTERM);
+    for (i = 0; i < 16; i++) CHECK(strncmp(hear(fds[i]), "200=", 4) == 0);
+    CHECK_EQ(0, team_end(&c));
+}
+
+/* Somebody stops one: it drains, another comes. */
+TEST(team_worker_told_to_stop)
+{
+    child c;
+    int a, fd;
+    CHECK(team_at(&c, 2));
+    a = team_worker(&c, 1);
+    fd = team_ask_worker(&c, a, GET_("/nap?ms=200"));
+    close(team_ask_worker(&c, a, ""));
+    team_kill(a, SIGTERM);
+    CHECK(strncmp(hear(fd), "200=", 4) == 0);
+    CHECK(child_said(&c, "ended with status 0; another starts\n", 1));
+    CHECK(child_said(&c, " serves\n", 3));
+    team_kill(c.pid, SIGTERM);
+    CHECK_EQ(0, team_end(&c));
+}
+
+TEST(team_view_stops_all)
+{
+    child c;
+    CHECK(team_at(&c, 2));
+    CHECK_STR("200=bye+", hear(say(c.port, GET_("/halt"))));
+    CHECK_EQ(0, team_end(&c));
+    CHECK_EQ(2, team_times(&c, "on_stop"));
+}
+
+/* Its workers notice, finish what they do, and are gone. */
+TEST(team_parent_dies)
+{
+    child c;
+    int a, fd;
+    CHECK(team_at(&c, 2));
+    a = team_worker(&c, 1);
+    fd = team_ask_worker(&c, a, GET_("/nap?ms=200"));
+    close(team_ask_worker(&c, a, ""));
+    team_kill(c.pid, SIGKILL);
+    CHECK(strncmp(hear(fd), "200=", 4) == 0);
+    CHECK_EQ(-1, team_end(&c));
+    CHECK_EQ(2, team_times(&c, "on_stop"));
+}
+
+/* ---- SIGHUP ---- */
+
+/* One client after the other, on connections that stay and on new ones, while
+   all workers are replaced three times: every request is answered. */
+TEST(team_restart_loses_nothing)
+{
+    enum { CLIENTS = 12, ROUNDS = 3 };
+    child c;
+    int fds[CLIENTS], i, round, asked = 0, closed = 0;
+    CHECK(team_at(&c, 2));
+    for (i = 0; i < CLIENTS; i++) fds[i] = team_dial(&c);
+    for (round = 1; round <= ROUNDS; round++) {
+        team_kill(c.pid, SIGHUP);
+        for (i = 0; !team_says(&c, "on_stop", 2 * round); i++) {
+            bool last = false;
+            int *fd = &fds[i % CLIENTS];
+            NOTE("request %d", asked++);
+            CHECK(strncmp(team_ask(*fd, GET_("/"), &last), "200 ", 4) == 0);
+            if (!last && i % 3) continue;
+            closed += last;
+            close(*fd);
+            *fd = team_dial(&c);
+            if (test_.failures) break;
+        }
+    }
+    CHECK(closed > 0);
+    CHECK_EQ(ROUNDS, team_times(&c, "all workers are new"));
+    CHECK_EQ(2 * ROUNDS + 2, team_times(&c, " serves\n"));
+    for (i = 0; i < CLIENTS; i++) close(fds[i]);
+    team_kill(c.pid, SIGTERM);
+    CHECK_EQ(0, team_end(&c));
+}
+
+/* A connection that idles when its worker is to leave is still heard. */
+TEST(team_restart_keeps_idle_connections)
+{
+    child c;
+    int a, fd;
+    bool last = false;
+    CHECK(team_at(&c, 1));
+    a = team_worker(&c, 1);
+    fd = team_dial_worker(&c, a);
+    team_kill(c.pid, SIGHUP);
+    CHECK(child_said(&c, "all workers are new", 1));
+    close(team_dial_worker(&c, team_worker(&c, 2)));
+    CHECK_EQ(a, atoi(team_ask(fd, GET_("/"), &last) + 4));
+    CHECK(last);
+    close(fd);
+    CHECK(child_said(&c, "on_stop", 1));
+    team_kill(c.pid, SIGTERM);
+    CHECK_EQ(0, team_end(&c));
+}
+
+/* SIGTERM while somebody leaves gently: idle connections end at once. */
+TEST(team_stop_during_a_restart)
+{
+    child c;
+    int fd;
+    char byte;
+    CHECK(team_at(&c, 1));
+    fd = team_dial_worker(&c, team_worker(&c, 1));
+    team_kill(c.pid, SIGHUP);
+    CHECK(child_said(&c, "all workers are new", 1));
+    team_kill(c.pid, SIGTERM);
+    CHECK_EQ(0, read(fd, &byte, 1));
+    close(fd);
+    CHECK_EQ(0, team_end(&c));
+    CHECK_EQ(2, team_times(&c, "on_stop"));
+}
+
+TEST(team_restart_that_fails_changes_nothing)
+{
+    const aw_config config = team_config(2);
+    child c;
+    int a, b;
+    CHECK(team_open(&c, &config, 4));       /* the second new one fails */
+    b = team_worker(&c, 2);
+    team_kill(c.pid, SIGHUP);
+    CHECK(child_said(&c, "; those before stay\n", 1));
+    a = team_worker(&c, 3);
+    close(team_dial_worker(&c, a));
+    close(team_dial_worker(&c, b));
+    team_shared->fails_from = INT_MAX;
+    team_kill(c.pid, SIGHUP);
+    CHECK(child_said(&c, "all workers are new", 1));
+    CHECK(child_said(&c, "on_stop", 3));
+    team_kill(c.pid, SIGTERM);
+    CHECK_EQ(0, team_end(&c));
+    CHECK_EQ(5, team_times(&c, " serves\n"));
+}
+
+/* ---- starting ---- */
+
+TEST(team_says_why_it_does_not_start)
+{
+    aw_config config = team_config(3);
+    child c;
+    int used = -1, fd;
+    aw__address at = aw__address_loopback(4, 0);
+    CHECK(!team_open(&c, &config, 2));      /* the second worker fails */
+    CHECK_EQ(1, team_end(&c));
+    CHECK_EQ(1, team_times(&c, "on_start failed; not serving"));
+    CHECK_EQ(1, team_times(&c, "ended with status 1; not serving"));
+    CHECK_EQ(1, team_times(&c, "on_stop"));
+    fd = aw__sys_socket(AF_INET);
+    CHECK_EQ(0, aw__io_bind(fd, &at, &used));
+    config.port = used;
+    CHECK(!team_open(&c, &config, INT_MAX));
+    CHECK_EQ(1, team_end(&c));
+    CHECK_EQ(1, team_times(&c, aw_strerror(AW_EADDRINUSE)));
+    CHECK_EQ(0, team_times(&c, "worker"));
+    close(fd);
+    config.workers = -3;
+    CHECK(!team_open(&c, &config, INT_MAX));
+    CHECK_EQ(1, team_end(&c));
+    CHECK_EQ(1, team_times(&c, aw_strerror(AW_EINVAL)));
+}
+
+/* Nobody else gets the port either, with SO_REUSEPORT or not. */
+TEST(team_port_in_use_is_found_out)
+{
+    child c, d;
+    aw_config config = team_config(2);
+    CHECK(team_at(&c, 2));
+    config.port = c.port;
+    CHECK(!team_open(&d, &config, INT_MAX));
+    CHECK_EQ(1, team_end(&d));
+    CHECK(strstr(d.log, aw_strerror(AW_EADDRINUSE)) != NULL);
+    team_kill(c.pid, SIGTERM);
+    CHECK_EQ(0, team_end(&c));
+}
+
+TEST(team_is_one_process)
+{
+    aw_config config = team_config(4);
+    child c;
+    char text[40];
+    int mode;
+    for (mode = 0; mode < 3; mode++) {
+        config.debug = mode == 0;
+        config.workers = mode == 0 ? 4 : mode == 1 ? (int)AW_OFF : 0;
+        CHECK(team_open(&c, &config, INT_MAX));
+        CHECK_EQ(mode == 0, team_times(&c, "debug: one process"));
+        snprintf(text, sizeof text, "200=%d+", (int)c.pid);
+        CHECK_STR(text, hear(say(c.port, "GET / HTTP/1.1\r\nHost: h\r\n"
+                                 "Connection: close\r\n\r\n")));
+        team_kill(c.pid, SIGTERM);
+        CHECK_EQ(0, team_end(&c));
+    }
+}
+
+TEST(team_per_core)
+{
+    child c;
+    CHECK(team_at(&c, AW_PER_CORE));
+    CHECK(aw__sys_cores() >= 1);
+    CHECK_EQ(aw__sys_cores(), team_times(&c, " serves\n"));
+    team_kill(c.pid, SIGTERM);
+    CHECK_EQ(0, team_end(&c));
+}
+
+/* Shared by all, and removed by the parent only. */
+TEST(team_unix_socket)
+{
+    aw_config config = team_config(2);
+    char dir[] = "/tmp/aw-workers-XXXXXX", path[60], list[80];
+    aw__sys_address a;
+    struct stat file;
+    child c;
+    int fd;
+    bool last;
+    if (!mkdtemp(dir)) abort();
+    snprintf(path, sizeof path, "%s/s", dir);
+    snprintf(list, sizeof list, "127.0.0.1:0 unix:%s", path);
+    config.listen = list;
+    CHECK(team_open(&c, &config, INT_MAX));
+    team_kill(team_worker(&c, 1), SIGTERM);
+    CHECK(child_said(&c, " serves\n", 3));
+    memset(&a, 0, sizeof a);
+    a.un.sun_family = AF_UNIX;
+    memcpy(a.un.sun_path, path, strlen(path));
+    fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    CHECK_EQ(0, connect(fd, &a.any, sizeof a.un));
+    CHECK(strncmp(team_ask(fd, GET_("/"), &last), "200 ", 4) == 0);
+    close(fd);
+    team_kill(c.pid, SIGTERM);
+    CHECK_EQ(0, team_end(&c));
+    CHECK(lstat(path, &file) < 0);
+    CHECK_EQ(0, rmdir(dir));
+}
+
+/* ---- faults ---- */
+
+/* The call that fails is the k-th; workers begin with what the parent has
+   counted. Whatever it is, nobody stays behind, and what can serve does. */
+static int team_with_fault(child *c, const char *only, long k, bool once)
+{
+    const aw_config config = team_config(2);
+    bool up;
+    fault_set(only, k, 0);
+    fault_once = once;
+    up = team_open(c, &config, INT_MAX);
+    fault_set(NULL, 0, 0);
+    return up;
+}
+
+TEST(team_fork_fails)
+{
+    child c;
+    int k;
+    for (k = 1; k <= 2; k++) {
+        CHECK(!team_with_fault(&c, "fork", k, false));
+        CHECK_EQ(1, team_end(&c));
+        CHECK_EQ(1, team_times(&c, "no worker: "));
+        CHECK_EQ(k - 1, team_times(&c, "on_stop"));
+    }
+    CHECK(team_with_fault(&c, "fork", 3, true));
+    team_kill(team_worker(&c, 1), SIGKILL);
+    CHECK(child_said(&c, "no worker: ", 1));
+    CHECK(child_said(&c, "; another starts in 100 ms\n", 1));
+    CHECK(child_said(&c, " serves\n", 3));
+    team_kill(c.pid, SIGTERM);
+    CHECK_EQ(0, team_end(&c));
+    CHECK(team_with_fault(&c, "fork", 3, true));    /* at the restart */
+    team_kill(c.pid, SIGHUP);
+    CHECK(child_said(&c, "; those before stay\n", 1));
+    team_kill(c.pid, SIGTERM);
+    CHECK_EQ(0, team_end(&c));
+    CHECK_EQ(2, team_times(&c, "on_stop"));
+}
+
+TEST(team_listeners_are_shared_where_they_must)
+{
+    child c;
+    CHECK(team_with_fault(&c, "setsockopt", 3, true));
+    close(team_dial_worker(&c, team_worker(&c, 1)));
+    close(team_dial_worker(&c, team_worker(&c, 2)));
+    team_kill(c.pid, SIGTERM);
+    CHECK_EQ(0, team_end(&c));
+}
+
+TEST(team_survives_any_fault)
+{
+    static const char *const calls[] = {
+        "socketpair", "epoll_create", "epoll_ctl", "eventfd", "alloc",
+        "socket", "bind", "listen", "getsockname", "setsockopt"};
+    size_t i;
+    long k;
+    for (i = 0; i < sizeof calls / sizeof *calls; i++)
+        for (k = 1; k <= 6; k++) {
+            child c;
+            NOTE("%s %ld", calls[i], k);
+            if (team_with_fault(&c, calls[i], k, true)) {
+                CHECK(strncmp(hear(say(c.port, "GET / HTTP/1.0\r\n\r\n")),
+                              "200=", 4) == 0);
+                team_kill(c.pid, SIGTERM);
+                CHECK_EQ(0, team_end(&c));
+            } else {
+                CHECK_EQ(1, team_end(&c));
+            }
+        }
+}
