@@ -2510,11 +2510,10 @@ AW_API int aw_test_close(aw_test *t);
 #include <sanitizer/asan_interface.h>
 #endif
 #endif
-#ifndef ASYNCWEB_NO_STATIC_FILES
-#include <sys/stat.h>
 #if defined(__linux__)
-#include <sys/sendfile.h>
 #include <sys/syscall.h>
+#ifndef ASYNCWEB_NO_STATIC_FILES
+#include <sys/sendfile.h>
 #endif
 #endif
 
@@ -2662,7 +2661,12 @@ static void aw__sys_raise_descriptors(int most)
         want = limit.rlim_max;
     if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= want) return;
     limit.rlim_cur = want;
+#if defined(SYS_prlimit64) && !defined(__GLIBC__)
+    /* musl's setrlimit brings in what stops all threads, for old kernels. */
+    (void)syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, NULL);
+#else
     (void)setrlimit(RLIMIT_NOFILE, &limit);
+#endif
 }
 
 /* Best effort: what a log cannot take is lost, not waited for. */
@@ -12262,7 +12266,21 @@ typedef struct aw__sim_slot {
     int next;                   /* the free one after this, -1: none */
 } aw__sim_slot;
 
+/* What the kernel does for sockets of its own. Only a loop that has others
+   refers to it: the program is perhaps not a test. */
+typedef struct aw__sim_ops {
+    ptrdiff_t (*recv)(aw_loop *l, int fd, void *p, size_t n);
+    ptrdiff_t (*send)(aw_loop *l, int fd, const void *p, size_t n);
+    void (*shutdown)(aw_loop *l, int fd);
+    void (*close)(aw_loop *l, int fd, bool reset);
+    int (*error)(aw_loop *l, int fd);
+    int (*connect)(aw_loop *l, const aw__address *to, int *fd);
+    int (*listen)(aw_loop *l, const aw__address *at, int *fd);
+    int (*accept)(aw_loop *l, int listener, aw__address *peer);
+} aw__sim_ops;
+
 typedef struct aw__sim {
+    const aw__sim_ops *ops;
     aw__sim_slot *slots;        /* by descriptor, from AW__SIM_FD on */
     int cap, free;
     int open;                   /* descriptors, for tests to balance */
@@ -12689,6 +12707,10 @@ static void aw__sim_free(aw_loop *l)
     l->sim = NULL;
 }
 
+static const aw__sim_ops aw__sim_all = {
+    aw__sim_recv, aw__sim_send, aw__sim_shutdown, aw__sim_close, aw__sim_error,
+    aw__sim_connect, aw__sim_listen, aw__sim_accept};
+
 /* From now on the sockets of l are in memory, and its time is virtual. Only
    before it has opened any. 0; AW_ENOMEM; AW_EMFILE: the process has so many
    descriptors that the two kinds could be confused. */
@@ -12699,6 +12721,7 @@ static AW__UNUSED int aw__sim_open(aw_loop *l)
     s = (aw__sim *)aw__mem_get(aw__sim_mem(l), sizeof *s);
     if (!s) return AW_ENOMEM;
     memset(s, 0, sizeof *s);
+    s->ops = &aw__sim_all;
     s->free = -1;
     s->pipe_bytes = 65536;
     aw__list_init(&s->look);
@@ -12728,20 +12751,20 @@ static AW__INLINE ptrdiff_t aw__io_result(ptrdiff_t n)
 /* 0: the end of the stream. */
 static AW__INLINE ptrdiff_t aw__raw_recv(aw_loop *l, int fd, void *p, size_t n)
 {
-    if (aw__sim_has(l, fd)) return aw__sim_recv(l, fd, p, n);
+    if (aw__sim_has(l, fd)) return l->sim->ops->recv(l, fd, p, n);
     return aw__io_result(aw__sys_recv(fd, p, n));
 }
 
 static AW__INLINE ptrdiff_t aw__raw_send(aw_loop *l, int fd, const void *p,
                                          size_t n)
 {
-    if (aw__sim_has(l, fd)) return aw__sim_send(l, fd, p, n);
+    if (aw__sim_has(l, fd)) return l->sim->ops->send(l, fd, p, n);
     return aw__io_result(aw__sys_send(fd, p, n));
 }
 
 static void aw__raw_shutdown(aw_loop *l, int fd)
 {
-    if (aw__sim_has(l, fd)) aw__sim_shutdown(l, fd);
+    if (aw__sim_has(l, fd)) l->sim->ops->shutdown(l, fd);
     else (void)shutdown(fd, SHUT_WR);
 }
 
@@ -12749,7 +12772,7 @@ static void aw__raw_shutdown(aw_loop *l, int fd)
 static void aw__raw_close(aw_loop *l, int fd)
 {
     if (fd < l->fd_cap) aw__fd_forget(l, fd);
-    if (aw__sim_has(l, fd)) aw__sim_close(l, fd, false);
+    if (aw__sim_has(l, fd)) l->sim->ops->close(l, fd, false);
     else aw__sys_close(fd);
 }
 
@@ -14559,7 +14582,7 @@ static ptrdiff_t aw__sim_send2(aw_loop *l, int fd, const aw_slice *parts,
     int i;
     for (i = 0; i < count; i++) {
         if (parts[i].n == 0) continue;
-        n = aw__sim_send(l, fd, parts[i].p, parts[i].n);
+        n = l->sim->ops->send(l, fd, parts[i].p, parts[i].n);
         if (n < 0) return sent ? sent : n;
         sent += n;
         if ((size_t)n < parts[i].n) break;
@@ -14598,7 +14621,7 @@ static AW__UNUSED bool aw__io_is_plain(const aw_loop *l, int fd)
 static int aw__io_error(aw_loop *l, int fd)
 {
     int error;
-    if (aw__sim_has(l, fd)) return aw__sim_error(l, fd);
+    if (aw__sim_has(l, fd)) return l->sim->ops->error(l, fd);
     error = aw__sys_socket_error(fd);
     return error ? aw__error_of(error) : 0;
 }
@@ -14634,7 +14657,7 @@ static void aw__io_reset(aw_loop *l, int fd)
 #endif
     if (fd < l->fd_cap) aw__fd_forget(l, fd);
     if (aw__sim_has(l, fd)) {
-        aw__sim_close(l, fd, true);
+        l->sim->ops->close(l, fd, true);
         return;
     }
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
@@ -14654,7 +14677,7 @@ static int aw__io_connect(aw_loop *l, const aw__address *to, int *fd)
     aw__sys_address a;
     const socklen_t n = aw__address_to(to, &a);
     int s, rc;
-    if (l->sim) return aw__sim_connect(l, to, fd);
+    if (l->sim) return l->sim->ops->connect(l, to, fd);
     s = aw__io_socket(to);
     if (s < 0) return s;
     /* Small writes go out at once: a reply must not wait for an ACK. */
@@ -14693,7 +14716,7 @@ static int aw__io_listen(aw_loop *l, const aw__address *at, int *fd, int *port)
 {
     int s, rc;
     if (l->sim) {
-        rc = aw__sim_listen(l, at, fd);
+        rc = l->sim->ops->listen(l, at, fd);
         if (rc > 0) *port = rc;
         return rc > 0 ? 0 : rc;
     }
@@ -14729,7 +14752,7 @@ static int aw__io_accept(aw_loop *l, int listener, aw__address *peer)
 {
     aw__sys_address from;
     int fd, tries = AW__ACCEPT_TRIES;
-    if (aw__sim_has(l, listener)) return aw__sim_accept(l, listener, peer);
+    if (aw__sim_has(l, listener)) return l->sim->ops->accept(l, listener, peer);
     do fd = aw__sys_accept(listener, &from);
     while (fd < 0 && aw__io_accept_again(errno) && --tries > 0);
     if (fd < 0) return (int)aw__io_result(-1);
@@ -14748,7 +14771,7 @@ typedef struct aw__door {
     char *path;                 /* of a UNIX socket */
     bool tls;
     bool inherited;             /* opened by somebody else */
-    bool ours;                  /* this file is removed at the end... */
+    void (*remove)(const struct aw__door *d);   /* this file, at the end... */
     dev_t device;               /* ...if it is still the one we made */
     ino_t inode;
 } aw__door;
@@ -14770,7 +14793,7 @@ typedef struct aw__doors {
 static void aw__door_remove(const aw__door *d)
 {
     struct stat now;
-    if (d->ours && lstat(d->path, &now) == 0 && now.st_dev == d->device &&
+    if (lstat(d->path, &now) == 0 && now.st_dev == d->device &&
         now.st_ino == d->inode) (void)unlink(d->path);
 }
 
@@ -14778,7 +14801,7 @@ static void aw__door_close(aw__doors *x, int i)
 {
     aw__door *d = &x->at[i];
     if (d->fd < 0) return;
-    aw__door_remove(d);
+    if (d->remove) d->remove(d);
     aw__io_close(x->loop, d->fd);
     d->fd = -1;
 }
@@ -14866,7 +14889,7 @@ static int aw__unix_bind(aw__doors *x, aw__door *d, const aw__sys_address *a)
     if (lstat(d->path, &file) < 0) return aw__errno();
     d->device = file.st_dev;
     d->inode = file.st_ino;
-    d->ours = true;
+    d->remove = aw__door_remove;
     if (x->mode && chmod(d->path, (mode_t)x->mode) < 0) return aw__errno();
     return aw__sys_listen(d->fd, AW__BACKLOG) < 0 ? aw__errno() : 0;
 }
@@ -27341,7 +27364,7 @@ static void aw__team_child(aw__team *t, int place, int line,
         aw__door *d = &t->doors.at[i];
         if (p->fds[i] != d->fd) aw__sys_close(d->fd);
         d->fd = p->fds[i];
-        d->ours = false;        /* files are removed by the parent */
+        d->remove = NULL;       /* files are removed by the parent */
     }
     seat.doors = &t->doors;
     seat.line = line;

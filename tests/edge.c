@@ -611,7 +611,7 @@ TEST(unix_mode_and_removal)
     aw_loop_free(b.loop);
     /* What a dead process has left. */
     a = serve_at(list, c);
-    a.loop->server->doors.at[0].ours = false;
+    a.loop->server->doors.at[0].remove = NULL;
     aw_loop_free(a.loop);
     CHECK_EQ(0, lstat(in_scratch("s"), &file));
     a = serve_at(list, c);
