@@ -103,6 +103,7 @@ build/%: examples/%.c asyncweb.h
 	@mkdir -p build
 	$(CC) -O2 -Wall -I. $< -o $@
 
+$(out)/fixed: tests/torture.c
 $(out)/tls: LDLIBS += -lbearssl
 $(out)/tls: build/certs/done
 

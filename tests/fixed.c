@@ -1,7 +1,8 @@
 /* fixed.c: ASYNCWEB_FIXED_MEMORY: the allocator against a model, then servers
-   that live in a small buffer and are asked for more than it holds. */
+   that live in a small buffer and are asked for more than it holds; and before
+   that, all of torture.c in a buffer. */
 #define ASYNCWEB_FIXED_MEMORY
-#include "http.h"
+#include "torture.c"
 
 /* ---- the heap against a model ---- */
 
@@ -267,11 +268,10 @@ TEST(any_amount_of_memory)
     memset(buffer, 0, sizeof buffer);           /* it is ours again */
 }
 
-/* ---- everything at once, in memory that does not suffice ---- */
+/* ---- all_kinds at once, in memory that does not suffice ---- */
 
-enum { PAGE = 700, PAGES = 8, ASSET = 5000 };
-static char filler[ASSET];
-static int begun, ended;
+enum { PIECE = 700, PIECES = 8, ASSET = 5000 };
+static char letters[ASSET];
 
 ASYNC_VIEW(slow)
 {
@@ -311,8 +311,8 @@ ASYNC_VIEW(pages, int i;)
     BEGIN {
         begun++;
         if (aw_stream_begin(req, "text/plain") < 0) RETURN(AW_ENOMEM);
-        for (self->i = 0; self->i < PAGES; self->i++) {
-            AWAIT(aw_send, req, filler, PAGE);
+        for (self->i = 0; self->i < PIECES; self->i++) {
+            AWAIT(aw_send, req, letters, PIECE);
             AWAIT(aw_sleep_ms, 5);
         }
         RETURN(0);
@@ -323,10 +323,10 @@ ASYNC_VIEW(pages, int i;)
 
 VIEW(asset)
 {
-    return aw_bytes(req, "text/plain", filler, ASSET);
+    return aw_bytes(req, "text/plain", letters, ASSET);
 }
 
-ASYNC_VIEW(relay, aw_response *reply;)
+ASYNC_VIEW(relays, aw_response *reply;)
 {
     BEGIN {
         begun++;
@@ -379,7 +379,7 @@ ASYNC_VIEW(events, int i;)
     }
 }
 
-WS_VIEW(chat, aw_ws_message msg; int rc;)
+WS_VIEW(parrot, aw_ws_message msg; int rc;)
 {
     BEGIN {
         begun++;
@@ -400,7 +400,7 @@ VIEW(parsed)
     return aw_printf(req, "items %d", (int)aw_json_len(v));
 }
 
-ROUTES(everything,
+ROUTES(all_kinds,
     GET("/", hello),
     GET("/slow/<int:ms>", slow),
     POST("/echo", echo),
@@ -408,10 +408,10 @@ ROUTES(everything,
     POST("/json", parsed),
     GET("/pages", pages),
     GET("/asset", asset),
-    GET("/relay", relay),
+    GET("/relays", relays),
     GET("/both", both),
     GET("/events", events),
-    WS("/chat", chat))
+    WS("/parrot", parrot))
 
 /* ---- clients ---- */
 
@@ -487,18 +487,18 @@ static void asked_make(asked *q, size_t memory)
         case 4:
             asked_get(q, "/pages", closes);
             q->chunked = true;
-            asked_body(q, filler, 0);
-            q->body = (char *)realloc(q->body, PAGE * PAGES + 1);
-            for (int i = 0; i < PAGES; i++)
-                memcpy(q->body + i * PAGE, filler, PAGE);
-            q->body_n = PAGE * PAGES;
+            asked_body(q, letters, 0);
+            q->body = (char *)realloc(q->body, PIECE * PIECES + 1);
+            for (int i = 0; i < PIECES; i++)
+                memcpy(q->body + i * PIECE, letters, PIECE);
+            q->body_n = PIECE * PIECES;
             break;
         case 5:
             asked_get(q, "/asset", closes);
-            asked_body(q, filler, ASSET);
+            asked_body(q, letters, ASSET);
             break;
         case 6:
-            asked_get(q, "/relay", closes);
+            asked_get(q, "/relays", closes);
             asked_body(q, "slept 20", 8);
             break;
         case 7:
@@ -511,7 +511,7 @@ static void asked_make(asked *q, size_t memory)
             asked_body(q, "data: tick\n\ndata: tick\n\ndata: tick\n\n", 36);
             break;
         case 9:
-            asked_get(q, "/chat", "Upgrade: websocket\r\nConnection: upgrade"
+            asked_get(q, "/parrot", "Upgrade: websocket\r\nConnection: upgrade"
                       "\r\nSec-WebSocket-Version: 13\r\n"
                       "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n");
             q->bytes = (char *)realloc(q->bytes, q->n + 20);
@@ -570,7 +570,7 @@ static int asked_outcome(const asked *q, wire *w)
     whole = length && strtoul(length, NULL, 10) == n;
     if (status == 503 || status == 413 || status == 431)
         return whole ? REFUSED : CUT;
-    if (status == 502 && strncmp(q->bytes, "GET /relay", 10) == 0)
+    if (status == 502 && strncmp(q->bytes, "GET /relays", 10) == 0)
         return REFUSED;         /* the inner one was cut */
     if (status != (q->websocket ? 101 : 200)) return WRONG;
     if (q->websocket) {
@@ -674,16 +674,16 @@ static void soak(size_t memory, int requests, int idle, uint64_t chaos,
     size_t before;
     int i, left, turns = 0;
     memset(&tc, 0, sizeof tc);
-    tc.routes = everything;
+    tc.routes = all_kinds;
     tc.config = &c;
     said[0] = 0;
     begun = ended = 0;
     memset(all, 0, sizeof all);
-    for (i = 0; i < ASSET; i++) filler[i] = (char)('A' + i % 26);
+    for (i = 0; i < ASSET; i++) letters[i] = (char)('A' + i % 26);
     t = aw_test_open_config(tc);
     CHECK(t != NULL);
     if (!t) return;
-    (void)aw_test_get(t, "/relay");     /* opens the client */
+    (void)aw_test_get(t, "/relays");     /* opens the client */
     before = rest_bytes(t);
     if (chaos) aw__chaos_on(aw_test_loop(t), chaos);
     for (i = 0; i < idle; i++) idle_open(t, &idlers[i]);
