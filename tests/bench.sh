@@ -7,8 +7,8 @@
 . "$(dirname "$0")/lib.sh"
 
 seconds=${1:-3}
-for part in count memory tls; do
-    if [ $part = count ]; then set --; else set -- "$seconds"; fi
+for part in count size inside memory tls; do
+    case $part in count | size) set -- ;; *) set -- "$seconds" ;; esac
     echo "== $part"
     bash "tests/bench/$part.sh" "$@" 2>&1 | tee "$tmp/out"
     read -r _ p _ f _ <<<"$(tail -n 1 "$tmp/out" | grep ' passed, ')"

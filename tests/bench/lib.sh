@@ -61,3 +61,22 @@ peak() { awk '/^VmHWM/ { print $2 }' "/proc/$1/status"; }
 cpu() { awk '{ ns += $1 } END { printf "%.0f", ns }' /proc/$1/task/*/schedstat \
     2>/dev/null; }
 compute() { awk "BEGIN { printf \"$1\", $2 }"; }
+
+# debian_source PACKAGE PATTERN: $built/sources/FILE of a Debian source package,
+# whatever Debian this is; nothing of it comes into the repository.
+debian_source() {
+    local at=$built/sources apt
+    [ -n "$(compgen -G "$at/$2")" ] && return
+    have apt-get && mkdir -p "$at/list.d" "$at/lists/partial" || return
+    printf '%s\n' 'Types: deb-src' 'URIs: http://deb.debian.org/debian' \
+        'Suites: trixie' 'Components: main' \
+        'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg' \
+        >"$at/list.d/debian.sources"
+    apt=(timeout 120 apt-get -q -o Dir::Etc::SourceList=/dev/null
+        -o "Dir::Etc::SourceParts=$at/list.d" -o "Dir::State::Lists=$at/lists")
+    (cd "$at" && { compgen -G 'lists/*Sources*' || "${apt[@]}" update; } &&
+        "${apt[@]}" source --download-only --tar-only "$1" &&
+        tar xf "$1"_*.orig.tar.* --transform 's|.*/||' --wildcards "*/$2") \
+        >"$tmp/source.said" 2>&1
+    [ -n "$(compgen -G "$at/$2")" ]
+}
