@@ -19505,7 +19505,7 @@ static AW__INLINE const char *aw__req_text(aw_req *req, const char *p, size_t n)
     char *to = a->at;
     if (AW__UNLIKELY((size_t)(a->end - to) <= n))
         return aw__arena_text(a, p, n);
-    memcpy(to, p, n);
+    if (n) memcpy(to, p, n);
     to[n] = 0;
     a->at = to + n + 1;
     return to;
