@@ -1769,8 +1769,10 @@ struct aw__conn;
 struct aw__table;
 struct aw_route;
 struct aw__steps;
+enum { AW__VIEW_RUNS = INT_MIN };
 typedef struct aw__view_ops {
-    /* All async ones: makes the task and runs it; the same of steps. */
+    /* All async ones: runs it as a task, gives its result or AW__VIEW_RUNS;
+       the same of steps, 0 or an error. */
     int (*start)(aw_req *, const aw_fn *, const void *args);
     int (*steps)(aw_req *, const struct aw__steps *);
     /* STATIC, ASSETS: enters the row. */
@@ -3437,7 +3439,7 @@ static void aw__plain_put(void *p)
 
 enum {
     AW__SLAB_BYTES = 65536,     /* their address is a multiple of it, too */
-    AW__SLAB_HEAD = 64, AW__SLAB_STEP = 64,
+    AW__SLAB_HEAD = 64, AW__SLAB_STEP = 32,
     AW__SLAB_MOST = 1024,       /* larger blocks are plain memory */
     AW__SLAB_SIZES = AW__SLAB_MOST / AW__SLAB_STEP
 };
@@ -9149,7 +9151,8 @@ enum {
     AW__CANCELED = 16,          /* ended by aw_cancel */
     AW__VIEW_TASK = 32,
     AW__STATIC_TASK = 64,       /* stands for a plain function; never runs */
-    AW__CHECKED = 128           /* debug mode */
+    AW__CHECKED = 128,          /* debug mode */
+    AW__LENT = 256              /* its block is its request's */
 };
 
 /* A task: frames on a stack of its own that grows in chunks. */
@@ -10275,6 +10278,32 @@ static aw__task *aw__find(aw_task h)
 
 /* ---- frames ---- */
 
+/* Arguments, and locals that are zero. Most have the size of a pointer. */
+static AW__INLINE void aw__frame_fill(aw_frame *f, const aw_fn *fn,
+                                      const void *args)
+{
+    const size_t locals = fn->size - fn->locals;
+    char *at = (char *)f + fn->locals;
+    if (fn->args == sizeof(void *)) memcpy(f + 1, args, sizeof(void *));
+    else memcpy(f + 1, args, fn->args);
+    if (locals == sizeof(void *)) memset(at, 0, sizeof(void *));
+    else memset(at, 0, locals);
+}
+
+/* The first frame, for which there is room. */
+static AW__INLINE void aw__push_first(aw__task *t, const aw_fn *fn,
+                                      const void *args)
+{
+    aw_frame *f = (aw_frame *)(void *)t->at;
+    t->at += ((size_t)fn->size + 15) & ~(size_t)15;
+    memset((void *)f, 0, sizeof *f);
+    f->fn = fn;
+    f->phase = AW__BODY;
+    aw__frame_fill(f, fn, args);
+    t->top = f;
+    if (AW__UNLIKELY(fn->enter != NULL)) fn->enter(&t->ctx, f);
+}
+
 static aw_use_RETURN_not_return aw__push(aw__task *t, const aw_fn *fn,
                                          const void *args)
 {
@@ -10293,8 +10322,7 @@ static aw_use_RETURN_not_return aw__push(aw__task *t, const aw_fn *fn,
     f->phase = AW__BODY;
     f->flags = 0;
     f->defer = NULL;
-    memcpy(f + 1, args, fn->args);
-    memset((char *)f + fn->locals, 0, fn->size - fn->locals);
+    aw__frame_fill(f, fn, args);
     t->top = f;
     if (AW__UNLIKELY(fn->enter != NULL)) fn->enter(&t->ctx, f);
     return aw__step(AW__AGAIN);
@@ -10512,10 +10540,9 @@ static void aw__unwind(aw__task *t, aw_frame *to)
 }
 
 /* The unwinding that frame f was the outermost part of is over. */
-static void aw__unwound(aw__task *t, const aw_frame *f)
+static void aw__unwound(aw__task *t)
 {
     aw_frame *wider = t->wider;
-    if (f != t->unwind) return;
     t->unwind = t->wider = NULL;
     t->ctx.flags &= ~(unsigned)AW__NO_GRACE;
     aw__timer_stop(t->ctx.loop, &t->grace);
@@ -10628,7 +10655,7 @@ static int aw__forgive(aw__task *t, aw_frame *f)
     if (!(f->flags & AW__BY_GROUP)) return 0;
     f->flags &= (uint16_t)~AW__BY_GROUP;
     f->cancel = 0;
-    aw__unwound(t, f);
+    if (f == t->unwind) aw__unwound(t);
     return rc;
 }
 
@@ -10811,22 +10838,22 @@ aw_use_RETURN_not_return aw__gather(aw__ctx *ctx, aw_frame *f, int64_t ms,
 static void aw__task_end(aw__task *t)
 {
     aw_loop *l = t->ctx.loop;
+    aw_req *req = t->req;
     bool cancelled = t->ctx.flags & AW__CANCELED;
     int rc = cancelled ? AW_ECHILDCANCELED : t->ctx.rc;
-    if (rc < 0 && !cancelled && !t->kid && !t->joiners &&
-        !(t->ctx.flags & AW__VIEW_TASK))
-        aw__log_error(t, "a task ended with an error", rc);
     if (t->ctx.flags & AW__VIEW_TASK) l->view_ended(t);
+    else if (rc < 0 && !cancelled && !t->kid && !t->joiners)
+        aw__log_error(t, "a task ended with an error", rc);
     if (t->kid) aw__kid_ended(t, rc);
-    while (aw__wake_first(&t->joiners, rc)) {}
-    if (t->req) l->req_drop(t->req);
+    while (t->joiners) (void)aw__wake_first(&t->joiners, rc);
     if (t->replies) l->replies_free(&t->replies);
     aw__trace_drop(t);
     aw__slot_leave(l, t->slot, rc);
-    aw__task_put(t, (char *)t + sizeof *t);
-    aw__chunk_drop(t, NULL);
-    aw__mem_put(&l->mem, t, t->size);
+    if (t->chunk) aw__task_put(t, (char *)t + sizeof *t);
+    if (t->spare) aw__chunk_drop(t, NULL);
     l->tasks--;
+    if (!(t->ctx.flags & AW__LENT)) aw__mem_put(&l->mem, t, t->size);
+    if (req) l->req_drop(req);
 }
 
 /* The top frame was asked to end and stands at an await: to its FINALLY. */
@@ -10860,12 +10887,13 @@ static void aw__pop(aw__task *t)
     aw_frame *f = t->top, *up = f->up;
     bool unwound = f->flags & AW__UNWOUND;
     int rc = f->rc;
-    aw__run_defers(t, f);
-    aw__unwound(t, f);
+    if (t->extras || f->defer) aw__run_defers(t, f);
+    if (f == t->unwind) aw__unwound(t);
     if (!up && unwound && rc == AW_ECANCELED) t->ctx.flags |= AW__CANCELED;
     t->top = up;
     t->ctx.rc = rc;
-    aw__task_put(t, f);
+    if (AW__LIKELY(!t->chunk)) t->at = (char *)f;
+    else aw__task_put(t, f);
     /* What was asked to end together unwinds together; a result that came
        about by itself is delivered. */
     if (up && unwound && up->cancel && !aw__holds(up))
@@ -10884,20 +10912,21 @@ static void aw__suspended(aw__task *t)
     if (AW__UNLIKELY(l->on_suspend != NULL)) l->on_suspend(t);
 }
 
-/* Runs a ready task until it suspends or ends. */
-static void aw__resume(aw__task *t)
+static int aw__run_top(aw__task *t, aw_frame *f)
+{
+    if (AW__UNLIKELY(t->ctx.flags & AW__CUT)) aw__cut(t);
+    if (f->phase == AW__LEAVING) {
+        if (!aw__drained(t, f)) return AW__SUSPEND;
+        aw__group_leave(t, f);
+    }
+    return f->fn->run(&t->ctx, f).aw_v;
+}
+
+/* Goes on behind a step of f until the task suspends or ends. */
+static void aw__go_on(aw__task *t, aw_frame *f, int step)
 {
     int awaits = 0;
-    for (;;) {
-        aw_frame *f = t->top;
-        int step;
-        if (AW__UNLIKELY(t->ctx.flags & AW__CUT)) aw__cut(t);
-        if (f->phase == AW__LEAVING) {
-            if (!aw__drained(t, f)) break;
-            aw__group_leave(t, f);
-        }
-        step = f->fn->run(&t->ctx, f).aw_v;
-        if (step == AW__SUSPEND) break;
+    while (step != AW__SUSPEND) {
         if (step == AW__DONE && f->phase == AW__OVER) {
             if ((f->flags & AW__GROUP) && !aw__drained(t, f)) break;
             if (f->flags & AW__GROUP) aw__group_leave(t, f);
@@ -10915,8 +10944,17 @@ static void aw__resume(aw__task *t)
             aw__make_ready(t);
             break;
         }
+        f = t->top;
+        step = aw__run_top(t, f);
     }
     aw__suspended(t);
+}
+
+/* Runs a ready task until it suspends or ends. */
+static void aw__resume(aw__task *t)
+{
+    aw_frame *f = t->top;
+    aw__go_on(t, f, aw__run_top(t, f));
 }
 
 /* Tasks run in the order they became ready: all that are ready now, for no
@@ -10958,40 +10996,61 @@ static void aw__fire(aw__timer *timer)
 static const aw__life aw__life_of_tasks = {
     aw__run_ready, aw__fire, aw__cancel_task};
 
-/* A task about to run fn. NULL: *error tells why. */
-static aw__task *aw__task_new(aw_loop *l, const aw_fn *fn, const void *args,
-                              bool kid, int *error)
+enum {
+    AW__TASK_HEAD = (sizeof(aw__task) + 15) / 16 * 16,
+    AW__KID_HEAD = (sizeof(aw__kid) + 15) / 16 * 16
+};
+
+/* How much a task of its own takes that is to run fn. */
+static AW__INLINE size_t aw__task_room(const aw_fn *fn)
 {
-    const size_t head = (sizeof(aw__task) + 15) & ~(size_t)15;
-    size_t size = head + (kid ? (sizeof(aw__kid) + 15) & ~(size_t)15 : 0);
+    return AW__TASK_HEAD + (((size_t)fn->size + 15) & ~(size_t)15);
+}
+
+/* A task about to run fn, in a block of its own or for a view in its request's
+   memory. NULL: *error tells why. */
+static AW__INLINE aw__task *aw__task_make(aw_loop *l, aw__arena *arena,
+                                          const aw_fn *fn, const void *args,
+                                          bool kid, int *error)
+{
+    size_t size;
     aw__task *t;
     *error = fn->size > l->max_task_bytes ? AW_ESTACK : AW_ENOMEM;
     if (*error == AW_ESTACK) return NULL;
-    size = (size + fn->size + 63) & ~(size_t)63;
-    t = (aw__task *)aw__mem_get(&l->mem, size);
+    size = aw__task_room(fn) + (kid ? (size_t)AW__KID_HEAD : 0);
+    t = (aw__task *)(arena ? aw__arena_get(arena, size)
+                     : aw__mem_get(&l->mem, size));
     if (!t) return NULL;
-    memset(t, 0, head);
+    /* In two parts compilers do it with a few wide stores. */
+    memset((void *)t, 0, AW__TASK_HEAD / 2);
+    memset((char *)t + AW__TASK_HEAD / 2, 0, AW__TASK_HEAD - AW__TASK_HEAD / 2);
     t->ctx.loop = l;
     t->size = (uint32_t)size;
     if (!aw__slot_take(l, t)) {
-        aw__mem_put(&l->mem, t, size);
+        if (!arena) aw__mem_put(&l->mem, t, size);
         return NULL;
     }
-    t->at = (char *)t + head;
+    t->at = (char *)t + AW__TASK_HEAD;
     t->end = (char *)t + size;
     if (kid) {
         t->kid = (aw__kid *)(void *)t->at;
-        t->at += (sizeof(aw__kid) + 15) & ~(size_t)15;
+        t->at += AW__KID_HEAD;
         t->kid->task = t;
     }
-    (void)aw__push(t, fn, args);
-    if (l->debug) {
+    aw__push_first(t, fn, args);
+    if (AW__UNLIKELY(l->debug)) {
         t->ctx.flags |= AW__CHECKED;
         l->checks->frame(t, t->top);
     }
     l->tasks++;
     l->life = &aw__life_of_tasks;
     return t;
+}
+
+static aw__task *aw__task_new(aw_loop *l, const aw_fn *fn, const void *args,
+                              bool kid, int *error)
+{
+    return aw__task_make(l, NULL, fn, args, kid, error);
 }
 
 /* ---- the verbs ---- */
@@ -19219,7 +19278,8 @@ typedef struct aw__out_header {
 enum {
     AW__ANSWERED = 1, AW__SETTLED = 2, AW__JSON_READ = 4,
     AW__CHOSEN = 8,             /* its status, by aw_status */
-    AW__SHOWN = 16              /* AFTER hooks see it, or have */
+    AW__SHOWN = 16,             /* AFTER hooks see it, or have */
+    AW__SLEEPER = 32            /* its view is one that waits */
 };
 
 /* How fast the client is while we wait for it. */
@@ -19320,6 +19380,7 @@ struct aw_req {
     int64_t start;              /* for the access log */
     aw__arena arena;
     int32_t refs;
+    uint16_t bytes;             /* of this block */
     bool proxied;               /* it came from a trusted proxy */
     bool secure;                /* over TLS */
     /* From here on a new one is zero. */
@@ -19337,7 +19398,10 @@ struct aw_req {
 };
 
 /* A request's struct and the first of its memory are one block. */
-enum { AW__REQ_BYTES = 1024 };
+enum {
+    AW__REQ_BYTES = 1024,
+    AW__ANSWER_ROOM = 32        /* for the text of a small answer */
+};
 AW__ASSERT(sizeof(aw_req) <= AW__REQ_BYTES / 2, a_request_leaves_room);
 
 static AW__INLINE void aw__req_room(aw_req *req)
@@ -19382,6 +19446,7 @@ static AW__INLINE void aw__req_reset(aw_req *req, aw_loop *l)
     req->loop = l;
     req->proxied = req->secure = false;
     req->refs = 1;
+    req->bytes = AW__REQ_BYTES;
     req->x = &aw__req_none;
     req->arena.mem = &l->mem;
     req->arena.blocks = NULL;
@@ -20215,8 +20280,8 @@ static void aw__sending_forget(aw_req *req)
 }
 
 /* What is given here must live on, and the type be a field value. */
-static int aw__answer(aw_req *req, int status, const char *type,
-                      const char *p, size_t n)
+static AW__INLINE int aw__answer_is(aw_req *req, int status,
+                                    const char *type, const char *p, size_t n)
 {
     if (AW__UNLIKELY(req->x != &aw__req_none)) {
         if (req->x->sending && req->x->sending->fixed) return AW_EINVAL;
@@ -20229,6 +20294,12 @@ static int aw__answer(aw_req *req, int status, const char *type,
     req->flags |= AW__ANSWERED;
     if (!(req->flags & AW__CHOSEN)) req->status = (int16_t)status;
     return req->status;
+}
+
+static int aw__answer(aw_req *req, int status, const char *type,
+                      const char *p, size_t n)
+{
+    return aw__answer_is(req, status, type, p, n);
 }
 
 int aw_bytes_static(aw_req *req, const char *type, const void *p, size_t n)
@@ -20285,7 +20356,7 @@ static int aw__answer_text(aw_req *req, const char *type, const char *text)
     if (!text) return AW_EINVAL;
     n = strlen(text);
     copy = aw__req_text(req, text, n);
-    return copy ? aw__answer(req, 200, type, copy, n) : AW_ENOMEM;
+    return copy ? aw__answer_is(req, 200, type, copy, n) : AW_ENOMEM;
 }
 
 int aw_text(aw_req *req, const char *text)
@@ -22506,6 +22577,7 @@ typedef struct aw__server {
     aw__call_timer stop;        /* begins a drain that a view asked for */
     aw__conn *current;          /* whom `out` is for; NULL: nobody */
     aw_req *spare;              /* the next request's block */
+    aw_req *fitted;             /* the same of aw__req_fit */
     aw_req *ended[AW__QUARANTINE];      /* in debug, the last ones */
     unsigned ended_at;
     aw__buf out;                /* answers of `current` */
@@ -22595,6 +22667,15 @@ static void aw__quarantine_end(aw__server *s)
         s->with.debug->ended(s, NULL);
 }
 
+/* One block of each kind waits for the next request. */
+static AW__INLINE bool aw__req_rests(aw__server *s, aw_req *req)
+{
+    aw_req **place = req->bytes == AW__REQ_BYTES ? &s->spare : &s->fitted;
+    if (AW__SIZED(false, true) || *place) return false;
+    *place = req;
+    return true;
+}
+
 static AW__NOINLINE void aw__req_free(aw_req *req)
 {
     aw_loop *l = req->loop;
@@ -22607,22 +22688,16 @@ static AW__NOINLINE void aw__req_free(aw_req *req)
     }
     aw__arena_free(&req->arena);
     if (s && l->debug) s->with.debug->ended(s, req);
-    else if (AW__SIZED(true, false) && s && !s->spare) s->spare = req;
-    else aw__mem_put(&l->mem, req, AW__REQ_BYTES);
+    else if (!s || !aw__req_rests(s, req)) aw__mem_put(&l->mem, req, req->bytes);
 }
 
 static AW__INLINE void aw__req_drop_one(aw_req *req)
 {
     if (--req->refs) return;
-    if (AW__LIKELY(req->x == &aw__req_none && !req->replies &&
-                   !req->arena.blocks)) {
-        aw__server *s = req->loop->server;
-        if (s && !s->spare && !req->loop->debug) {
-            s->spare = req;
-            return;
-        }
-    }
-    aw__req_free(req);
+    if (AW__UNLIKELY(req->x != &aw__req_none || req->replies ||
+                     req->arena.blocks || !req->loop->server ||
+                     req->loop->debug ||
+                     !aw__req_rests(req->loop->server, req))) aw__req_free(req);
 }
 
 static AW__INLINE aw_req *aw__req_new(aw__server *s)
@@ -23145,8 +23220,8 @@ static ptrdiff_t aw__held_send(aw__server *s, int fd, aw__held *h)
 /* What follows when an answer has gathered, or is out. */
 static void aw__conn_next(aw__server *s, aw__conn *c)
 {
-    aw__conn_into(s, c, c->out ? AW__IN_WRITE : c->req ? AW__IN_DRAIN
-                                                       : AW__IDLE);
+    aw__conn_enter(s, c, c->out ? AW__IN_WRITE : c->req ? AW__IN_DRAIN
+                                                        : AW__IDLE);
 }
 
 /* Sends what is held. False: c is gone. */
@@ -23749,7 +23824,8 @@ static void aw__conn_finish(aw__server *s, aw_req *req)
     }
     if (alive) {
         c->served = true;
-        aw__conn_next(s, c);
+        if (AW__LIKELY(!c->out && !c->req)) aw__conn_into(s, c, AW__IDLE);
+        else aw__conn_next(s, c);
     }
     if (!drain) aw__req_drop_one(req);
 }
@@ -23821,7 +23897,7 @@ static bool aw__server_room(aw__server *s, size_t n)
 }
 
 /* Runs the request's view; with a status, what its table has for that. */
-static void aw__conn_run(aw__server *s, aw__conn *c, int status)
+static AW__INLINE void aw__conn_run(aw__server *s, aw__conn *c, int status)
 {
     aw_req *req = c->req;
     c->state = AW__IN_VIEW;
@@ -23959,6 +24035,42 @@ static AW__NOINLINE size_t aw__conn_expect_body(aw__server *s, aw__conn *c,
     return rest.n;
 }
 
+/* A view that may wait for long: the request moves into a block that is just
+   large enough for it, its head of n bytes and the task of its view. */
+static aw_req *aw__req_fit(aw__server *s, aw_req *req, size_t n)
+{
+    const size_t params = req->params * sizeof *req->param;
+    const size_t fields = req->head.count * sizeof(aw__field);
+    const size_t need = sizeof *req + params + fields + n + AW__ANSWER_ROOM +
+        aw__task_room(req->route->view->fn) + 16;
+    const size_t bytes = (need + AW__SLAB_STEP - 1) / AW__SLAB_STEP *
+        AW__SLAB_STEP;
+    aw_req *to = s->fitted;
+    char *at;
+    if (bytes >= AW__REQ_BYTES || req->x != &aw__req_none ||
+        req->arena.blocks || s->loop->debug ||
+        req->path.p != req->base + req->head.path) return req;
+    if (to && to->bytes == bytes) s->fitted = NULL;
+    else to = (aw_req *)aw__mem_get(&s->loop->mem, bytes);
+    if (!to) return req;
+    *to = *req;
+    to->bytes = (uint16_t)bytes;
+    at = (char *)(to + 1);
+    if (params) to->param = (aw__param *)memcpy(at, req->param, params);
+    at += params;
+    to->head.fields = (aw__field *)memcpy(at, req->head.fields, fields);
+    at += fields;
+    to->base = (char *)memcpy(at, req->base, n);
+    at[n] = 0;
+    to->path.p = at + (req->path.p - req->base);
+    to->query.p = at + (req->query.p - req->base);
+    to->flags |= AW__SETTLED;
+    to->arena.at = at + n + 1;
+    to->arena.end = (char *)to + bytes;
+    s->spare = req;
+    return to;
+}
+
 /* A head has been read, the first n bytes of `in`. Returns how much of that
    is used up. */
 static size_t aw__conn_begin(aw__server *s, aw__conn *c, aw_slice in, size_t n)
@@ -23983,6 +24095,7 @@ static size_t aw__conn_begin(aw__server *s, aw__conn *c, aw_slice in, size_t n)
     if (head->chunked || head->content_length > 0)
         return n + aw__conn_expect_body(s, c, req,
                                         aw__slice(in.p + n, in.n - n));
+    if (req->flags & AW__SLEEPER) c->req = aw__req_fit(s, req, n);
     aw__conn_run(s, c, 0);
     return n;
 }
@@ -24118,7 +24231,7 @@ static void aw__conn_settled(aw__server *s, aw__conn *c)
 
 /* Everything that could be done with c's input has been done: send, and see
    what comes next. */
-static void aw__conn_settle(aw__server *s, aw__conn *c)
+static AW__INLINE void aw__conn_settle_now(aw__server *s, aw__conn *c)
 {
     if (c->expected && c->state == AW__IN_BODY) {
         aw__buf_add(&s->out, "HTTP/1.1 100 Continue\r\n\r\n", 25);
@@ -24131,6 +24244,11 @@ static void aw__conn_settle(aw__server *s, aw__conn *c)
     if (AW__LIKELY(c->state == AW__IDLE && !c->out && !c->last && !c->ended &&
                    !c->tls && s->loop->fds[c->fd].have == AW_READ)) return;
     aw__conn_settled(s, c);
+}
+
+static void aw__conn_settle(aw__server *s, aw__conn *c)
+{
+    aw__conn_settle_now(s, c);
 }
 
 /* Goes on with c, with what is held of its input; `seen` bytes of that were
@@ -24179,7 +24297,7 @@ static AW__INLINE void aw__conn_input(aw__server *s, aw__conn *c, const char *p,
     else if (before || (used == n && c->in))
         aw__conn_continue(s, c, before);
     else
-        aw__conn_settle(s, c);
+        aw__conn_settle_now(s, c);
 }
 
 /* The client has sent its last byte. A view that runs is cancelled: TCP
@@ -24993,6 +25111,7 @@ typedef struct aw__target {
     aw_view steps;              /* what stands for it when more is to run */
     const uint64_t *tags;       /* what the assets' entity tags are made of */
     uint8_t verb;               /* of its method; AW__OTHER is in words only */
+    uint8_t sleeper;            /* AW__SLEEPER once its view has waited */
     int params;
     const char *names[AW__PARAMS_MAX];      /* of what it captures */
 } aw__target;
@@ -25519,7 +25638,9 @@ static AW__NOINLINE void aw__app_search(aw_req *req)
         if (!aw__app_found(req, found, search.param)) req->fate = 503;
         if (AW__UNLIKELY(found->route.websocket) && !req->fate)
             req->fate = (int16_t)found->view->ops->begin(req, &found->route);
+        req->flags |= found->sleeper;
         if (!req->fate) return;
+        req->flags &= (uint8_t)~AW__SLEEPER;
     } else {
         req->fate = (int16_t)aw__app_fate(req, &search, all);
     }
@@ -25542,6 +25663,7 @@ static void aw__app_route(aw_req *req)
         return;
     }
     req->route = &t->route;
+    req->flags |= t->sleeper;
 }
 
 static void aw__put_escaped(aw__buf *b, const char *text)
@@ -25707,6 +25829,13 @@ static void aw__app_complain(const aw_req *req, const aw_view *view, int rc,
                  "(aw_text(...)), a status, or an error", what, rc);
 }
 
+/* The usual end of a view: what it answered, and returned. */
+static AW__INLINE bool aw__app_said(const aw_req *req, int rc)
+{
+    return rc == req->status && req->x == &aw__req_none &&
+        req->flags & AW__ANSWERED;
+}
+
 /* True when the view has answered, and says with which status. What has been
    sent cannot be taken back: an error cuts the answer off. */
 static bool aw__app_answered(aw_req *req, const aw_view *view, int rc,
@@ -25763,7 +25892,12 @@ static void aw__app_view_ended(aw__task *t)
 {
     aw_req *req = t->req;
     bool cancelled = (t->ctx.flags & AW__CANCELED) != 0;
-    const aw__view_ops *ws = aw__req_upgraded(req, cancelled ? AW_ECANCELED
+    const aw__view_ops *ws;
+    if (AW__LIKELY(req->conn && !cancelled && aw__app_said(req, t->ctx.rc))) {
+        aw__view_done(req);
+        return;
+    }
+    ws = aw__req_upgraded(req, cancelled ? AW_ECANCELED
                                               : t->ctx.rc);
     if (ws) {
         req->task = NULL;
@@ -25790,23 +25924,76 @@ static AW__INLINE int aw__view_plain(aw_req *req, const aw_view *view)
     return rc;
 }
 
-/* Makes the task of the request's view and runs it: it may have ended
-   afterwards. 0, or why there is none. */
-static int aw__view_start(aw_req *req, const aw_fn *fn, const void *args)
+/* The task of the request's view. NULL: *rc tells why there is none. */
+static AW__INLINE aw__task *aw__view_task(aw_req *req, const aw_fn *fn,
+                                          const void *args, int *rc)
 {
     aw_loop *l = req->loop;
     aw__task *t;
-    int rc;
-    if (l->tasks >= l->server->config.max_tasks) return AW_HTTP(503);
-    t = aw__task_new(l, fn, args, false, &rc);
-    if (!t) return rc;
-    t->ctx.flags |= AW__VIEW_TASK;
+    *rc = AW_HTTP(503);
+    if (l->tasks >= l->server->config.max_tasks) return NULL;
+    t = aw__task_make(l, &req->arena, fn, args, false, rc);
+    if (!t) return NULL;
+    t->ctx.flags |= AW__VIEW_TASK | AW__LENT;
     l->view_ended = aw__app_view_ended;
-    aw__req_keep(t, req);
+    t->req = req;
+    req->refs++;
     req->task = t;
     if (AW__UNLIKELY(l->on_suspend != NULL)) l->chaos.victim = aw__handle(t);
+    return t;
+}
+
+/* Makes the task and runs it: it may have ended afterwards. 0, or why there
+   is none. */
+static int aw__view_start(aw_req *req, const aw_fn *fn, const void *args)
+{
+    int rc;
+    aw__task *t = aw__view_task(req, fn, args, &rc);
+    if (!t) return rc;
     aw__resume(t);
     return 0;
+}
+
+/* Most views end without having waited. True: it has, and left nothing to be
+   done but to take its result, which is in t->ctx.rc. */
+static AW__INLINE bool aw__view_at_once(aw__task *t)
+{
+    aw_loop *l = t->ctx.loop;
+    aw_frame *f = t->top;
+    int step;
+    if (AW__UNLIKELY(l->debug || l->on_suspend)) {
+        aw__resume(t);
+        return false;
+    }
+    step = f->fn->run(&t->ctx, f).aw_v;
+    if (AW__LIKELY(step == AW__AGAIN && t->top == f &&
+                   f->phase == AW__FINAL && !f->flags &&
+                   t->ctx.flags == (AW__VIEW_TASK | AW__LENT)))
+        step = f->fn->run(&t->ctx, f).aw_v;
+    if (AW__UNLIKELY(step != AW__DONE || f->phase != AW__OVER || f->flags ||
+                     t->top != f || t->extras || f->defer || t->trace ||
+                     t->req->x != &aw__req_none ||
+                     t->replies || t->joiners || t->chunk || t->spare ||
+                     t->ctx.flags != (AW__VIEW_TASK | AW__LENT))) {
+        aw__go_on(t, f, step);
+        return false;
+    }
+    t->ctx.rc = f->rc;
+    aw__slot_leave(l, t->slot, f->rc);
+    l->tasks--;
+    return true;
+}
+
+/* The same for one view: its result, or AW__VIEW_RUNS. */
+static int aw__view_run(aw_req *req, const aw_fn *fn, const void *args)
+{
+    int rc;
+    aw__task *t = aw__view_task(req, fn, args, &rc);
+    if (!t) return rc;
+    if (!aw__view_at_once(t)) return AW__VIEW_RUNS;
+    req->task = NULL;
+    req->refs--;
+    return t->ctx.rc;
 }
 
 void *aw_data(aw_req *req)
@@ -26075,11 +26262,11 @@ static int aw__steps_start(aw_req *req, const aw__steps *s)
 }
 
 AW__OBJECT const aw__view_ops aw__async_ops = {
-    aw__view_start, aw__steps_start, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
+    aw__view_run, aw__steps_start, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
 
 #ifndef ASYNCWEB_NO_WS
 AW__OBJECT const aw__view_ops aw__ws_ops = {
-    aw__view_start, aw__steps_start, NULL,
+    aw__view_run, aw__steps_start, NULL,
     aw__ws_begin_request, aw__ws_upgraded, aw__ws_view_ended,
     aw__ws_conn_gone, aw__conn_upgrade, aw__ws_stop_all};
 #endif
@@ -26101,19 +26288,26 @@ static void aw__steps_run(aw_req *req, int stage, int rc)
     }
 }
 
+/* Further requests for this view get a block that fits. */
+static void aw__app_sleeps(aw_req *req)
+{
+    if (req->task)
+        ((aw__target *)aw__req_target(req))->sleeper = AW__SLEEPER;
+}
+
 static void aw__app_handle(aw_req *req)
 {
     const aw_view *view = req->route->view;
     int rc;
     if (AW__LIKELY(view && view->plain)) {
         rc = aw__view_plain(req, view);
-        if (AW__LIKELY(rc == req->status && req->x == &aw__req_none &&
-                       req->flags & AW__ANSWERED)) return;
+        if (AW__LIKELY(aw__app_said(req, rc))) return;
         aw__app_answer(req, rc, NULL);
     } else if (view && view->fn) {
         /* The one argument of a view's frame is its request. */
         rc = view->ops->start(req, view->fn, &req);
-        if (rc < 0) aw__app_answer(req, rc, NULL);
+        if (rc == AW__VIEW_RUNS) aw__app_sleeps(req);
+        else if (!aw__app_said(req, rc)) aw__app_answer(req, rc, NULL);
     } else if (view) {
         aw__steps_run(req, AW__BEFORE, 0);
     } else {
@@ -26786,6 +26980,7 @@ static void aw__server_free(aw_loop *l)
     aw__mem_put(&l->mem, s->input, aw__input_bytes(s));
     aw__mem_put(&l->mem, s->fields, fields);
     aw__mem_put(&l->mem, s->spare, AW__REQ_BYTES);
+    if (s->fitted) aw__mem_put(&l->mem, s->fitted, s->fitted->bytes);
     l->server = NULL;
     aw__mem_put(&l->mem, s, sizeof *s);
 }
