@@ -25929,12 +25929,14 @@ static AW__INLINE aw__task *aw__view_task(aw_req *req, const aw_fn *fn,
                                           const void *args, int *rc)
 {
     aw_loop *l = req->loop;
+    aw__arena *a = &req->arena;
     aw__task *t;
     *rc = AW_HTTP(503);
     if (l->tasks >= l->server->config.max_tasks) return NULL;
-    t = aw__task_make(l, &req->arena, fn, args, false, rc);
+    if ((size_t)(a->end - a->at) < aw__task_room(fn) + 16) a = NULL;
+    t = aw__task_make(l, a, fn, args, false, rc);
     if (!t) return NULL;
-    t->ctx.flags |= AW__VIEW_TASK | AW__LENT;
+    t->ctx.flags |= AW__VIEW_TASK | (a ? AW__LENT : 0);
     l->view_ended = aw__app_view_ended;
     t->req = req;
     req->refs++;
