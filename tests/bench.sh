@@ -7,7 +7,7 @@
 . "$(dirname "$0")/lib.sh"
 
 seconds=${1:-3}
-for part in count size inside memory tls; do
+for part in count size inside memory tls workers; do
     case $part in count | size) set -- ;; *) set -- "$seconds" ;; esac
     echo "== $part"
     bash "tests/bench/$part.sh" "$@" 2>&1 | tee "$tmp/out"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # What the README promises, seen on real sockets with a real clock: many clients
-# at once, a stop under load, memory after a burst, system calls a request.
+# at once, a stop under load, memory after a burst, system calls a request,
+# workers that are killed and restarted under load.
 # Needs cc; curl, strace and valgrind for their parts. Takes about half a minute.
 
 . "$(dirname "$0")/lib.sh"
@@ -112,12 +113,102 @@ no_malloc() {
     [ "$few" -eq "$many" ]
 }
 
-for program in load keep; do
+# ---- several processes ----
+
+# crew: two of them; their pids at a time in $workers.
+crew() {
+    WORKERS=2 serve "$tmp/workers"
+    pids
+}
+pids() { workers=$(pgrep -P "$pid" | tr '\n' ' '); }
+
+# until_true SECONDS COMMAND...: waits for it.
+until_true() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        [ "$SECONDS" -lt "$end" ] || return
+        sleep 0.05
+    done
+}
+said() { [ "$(grep -c "$1" "$tmp/log")" -ge "$2" ]; }
+gone() { ! kill -0 "$@" 2>/dev/null; }
+
+both_work() {
+    "$tmp/drive" "$port" / 32 1000 5 >"$tmp/out" 2>&1 || { cat "$tmp/out"; return 1; }
+    cat "$tmp/out"
+    awk '{ for (i = NF - 1; i <= NF; i++) { split($i, a, "*"); n[i] = a[2] } }
+         END { exit NF != 11 || n[10] * 4 < n[11] || n[11] * 4 < n[10] }' "$tmp/out"
+}
+
+# Its connections break, 16 or so; nobody is refused, and its work goes on.
+killed_under_load() {
+    local victim=${workers%% *} load
+    "$tmp/drive" "$port" / 32 1500 >"$tmp/out" 2>/dev/null &
+    load=$!
+    sleep 0.5
+    kill -KILL "$victim"
+    wait "$load"
+    cut -d : -f 1 "$tmp/out"
+    grep -Eq ' 0 refused, ([0-9]|[12][0-9]|3[0-2]) broken' "$tmp/out" &&
+        said "worker $victim was killed by signal 9; another starts" 1 &&
+        said ' serves$' 3 && ! ps -o stat= --ppid "$pid" | grep -q Z
+}
+
+restart_under_load() {
+    local load round served
+    served=$(grep -c ' serves$' "$tmp/log")
+    "$tmp/drive" "$port" / 32 4000 7 >"$tmp/out" 2>&1 &
+    load=$!
+    for round in 1 2 3 4 5; do
+        sleep 0.5
+        kill -HUP "$pid"
+        until_true 10 said 'all workers are new' $round || return
+    done
+    wait "$load" || { cat "$tmp/out"; return 1; }
+    echo "$(cut -d : -f 1 "$tmp/out"), $(($(grep -c ' serves$' "$tmp/log") -
+        served)) new workers"
+}
+
+crew_stops_under_load() {
+    local load status
+    "$tmp/load" "$port" /nap 500 >"$tmp/out" &
+    load=$!
+    sleep 0.5
+    pids
+    stop
+    status=$?
+    wait "$load" || { cat "$tmp/out"; return 1; }
+    echo "$(cat "$tmp/out"), exit status $status"
+    [ "$status" -eq 0 ] && ! ps -p ${workers// /,}1000000 -o pid= | grep -q .
+}
+
+parent_dies() {
+    crew
+    kill -KILL "$pid"
+    wait "$pid" 2>/dev/null
+    until_true 5 eval '! ps -p ${workers// /,}1000000 -o pid= | grep -q .'
+}
+
+hanging_worker_is_killed() {
+    local start=$SECONDS status
+    crew
+    "$tmp/drive" "$port" /hang 1 0 >/dev/null 2>&1 &
+    until_true 5 eval 'ps -o stat= --ppid $pid | grep -q R'
+    stop
+    status=$?
+    echo "exit status $status after $((SECONDS - start)) s"
+    [ "$status" -eq 1 ] && said 'does not end: killed' 1 &&
+        [ $((SECONDS - start)) -le 12 ]
+}
+
+for program in load keep drive; do
     cc -O2 tests/live/$program.c -o "$tmp/$program" || exit
 done
 for program in article hello; do
     cc -O2 -I. examples/$program.c -o "$tmp/$program" || exit
 done
+cc -O2 -I. tests/live/workers.c -o "$tmp/workers" || exit
 
 serve "$tmp/article"
 check "2,000 clients at once" burst_in_time
@@ -133,4 +224,15 @@ if have strace && have pgrep; then check "system calls" calls_per_request
 else skip "strace is not installed"; fi
 if have valgrind; then check "no malloc a request" no_malloc
 else skip "valgrind is not installed"; fi
+if have pgrep; then
+    crew
+    check "2 workers share the work" both_work
+    check "kill -9 of a worker under load" killed_under_load
+    check "SIGHUP under load" restart_under_load
+    check "SIGTERM, views asleep in both" crew_stops_under_load
+    check "kill -9 of the parent" parent_dies
+    check "a worker that hangs" hanging_worker_is_killed
+else
+    skip "pgrep is not installed"
+fi
 finish live
