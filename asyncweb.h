@@ -2555,8 +2555,9 @@ extern "C" {
 #define AW__LIKELY(x) __builtin_expect(!!(x), 1)
 #define AW__UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define AW__NOINLINE __attribute__((noinline))
-/* Of start and end, mistakes and rare events: small rather than fast. */
-#define AW__COLD __attribute__((cold, noinline))
+/* Of start and end, mistakes and rare events: small rather than fast, and
+   quicker to compile. */
+#define AW__COLD __attribute__((cold))
 #else
 #define AW__LIKELY(x) (x)
 #define AW__UNLIKELY(x) (x)
@@ -3814,6 +3815,7 @@ static const char *aw__print_read(const char *f, aw__print_how *how)
 
 /* As vsnprintf(), of: %s %d %u %x %%, with - 0 width l ll, and for %s .* or a
    precision. */
+AW__COLD
 static int aw__vprint(char *text, size_t size, const char *f, va_list args)
 {
     aw__print_to to;
@@ -14896,6 +14898,7 @@ static int aw__door_tcp(aw__doors *x, const aw__address *at)
 
 /* "localhost" and "*", every address, are two: one of IPv4 and one of IPv6, if
    the machine has that. */
+AW__COLD
 static int aw__doors_tcp(aw__doors *x, const char *host, int port)
 {
     static const char *const pairs[][2] = {{"127.0.0.1", "::1"},
@@ -22823,6 +22826,7 @@ static void aw__listeners_want(aw__server *s, int want)
         aw__timer_start(l, &s->resume.timer, AW__RESUME_MS, AW__TIMER_CALL);
 }
 
+AW__COLD
 static void aw__date_update(aw__server *s)
 {
     int64_t second = aw__unix_seconds(s->loop);
@@ -24516,6 +24520,7 @@ static void aw__on_server(aw_loop *l, int fd, int events)
 /* Connections that have idled since their last answer are closed. But what
    lies in the kernel has been sent in good faith: requests are read a last
    time, and the new have a moment to say what they want. */
+AW__COLD
 static void aw__server_hush(aw__server *s)
 {
     aw__link idle;
@@ -25417,6 +25422,7 @@ static aw__node *aw__node_child(aw__arena *a, aw__node **list,
 
 /* Follows the pattern t->route.path to its last node, made where there is
    none, and takes the names of the parameters. NULL, or what is wrong. */
+AW__COLD
 static const char *aw__route_node(aw__arena *a, aw__node **list, aw__target *t,
                                   aw__node **out)
 {
@@ -25513,6 +25519,7 @@ typedef struct aw__nearest {
     aw__param param[AW__PARAMS_MAX], at[AW__PARAMS_MAX];
 } aw__nearest;
 
+AW__COLD
 static void aw__nearest_walk(const aw__node *node, size_t at, int params,
                              int depth, aw__nearest *best)
 {
@@ -25754,6 +25761,7 @@ static void aw__app_retry(aw_req *req, int status)
 }
 
 /* The standard page of a status becomes the answer. */
+AW__COLD
 static void aw__app_page(aw_req *req, int status, int rc,
                          const aw__trace *trace)
 {
@@ -26550,6 +26558,7 @@ static aw__target *aw__target_new(aw__server *s, const aw__table *table,
     return t;
 }
 
+AW__COLD
 static bool aw__route_add(aw__server *s, const aw__table *table,
                           const aw_route *row)
 {
@@ -26636,6 +26645,7 @@ static bool aw__row_files(aw__server *s, const aw__table *t,
 }
 
 /* Enters a table: `row` mounts it in the table `up`. */
+AW__COLD
 static bool aw__table_add(aw__server *s, const aw__table *up,
                           const aw_route *row, int depth)
 {
@@ -27871,6 +27881,7 @@ AW__FOLD int aw_serve(aw_loop *l, const aw_config *config)
     return aw__serve(l, config, &with, NULL);
 }
 
+AW__COLD
 static int aw__run(const aw_config *config, const aw__with *with)
 {
     const bool several = config->workers != 0 && config->workers != AW_OFF;
