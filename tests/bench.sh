@@ -1,18 +1,51 @@
 #!/bin/bash
-# bench.sh [SECONDS]: what asyncweb.h costs, beside its peers. Runs what is in
-# tests/bench, SECONDS a figure: with 1 it is a check that all of it works and
-# that answers are right; times are never a verdict. Each part prints a table
-# and ends in `NAME: N passed, N failed`.
+# bench.sh [SECONDS [keep]]: what asyncweb.h costs, beside its peers: all of
+# tests/bench, SECONDS a figure. With 1 it is a short round that checks that all
+# of it works and that the answers are right: times are never a verdict.
+# Instructions and system calls are, as they are the same in every run; their
+# bars are in tests/bench/count.sh. The tables are left in build/bench/results,
+# with pictures; keep: in tests/bench/results, for the README.
 
 . "$(dirname "$0")/lib.sh"
+seconds=${1:-5} keep=${2-}
+to=build/bench/results
+mkdir -p $to
 
-seconds=${1:-3}
-for part in count size inside memory tls workers; do
-    case $part in count | size) set -- ;; *) set -- "$seconds" ;; esac
+version() { dpkg-query -W -f '${Version}' "$1" 2>/dev/null | sed 's/[-+].*//'; }
+package() { local v; v=$(version "$1") && printf ', %s %s' "${2:-$1}" "$v"; }
+machine() {
+    echo "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)," \
+        "$(getconf _NPROCESSORS_ONLN) cores, virtual; Linux $(uname -r |
+            sed 's/[^0-9.].*//'); $(cc --version | head -n 1), -O2"
+    printf 'Peers: %s%s%s%s%s' "$(nginx -v 2>&1 | sed 's/.*: //; s|/| |')" \
+        "$(package h2o)" "$(package libmicrohttpd-dev libmicrohttpd)" \
+        "$(package libevent-dev libevent)" \
+        "$(have node && node -v | sed 's/^v/, node /')"
+    printf '%s%s%s%s%s%s\n' "$(package python3-aiohttp aiohttp)" \
+        "$(package python3-quart Quart)" "$(package python3-uvicorn uvicorn)" \
+        "$(package python3-flask Flask)" "$(package gunicorn)" \
+        "$(package libcjson-dev cJSON)"
+}
+
+for part in count size inside memory cpu bulk workers tls; do
     echo "== $part"
+    start=$SECONDS
+    case $part in count | size) set -- ;; *) set -- "$seconds" ;; esac
     bash "tests/bench/$part.sh" "$@" 2>&1 | tee "$tmp/out"
     read -r _ p _ f _ <<<"$(tail -n 1 "$tmp/out" | grep ' passed, ')"
     passed=$((passed + ${p:-0}))
     failed=$((failed + ${f:-1}))
+    grep '^|' "$tmp/out" >"$to/$part.md"
+    echo "== $part took $((SECONDS - start)) s"
 done
+
+machine >$to/machine.txt
+chart() { awk -f tests/bench/chart.awk "${@:3}" $to/"$2".md >$to/"$1".svg; }
+chart speed cpu -v column=2 -v title='Server CPU time for a request ÷ bare epoll'
+chart pipelined cpu -v column=5 -v title='The same, 16 requests at once'
+chart idle memory -v column=2 -v unit=B \
+    -v title='User memory of an idle connection, of 10,000'
+chart asleep memory -v column=5 -v unit=B \
+    -v title='User memory of a view asleep and its connection, of 5,000'
+if [ "$keep" = keep ]; then cp $to/* tests/bench/results/; fi
 finish bench

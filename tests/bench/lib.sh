@@ -62,6 +62,14 @@ cpu() { awk '{ ns += $1 } END { printf "%.0f", ns }' /proc/$1/task/*/schedstat \
     2>/dev/null; }
 compute() { awk "BEGIN { printf \"$1\", $2 }"; }
 
+# median_of FORMAT < NUMBERS: and the least and the most, if there are several.
+median_of() {
+    tr -s ' ' '\n' | grep . | sort -n | awk -v f="$1" '{ v[NR] = $1 } END {
+        m = NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2
+        if (NR > 1) f = f " (" f "-" f ")"
+        printf f, m, v[1], v[NR] }'
+}
+
 # debian_source PACKAGE PATTERN: $built/sources/FILE of a Debian source package,
 # whatever Debian this is; nothing of it comes into the repository.
 debian_source() {
