@@ -26,7 +26,7 @@ make_c() {
 }
 make_tools() {
     make_c load "$bench/load.c" && make_c bare "$bench/bare.c" &&
-        make_c server "$bench/server.c" -DASYNCWEB_IMPLEMENTATION
+        make_c server "$bench/server.c" -DASYNCWEB_STATIC
 }
 
 # start COMMAND...: on the server's core; sets $pid, and $port to a free one,

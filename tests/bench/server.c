@@ -4,7 +4,7 @@
 
    server PORT [log]   at 127.0.0.1; files of the current directory in /files
 
-   Compiled with ASYNCWEB_IMPLEMENTATION it is the whole of it.
+   Compiled with ASYNCWEB_STATIC it is the whole of it.
 */
 #include "asyncweb.h"
 
