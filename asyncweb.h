@@ -27622,7 +27622,8 @@ static void aw__team_child(aw__team *t, int place, int line,
     seat.line = line;
     seat.told = 0;
     t->loop->worker = (int)getpid();
-    if (rc == 0) rc = aw__run_loop(t->loop, t->given, t->with, &seat);
+    rc = rc < 0 ? aw__run_failed(t->given, "cannot serve", rc)
+        : aw__run_loop(t->loop, t->given, t->with, &seat);
     (void)fflush(NULL);
     _exit(rc != 0);
 }

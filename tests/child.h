@@ -4,6 +4,7 @@
 
 #include "http.h"
 #include <poll.h>
+#include <sys/time.h>
 
 typedef struct child {
     pid_t pid;
@@ -60,8 +61,10 @@ static int dial(int port)
 AW__UNUSED
 static int say(int port, const char *text)
 {
+    const struct timeval most = {10, 0};        /* for hear() */
     int fd = dial(port);
     fcntl(fd, F_SETFL, 0);
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most);
     CHECK_EQ(strlen(text), write(fd, text, strlen(text)));
     return fd;
 }
