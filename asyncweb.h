@@ -3448,7 +3448,7 @@ enum {
 typedef struct aw__slab {
     aw__link link;              /* of those with room, by size */
     void *free;                 /* blocks given back: a list through them */
-    uint32_t used, carved;      /* blocks in use; ever handed out */
+    uint32_t used, carved, most;    /* blocks: in use, ever used, all */
 } aw__slab;
 
 /* The memory of one loop; all zero at first. NULL stands for plain memory,
@@ -3497,13 +3497,13 @@ static void *aw__slab_get(aw__link *list, size_t size)
         s = aw__slab_map();
         if (!s) return NULL;
         memset(s, 0, sizeof *s);
+        s->most = (uint32_t)((AW__SLAB_BYTES - AW__SLAB_HEAD) / size);
         aw__list_add(list, &s->link);
     }
     p = (char *)s->free;
     if (p) memcpy(&s->free, p, sizeof s->free);
     else p = (char *)s + AW__SLAB_HEAD + size * s->carved++;
-    if (++s->used == (AW__SLAB_BYTES - AW__SLAB_HEAD) / size)
-        aw__list_remove(&s->link);
+    if (++s->used == s->most) aw__list_remove(&s->link);
     return p;
 }
 
@@ -10325,7 +10325,7 @@ static AW__INLINE void aw__frame_fill(aw_frame *f, const aw_fn *fn,
     const size_t locals = fn->size - fn->locals;
     char *at = (char *)f + fn->locals;
     if (fn->args == sizeof(void *)) memcpy(f + 1, args, sizeof(void *));
-    else memcpy(f + 1, args, fn->args);
+    else if (fn->args) memcpy(f + 1, args, fn->args);
     if (locals == sizeof(void *)) memset(at, 0, sizeof(void *));
     else memset(at, 0, locals);
 }
@@ -11053,7 +11053,7 @@ static AW__INLINE aw__task *aw__task_make(aw_loop *l, aw__arena *arena,
                                           const aw_fn *fn, const void *args,
                                           bool kid, int *error)
 {
-    size_t size;
+    size_t size, at;
     aw__task *t;
     *error = fn->size > l->max_task_bytes ? AW_ESTACK : AW_ENOMEM;
     if (*error == AW_ESTACK) return NULL;
@@ -11061,9 +11061,10 @@ static AW__INLINE aw__task *aw__task_make(aw_loop *l, aw__arena *arena,
     t = (aw__task *)(arena ? aw__arena_get(arena, size)
                      : aw__mem_get(&l->mem, size));
     if (!t) return NULL;
-    /* In two parts compilers do it with a few wide stores. */
-    memset((void *)t, 0, AW__TASK_HEAD / 2);
-    memset((char *)t + AW__TASK_HEAD / 2, 0, AW__TASK_HEAD - AW__TASK_HEAD / 2);
+    /* Piece by piece compilers do it with a few wide stores. */
+    for (at = 0; at + 64 <= AW__TASK_HEAD; at += 64)
+        memset((char *)t + at, 0, 64);
+    memset((char *)t + at, 0, AW__TASK_HEAD - at);
     t->ctx.loop = l;
     t->size = (uint32_t)size;
     if (!aw__slot_take(l, t)) {
@@ -19441,7 +19442,7 @@ struct aw_req {
 /* A request's struct and the first of its memory are one block. */
 enum {
     AW__REQ_BYTES = 1024,
-    AW__ANSWER_ROOM = 32        /* for the text of a small answer */
+    AW__ANSWER_ROOM = 16        /* for the text of a small answer */
 };
 AW__ASSERT(sizeof(aw_req) <= AW__REQ_BYTES / 2, a_request_leaves_room);
 
@@ -24084,8 +24085,9 @@ static aw_req *aw__req_fit(aw__server *s, aw_req *req, size_t n)
 {
     const size_t params = req->params * sizeof *req->param;
     const size_t fields = req->head.count * sizeof(aw__field);
-    const size_t need = sizeof *req + params + fields + n + AW__ANSWER_ROOM +
-        aw__task_room(req->route->view->fn) + 16;
+    const size_t text = (sizeof *req + params + fields + n + 16) / 16 * 16;
+    const size_t need = text + aw__task_room(req->route->view->fn) +
+        AW__ANSWER_ROOM;
     const size_t bytes = (need + AW__SLAB_STEP - 1) / AW__SLAB_STEP *
         AW__SLAB_STEP;
     aw_req *to = s->fitted;
@@ -25986,7 +25988,7 @@ static AW__INLINE aw__task *aw__view_task(aw_req *req, const aw_fn *fn,
     aw__task *t;
     *rc = AW_HTTP(503);
     if (l->tasks >= l->server->config.max_tasks) return NULL;
-    if ((size_t)(a->end - a->at) < aw__task_room(fn) + 16) a = NULL;
+    if ((size_t)(a->end - a->at) < aw__task_room(fn) + 15) a = NULL;
     t = aw__task_make(l, a, fn, args, false, rc);
     if (!t) return NULL;
     t->ctx.flags |= AW__VIEW_TASK | (a ? AW__LENT : 0);
