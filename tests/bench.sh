@@ -27,10 +27,11 @@ machine() {
         "$(package libcjson-dev cJSON)"
 }
 
-for part in count size inside memory cpu bulk workers tls; do
+parts='count size micro sleepers parse json memory cpu bulk workers tls'
+for part in $parts; do
     echo "== $part"
     start=$SECONDS
-    case $part in count | size) set -- ;; *) set -- "$seconds" ;; esac
+    if [ $part = count ]; then set --; else set -- "$seconds"; fi
     bash "tests/bench/$part.sh" "$@" 2>&1 | tee "$tmp/out"
     read -r _ p _ f _ <<<"$(tail -n 1 "$tmp/out" | grep ' passed, ')"
     passed=$((passed + ${p:-0}))
@@ -47,5 +48,14 @@ chart idle memory -v column=2 -v unit=B \
     -v title='User memory of an idle connection, of 10,000'
 chart asleep memory -v column=5 -v unit=B \
     -v title='User memory of a view asleep and its connection, of 5,000'
-if [ "$keep" = keep ]; then cp $to/* tests/bench/results/; fi
+if [ "$keep" = keep ]; then
+    cp $to/* tests/bench/results/
+    # A table of the README is that which stands behind its name.
+    awk -v to=$to '/^<!-- bench / { print; file = to "/" $3 ".md"
+            while ((getline line <file) > 0) print line
+            was = 1; next }
+        was && /^[|]/ { next }
+        { was = 0; print }' README.md >"$tmp/README" &&
+        cp "$tmp/README" README.md
+fi
 finish bench

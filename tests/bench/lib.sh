@@ -24,6 +24,13 @@ make_c() {
     cc -std=gnu99 -D_GNU_SOURCE -O2 -g -Wall -Wextra -I. "$source" \
         -o "$built/$name" "$@"
 }
+# built NAME SOURCE FLAG...: or a failure
+built() {
+    make_c "$@" 2>"$tmp/cc.said" && return
+    bad "$1 compiles" "$(head "$tmp/cc.said")"
+    return 1
+}
+on_server_core() { taskset -c "$server_core" "$@"; }
 make_tools() {
     make_c load "$bench/load.c" && make_c bare "$bench/bare.c" &&
         make_c server "$bench/server.c" -DASYNCWEB_STATIC
