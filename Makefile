@@ -28,7 +28,8 @@ bearssl := $(shell mkdir -p $(out); \
 alone := $(filter-out $(subst +, ,$(groups)) $(if $(bearssl),,tls), \
     $(patsubst tests/%.c,%,$(wildcard tests/*.c)))
 programs := $(addprefix $(out)/,$(groups) $(alone))
-scripts := $(wildcard tests/examples.sh tests/readme.sh tests/misuse.sh)
+scripts := $(wildcard tests/examples.sh tests/readme.sh tests/misuse.sh \
+    tests/memory.sh)
 examples := $(patsubst examples/%.c,build/%,$(wildcard examples/*.c))
 
 # In parallel even when make was called without -j.

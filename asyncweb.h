@@ -3679,6 +3679,17 @@ static char *aw__arena_text(aw__arena *a, const char *text, size_t n)
     return p;
 }
 
+/* What is left of the newest block is for others, where memory is scarce. */
+static void aw__arena_trim(aw__arena *a)
+{
+    aw__arena_block *b = a->blocks;
+    const size_t used = b ? (size_t)(a->at - (char *)b) : 0;
+    if (AW__SIZED(true, !b || (char *)b + b->size != a->end)) return;
+    if (!aw__mem_resize(a->mem, b, b->size, used)) return;
+    b->size = used;
+    a->end = a->at;
+}
+
 static void aw__arena_free(aw__arena *a)
 {
     while (a->blocks) {
@@ -10169,10 +10180,13 @@ static void aw__chunk_drop(aw__task *t, aw__chunk *c)
     if (old) aw__mem_put(&t->ctx.loop->mem, old, old->size);
 }
 
+/* Blocks are multiples of a slab's step, less one. */
+enum { AW__TASK_STEP = AW__SIZED(63, 15) };
+
 static AW__NOINLINE int aw__task_grow(aw__task *t, size_t n)
 {
     aw_loop *l = t->ctx.loop;
-    size_t size = t->chunk ? t->chunk->size : 256;
+    size_t size = t->chunk ? t->chunk->size : AW__SIZED(256, 64);
     aw__chunk *c = t->spare;
     if (n > l->max_task_bytes) return AW_ESTACK;
     if (c && c->size >= n + sizeof *c + 16 &&
@@ -10183,7 +10197,7 @@ static AW__NOINLINE int aw__task_grow(aw__task *t, size_t n)
     }
     if (size < AW__SIZED(16384, 1024)) size *= 2;
     if (size < n + sizeof *c + 16) size = n + sizeof *c + 16;
-    size = (size + 63) & ~(size_t)63;
+    size = (size + AW__TASK_STEP) & ~(size_t)AW__TASK_STEP;
     if (t->bytes + size > l->max_task_bytes) return AW_ESTACK;
     c = (aw__chunk *)aw__mem_get(&l->mem, size);
     if (!c) return AW_ENOMEM;
@@ -19441,10 +19455,11 @@ struct aw_req {
 
 /* A request's struct and the first of its memory are one block. */
 enum {
-    AW__REQ_BYTES = 1024,
+    AW__REQ_BYTES = AW__SIZED(1024, 768),
     AW__ANSWER_ROOM = 16        /* for the text of a small answer */
 };
-AW__ASSERT(sizeof(aw_req) <= AW__REQ_BYTES / 2, a_request_leaves_room);
+AW__ASSERT(sizeof(aw_req) <= AW__REQ_BYTES - AW__SIZED(512, 192),
+           a_request_leaves_room);
 
 static AW__INLINE void aw__req_room(aw_req *req)
 {
@@ -22961,7 +22976,7 @@ static void aw__access_line(aw__server *s, aw_req *req, int64_t n)
 /* In a buffer of little memory a long head leaves nothing behind. */
 static void aw__out_trim(aw__server *s)
 {
-    const size_t keep = 1024;
+    const size_t keep = 512;
     char *p = NULL;
     if (AW__SIZED(true, s->out.n > 0 || s->out.cap <= keep)) return;
     p = (char *)aw__mem_resize(s->out.mem, s->out.p, s->out.cap, keep);
@@ -24121,7 +24136,7 @@ static aw_req *aw__req_fit(aw__server *s, aw_req *req, size_t n)
 static size_t aw__conn_begin(aw__server *s, aw__conn *c, aw_slice in, size_t n)
 {
     const aw__head *head;
-    aw_req *req = aw__server_room(s, AW__REQ_BYTES + 512) ? aw__req_new(s)
+    aw_req *req = aw__server_room(s, AW__REQ_BYTES + 256) ? aw__req_new(s)
         : NULL;
     if (!req) {
         aw__conn_reject(s, c, 503);
@@ -27092,7 +27107,7 @@ static bool aw__server_open(aw__server *s)
     s->head.fields = s->fields;
     if (s->input) memset(s->input, 0, aw__input_bytes(s));
     return s->input && s->fields &&
-        aw__buf_room(&s->out, AW__SIZED(4096, 1024));
+        aw__buf_room(&s->out, AW__SIZED(4096, 512));
 }
 
 /* Reads the certificates; what is wrong is logged. */
@@ -27180,6 +27195,7 @@ static int aw__serve(aw_loop *l, const aw_config *config, const aw__with *with,
     rc = !aw__server_open(s) ? AW_ENOMEM : !aw__server_routes(s) ? AW_EINVAL
         : s->with.proxies ? s->with.proxies->read(s) : 0;
     if (rc == 0) rc = aw__server_tls(s);
+    aw__arena_trim(&s->memory);
     if (rc == 0) rc = aw__server_listen(s);
     if (rc < 0) aw__server_free(l);
     return rc;

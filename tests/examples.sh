@@ -133,7 +133,10 @@ try() {
     build=$(grep '^cc ' script) || { echo "no cc line"; return 1; }
     case $build in
         *-lbearssl*) bearssl || { echo "BearSSL not installed"; return 77; } ;;
-        *) build=${build/ -o / $linked -o } ;;
+        *)  # A buffer's server is compiled another way.
+            grep -q 'define ASYNCWEB_FIXED_MEMORY' "$main" ||
+                build=${build/ -o / $linked -o }
+            ;;
     esac
     said=$($build 2>&1)
     rc=$?
