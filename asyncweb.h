@@ -2532,7 +2532,7 @@ AW_API int aw_test_close(aw_test *t);
 #endif
 
 /* For the few functions whose call would cost more than their work. */
-#if defined(__GNUC__) || defined(__clang__)
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(__OPTIMIZE_SIZE__)
 #define AW__INLINE inline __attribute__((always_inline))
 #else
 #define AW__INLINE inline
@@ -5563,62 +5563,32 @@ static bool aw__http_list(aw_slice *list, aw_slice *item)
    empty for a status without one, as RFC 9112 4 allows. Never NULL. */
 static const char *aw__http_reason(int status)
 {
-    switch (status) {
-        case 100: return "Continue";
-        case 101: return "Switching Protocols";
-        case 103: return "Early Hints";
-        case 200: return "OK";
-        case 201: return "Created";
-        case 202: return "Accepted";
-        case 203: return "Non-Authoritative Information";
-        case 204: return "No Content";
-        case 205: return "Reset Content";
-        case 206: return "Partial Content";
-        case 300: return "Multiple Choices";
-        case 301: return "Moved Permanently";
-        case 302: return "Found";
-        case 303: return "See Other";
-        case 304: return "Not Modified";
-        case 305: return "Use Proxy";
-        case 307: return "Temporary Redirect";
-        case 308: return "Permanent Redirect";
-        case 400: return "Bad Request";
-        case 401: return "Unauthorized";
-        case 402: return "Payment Required";
-        case 403: return "Forbidden";
-        case 404: return "Not Found";
-        case 405: return "Method Not Allowed";
-        case 406: return "Not Acceptable";
-        case 407: return "Proxy Authentication Required";
-        case 408: return "Request Timeout";
-        case 409: return "Conflict";
-        case 410: return "Gone";
-        case 411: return "Length Required";
-        case 412: return "Precondition Failed";
-        case 413: return "Content Too Large";
-        case 414: return "URI Too Long";
-        case 415: return "Unsupported Media Type";
-        case 416: return "Range Not Satisfiable";
-        case 417: return "Expectation Failed";
-        case 418: return "I'm a teapot";
-        case 421: return "Misdirected Request";
-        case 422: return "Unprocessable Content";
-        case 425: return "Too Early";
-        case 426: return "Upgrade Required";
-        case 428: return "Precondition Required";
-        case 429: return "Too Many Requests";
-        case 431: return "Request Header Fields Too Large";
-        case 451: return "Unavailable For Legal Reasons";
-        case 500: return "Internal Server Error";
-        case 501: return "Not Implemented";
-        case 502: return "Bad Gateway";
-        case 503: return "Service Unavailable";
-        case 504: return "Gateway Timeout";
-        case 505: return "HTTP Version Not Supported";
-        case 507: return "Insufficient Storage";
-        case 511: return "Network Authentication Required";
-        default: return "";
-    }
+    static const char *const texts[][32] = {
+        {"Continue", "Switching Protocols", "", "Early Hints"},
+        {"OK", "Created", "Accepted", "Non-Authoritative Information",
+         "No Content", "Reset Content", "Partial Content"},
+        {"Multiple Choices", "Moved Permanently", "Found", "See Other",
+         "Not Modified", "Use Proxy", "", "Temporary Redirect",
+         "Permanent Redirect"},
+        {"Bad Request", "Unauthorized", "Payment Required", "Forbidden",
+         "Not Found", "Method Not Allowed", "Not Acceptable",
+         "Proxy Authentication Required", "Request Timeout", "Conflict", "Gone",
+         "Length Required", "Precondition Failed", "Content Too Large",
+         "URI Too Long", "Unsupported Media Type", "Range Not Satisfiable",
+         "Expectation Failed", "I'm a teapot", "", "", "Misdirected Request",
+         "Unprocessable Content", "", "", "Too Early", "Upgrade Required", "",
+         "Precondition Required", "Too Many Requests", "",
+         "Request Header Fields Too Large"},
+        {"Internal Server Error", "Not Implemented", "Bad Gateway",
+         "Service Unavailable", "Gateway Timeout",
+         "HTTP Version Not Supported", "", "Insufficient Storage", "", "", "",
+         "Network Authentication Required"},
+    };
+    const int kind = status / 100 - 1, i = status % 100;
+    const char *text = NULL;
+    if (kind >= 0 && kind < 5 && i >= 0 && i < 32) text = texts[kind][i];
+    if (status == 451) text = "Unavailable For Legal Reasons";
+    return text ? text : "";
 }
 
 const char *aw_strerror(int error)
@@ -9293,6 +9263,7 @@ typedef struct aw__life {
     void (*run)(aw_loop *l);            /* those that are ready */
     void (*fire)(aw__timer *timer);     /* it is a task's */
     void (*cancel)(aw__task *t, int why);
+    void (*dump)(aw_loop *l);
 } aw__life;
 
 struct aw_loop {
@@ -11047,8 +11018,60 @@ static void aw__fire(aw__timer *timer)
     }
 }
 
+/* ---- what they are at ---- */
+
+/* Of an aw__wait: what t->w holds is told, too. */
+static const char aw__on_timer[] = "a timer", aw__on_fd[] = "a descriptor";
+
+static void aw__dump_wait(const aw__task *t, char *text, size_t n)
+{
+    const int64_t now = t->ctx.loop->now, due = t->w.timer.due >> 2;
+    if (!t->wait)
+        aw__print(text, n, t->ctx.flags & AW__READY ? "is ready" : "runs");
+    else if (t->wait->what == aw__on_timer && due >= now)
+        aw__print(text, n, "waits for a timer, due in %lld ms",
+                  (long long)(due - now));
+    else if (t->wait->what == aw__on_fd)
+        aw__print(text, n, "waits for descriptor %d to be %s", t->w.io.fd,
+                  t->w.io.mask == AW_READ ? "readable"
+                  : t->w.io.mask == AW_WRITE ? "writable" : "ready");
+    else
+        aw__print(text, n, "waits for %s", t->wait->what);
+}
+
+static void aw__dump_frame(const aw_loop *l, const aw_frame *f)
+{
+    char line[16] = "";
+    if (f->pc && f->pc < AW__PC_FINALLY && f->fn->leaf == NULL)
+        aw__print(line, sizeof line, ":%u", (unsigned)f->pc);
+    aw__log(l, AW_LOG_INFO, "    in %s at %s%s%s", f->fn->name, f->fn->file,
+            line, f->phase == AW__LEAVING ? " (ends when its children have)"
+            : f->phase == AW__FINAL ? " (in FINALLY)" : "");
+}
+
+static void aw__dump(aw_loop *l)
+{
+    int32_t i;
+    for (i = 0; i < l->slot_count; i++) {
+        const aw__task *t = l->slots[i].u.task;
+        const aw_frame *f;
+        char text[100];
+        if (!(l->slots[i].generation & 1)) continue;
+        aw__dump_wait(t, text, sizeof text);
+        aw__log(l, AW_LOG_INFO, "task %d%s %s, for %u ms now", (int)i,
+                t->unwind ? ", being cancelled," : "", text,
+                (unsigned)((uint32_t)l->now - t->since));
+        for (f = t->top; f; f = f->up) aw__dump_frame(l, f);
+    }
+}
+
 static const aw__life aw__life_of_tasks = {
-    aw__run_ready, aw__fire, aw__cancel_task};
+    aw__run_ready, aw__fire, aw__cancel_task, aw__dump};
+
+void aw_loop_dump(aw_loop *l)
+{
+    if (l->life) l->life->dump(l);
+}
 
 enum {
     AW__TASK_HEAD = (sizeof(aw__task) + 15) / 16 * 16,
@@ -11244,7 +11267,7 @@ static void aw__undo_timer(aw__task *t)
     aw__timer_stop(t->ctx.loop, &t->w.timer);
 }
 
-static const aw__wait aw__wait_timer = {"a timer", aw__undo_timer};
+static const aw__wait aw__wait_timer = {aw__on_timer, aw__undo_timer};
 
 static aw_use_RETURN_not_return aw__aw_yield(aw__ctx *ctx, const void *args)
 {
@@ -11327,7 +11350,7 @@ static void aw__undo_fd(aw__task *t)
     aw__fd_tasks_rest(t->ctx.loop, t->w.io.fd);
 }
 
-static const aw__wait aw__wait_fd = {"a descriptor", aw__undo_fd};
+static const aw__wait aw__wait_fd = {aw__on_fd, aw__undo_fd};
 
 void aw_fd_closing(aw_loop *l, int fd)
 {
@@ -11586,6 +11609,9 @@ typedef struct aw__crew {
 /* Shared by the loop and its helper threads; the last one frees it. A thread
    lives as long as there is work: an idle program has none. */
 typedef struct aw__threads {
+    /* NULL: no other thread has been here. It is set under the lock, and read
+       without: a program without threads does not have the lock's code. */
+    const struct aw__threads_ops *ops;
     pthread_mutex_t lock;
     int users;
     int wake;                   /* -1: the loop is gone */
@@ -11651,6 +11677,90 @@ static aw__threads *aw__threads_new(int wake)
     return x;
 }
 
+typedef struct aw__threads_ops {
+    void (*collect)(aw_loop *l);
+    void (*leave)(aw_loop *l);
+} aw__threads_ops;
+
+/* Takes what other threads left: posts, and jobs that are done. */
+static void aw__threads_collect(aw_loop *l)
+{
+    aw__threads *x = l->threads;
+    aw__job *j;
+    aw__post *p;
+    pthread_mutex_lock(&x->lock);
+    j = x->done;
+    p = x->posts;
+    x->done = NULL;
+    x->done_tail = &x->done;
+    x->posts = NULL;
+    x->posts_tail = &x->posts;
+    pthread_mutex_unlock(&x->lock);
+    while (p) {
+        aw__post *next = p->next;
+        p->fn(l, p->arg);
+        aw__plain_put(p);
+        p = next;
+    }
+    while (j) {
+        aw__job *next = j->next;
+        x->unfinished--;
+        j->done(l, j);
+        j = next;
+    }
+}
+
+static void aw__threads_end(aw_loop *l)
+{
+    aw__threads *x = l->threads;
+    pthread_mutex_lock(&x->lock);
+    x->wake = -1;               /* from here on threads keep their jobs */
+    pthread_mutex_unlock(&x->lock);
+    aw__threads_collect(l);
+    pthread_mutex_lock(&x->lock);
+    aw__threads_leave(x);
+}
+
+static const aw__threads_ops aw__threads_all = {
+    aw__threads_collect, aw__threads_end};
+
+static void aw__threads_used(aw__threads *x)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    __atomic_store_n(&x->ops, &aw__threads_all, __ATOMIC_RELEASE);
+#else
+    x->ops = &aw__threads_all;
+#endif
+}
+
+static const aw__threads_ops *aw__threads_were_used(const aw__threads *x)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    return __atomic_load_n(&x->ops, __ATOMIC_ACQUIRE);
+#else
+    return x->ops;
+#endif
+}
+
+static void aw__threads_look(aw_loop *l)
+{
+    const aw__threads_ops *ops = aw__threads_were_used(l->threads);
+    if (ops) ops->collect(l);
+}
+
+static void aw__threads_free(aw_loop *l)
+{
+    aw__threads *x = l->threads;
+    const aw__threads_ops *ops = x ? aw__threads_were_used(x) : NULL;
+    if (ops) {
+        ops->leave(l);
+    } else if (x) {
+        pthread_mutex_destroy(&x->lock);
+        aw__plain_put(x);
+    }
+    l->threads = NULL;
+}
+
 /* One more helper thread, when there may be; signals are for others. */
 static void aw__thread_start(aw__crew *crew)
 {
@@ -11676,6 +11786,7 @@ static int aw__job_start(aw_loop *l, int kind, aw__job *j)
     aw__threads *x = l->threads;
     aw__crew *crew = &x->crews[kind];
     pthread_mutex_lock(&x->lock);
+    aw__threads_used(x);
     aw__thread_start(crew);
     if (crew->running == 0) {
         pthread_mutex_unlock(&x->lock);
@@ -11717,52 +11828,12 @@ int aw_post(aw_loop *l, void (*fn)(aw_loop *, void *), void *arg)
     p->fn = fn;
     p->arg = arg;
     pthread_mutex_lock(&x->lock);
+    aw__threads_used(x);
     *x->posts_tail = p;
     x->posts_tail = &p->next;
     aw__sys_wake(x->wake);
     pthread_mutex_unlock(&x->lock);
     return 0;
-}
-
-/* Takes what other threads left: posts, and jobs that are done. */
-static void aw__threads_collect(aw_loop *l)
-{
-    aw__threads *x = l->threads;
-    aw__job *j;
-    aw__post *p;
-    pthread_mutex_lock(&x->lock);
-    j = x->done;
-    p = x->posts;
-    x->done = NULL;
-    x->done_tail = &x->done;
-    x->posts = NULL;
-    x->posts_tail = &x->posts;
-    pthread_mutex_unlock(&x->lock);
-    while (p) {
-        aw__post *next = p->next;
-        p->fn(l, p->arg);
-        aw__plain_put(p);
-        p = next;
-    }
-    while (j) {
-        aw__job *next = j->next;
-        x->unfinished--;
-        j->done(l, j);
-        j = next;
-    }
-}
-
-static void aw__threads_free(aw_loop *l)
-{
-    aw__threads *x = l->threads;
-    if (!x) return;
-    pthread_mutex_lock(&x->lock);
-    x->wake = -1;               /* from here on threads keep their jobs */
-    pthread_mutex_unlock(&x->lock);
-    aw__threads_collect(l);
-    pthread_mutex_lock(&x->lock);
-    aw__threads_leave(x);
-    l->threads = NULL;
 }
 
 typedef struct aw__thread_job {
@@ -11838,7 +11909,7 @@ static bool aw__job_revoke(aw_loop *l, int kind, aw__job *j)
     return false;
 }
 
-static void aw__threads_collect(aw_loop *l)
+static void aw__threads_look(aw_loop *l)
 {
     (void)l;
 }
@@ -11937,7 +12008,7 @@ static void aw__on_wake(aw_loop *l, int fd, int events)
 {
     (void)events;
     aw__sys_wake_drain(fd);
-    aw__threads_collect(l);
+    aw__threads_look(l);
 }
 
 /* Fires what is due, in the order of time. */
@@ -12243,48 +12314,6 @@ AW__FOLD aw_loop *aw_loop_new(const aw_loop_config *config)
 {
     return aw__loop_new(config, config && config->debug ? &aw__stale_checks
                         : NULL);
-}
-
-static void aw__dump_wait(const aw__task *t, char *text, size_t n)
-{
-    const int64_t now = t->ctx.loop->now, due = t->w.timer.due >> 2;
-    if (!t->wait)
-        aw__print(text, n, t->ctx.flags & AW__READY ? "is ready" : "runs");
-    else if (t->wait == &aw__wait_timer && due >= now)
-        aw__print(text, n, "waits for a timer, due in %lld ms",
-                  (long long)(due - now));
-    else if (t->wait == &aw__wait_fd)
-        aw__print(text, n, "waits for descriptor %d to be %s", t->w.io.fd,
-                  t->w.io.mask == AW_READ ? "readable"
-                  : t->w.io.mask == AW_WRITE ? "writable" : "ready");
-    else
-        aw__print(text, n, "waits for %s", t->wait->what);
-}
-
-static void aw__dump_frame(const aw_loop *l, const aw_frame *f)
-{
-    char line[16] = "";
-    if (f->pc && f->pc < AW__PC_FINALLY && f->fn->leaf == NULL)
-        aw__print(line, sizeof line, ":%u", (unsigned)f->pc);
-    aw__log(l, AW_LOG_INFO, "    in %s at %s%s%s", f->fn->name, f->fn->file,
-            line, f->phase == AW__LEAVING ? " (ends when its children have)"
-            : f->phase == AW__FINAL ? " (in FINALLY)" : "");
-}
-
-void aw_loop_dump(aw_loop *l)
-{
-    int32_t i;
-    for (i = 0; i < l->slot_count; i++) {
-        const aw__task *t = l->slots[i].u.task;
-        const aw_frame *f;
-        char text[100];
-        if (!(l->slots[i].generation & 1)) continue;
-        aw__dump_wait(t, text, sizeof text);
-        aw__log(l, AW_LOG_INFO, "task %d%s %s, for %u ms now", (int)i,
-                t->unwind ? ", being cancelled," : "", text,
-                (unsigned)((uint32_t)l->now - t->since));
-        for (f = t->top; f; f = f->up) aw__dump_frame(l, f);
-    }
 }
 
 /* The time of day, which may be virtual, too. */
@@ -19346,6 +19375,7 @@ typedef struct aw__pace {
 
 /* A task in aw_body_read, and in aw_send; records of the task's. */
 typedef struct aw__body_op {
+    void (*go)(struct aw__server *s, struct aw__conn *c);   /* it can be read */
     aw__task *task;
     char *to;
     size_t size;
@@ -19381,7 +19411,17 @@ typedef struct aw__sse {
     aw__buf text;               /* of the event that is being sent */
 } aw__sse;
 
+/* What only views that send in pieces need: the client takes more; the answer
+   ends while a task sends; the answer ends. */
+typedef struct aw__send_ops {
+    void (*go)(struct aw__server *s, struct aw__conn *c);
+    void (*leave)(aw_req *req);
+    bool (*end)(struct aw__server *s, aw_req *req);
+} aw__send_ops;
+AW__OBJECT_API const aw__send_ops aw__send_all;
+
 typedef struct aw__sending {
+    const aw__send_ops *ops;
     int64_t left;               /* of its length, or one of the above */
     int64_t sent;
     aw__send_op *writer;
@@ -19396,9 +19436,22 @@ typedef struct aw__piece {
     int64_t at, n;
 } aw__piece;
 
+struct aw__pieces;
+
+/* What only answers out of files need: sends n bytes of one; 0: it ends before
+   them. */
+typedef struct aw__file_ops {
+    ptrdiff_t (*send)(struct aw__server *s, int fd, struct aw__pieces *pieces,
+                      int64_t at, size_t n);
+} aw__file_ops;
+#ifndef ASYNCWEB_NO_STATIC_FILES
+AW__OBJECT_API const aw__file_ops aw__file_all;
+#endif
+
 /* An answer that is sent from where it lies: first the request has it, then
    the connection. */
 typedef struct aw__pieces {
+    const aw__file_ops *ops;    /* of pieces that lie in the file */
     int64_t total;
     size_t size;                /* of this block */
     int file;                   /* -1: none; is closed with it */
@@ -20387,6 +20440,7 @@ static int aw__stream_new_answer(aw_req *req, const char *type, int64_t left)
     if (!sending || !x) return AW_ENOMEM;
     rc = aw__answer(req, 200, type, "", 0);
     if (rc < 0) return rc;
+    sending->ops = &aw__send_all;
     sending->left = left == AW__CHUNKS && old ? (int)AW__UNTIL_CLOSE : left;
     x->sending = sending;
     return 0;
@@ -22275,6 +22329,7 @@ typedef struct aw__source {
     const char *p;              /* NULL: in the file */
     int64_t size;
     int file;                   /* -1: none. Whoever gets it closes it */
+    const aw__file_ops *ops;    /* of the file */
     int max_age;
     bool varies;                /* another coding might have been chosen */
 } aw__source;
@@ -22352,6 +22407,7 @@ static int aw__source_pieces(aw_req *req, aw__source *src, int status,
     aw__req_x *x = aw__req_own(req);
     int rc = x ? aw__answer(req, status, type, "", 0) : AW_ENOMEM;
     pieces->file = src->file;
+    pieces->ops = src->ops;
     src->file = -1;
 #ifndef ASYNCWEB_NO_STATIC_FILES
     pieces->copied = pieces->file >= 0 && aw__sys_sigpipe_kills();
@@ -22485,6 +22541,7 @@ static aw__source aw__source_of_file(const aw__file *f, const char *name)
     src.type = aw__type_of(name);
     src.size = f->size;
     src.file = f->fd;
+    src.ops = &aw__file_all;
     return src;
 }
 
@@ -23227,6 +23284,8 @@ static ptrdiff_t aw__pieces_send_file(aw__server *s, int fd,
     if (got <= 0) return got < 0 ? aw__errno() : 0;
     return aw__io_send(l, fd, room, (size_t)got);
 }
+
+AW__OBJECT const aw__file_ops aw__file_all = {aw__pieces_send_file};
 #endif
 
 /* Sends some of what is left: at most n bytes, AW_EAGAIN or an error. */
@@ -23237,9 +23296,7 @@ static ptrdiff_t aw__pieces_send(aw__server *s, int fd, aw__pieces *pieces,
     ptrdiff_t sent = 0;
     if ((uint64_t)piece->n < n) n = (size_t)piece->n;
     if (piece->p) sent = aw__io_send(s->loop, fd, piece->p, n);
-#ifndef ASYNCWEB_NO_STATIC_FILES
-    else sent = aw__pieces_send_file(s, fd, pieces, piece->at, n);
-#endif
+    else sent = pieces->ops->send(s, fd, pieces, piece->at, n);
     /* More was promised in the head than the file has now. */
     if (sent == 0) return AW_EEOF;
     if (sent < 0) return sent;
@@ -23532,23 +23589,25 @@ static void aw__body_over(aw__server *s, aw_req *req, int rc)
     aw__conn_waits(s, req->conn);
 }
 
+static void aw__body_go(aw__server *s, aw__conn *c)
+{
+    aw_req *req = c->req;
+    const aw__body_op *op = req->x->receiving->reader;
+    const int rc = aw__body_try(s, req, op->to, op->size);
+    if (rc == AW_EAGAIN) aw__conn_enter(s, c, c->state);
+    else if (req->conn) aw__body_over(s, req, rc);
+}
+
 /* The client has sent something, or left. When the view does not ask for
    that now, nothing is read: it has to wait, too. */
 static void aw__conn_body_event(aw__server *s, aw__conn *c)
 {
-    aw_req *req = c->req;
-    aw__body_op *op = req->x->receiving->reader;
-    int rc;
-    req->x->receiving->drained = false;
-    if (!op) {
-        if (aw__fd_want(s->loop, c->fd, c->out || aw__conn_writer(c)
-                        ? (int)AW_WRITE : (int)AW__RESET) < 0)
-            aw__conn_close(s, c);
-        return;
-    }
-    rc = aw__body_try(s, req, op->to, op->size);
-    if (rc == AW_EAGAIN) aw__conn_enter(s, c, c->state);
-    else if (req->conn) aw__body_over(s, req, rc);
+    aw__receiving *r = c->req->x->receiving;
+    r->drained = false;
+    if (r->reader) r->reader->go(s, c);
+    else if (aw__fd_want(s->loop, c->fd, c->out || aw__conn_writer(c)
+                         ? (int)AW_WRITE : (int)AW__RESET) < 0)
+        aw__conn_close(s, c);
 }
 
 static void aw__undo_body_read(aw__task *t)
@@ -23591,6 +23650,7 @@ static aw_use_RETURN_not_return aw__body_wait(aw__task *t, aw_req *req,
         aw__task_put(t, op);
         return aw__at_once(t, rc);
     }
+    op->go = aw__body_go;
     op->task = t;
     op->to = to;
     op->size = size;
@@ -23839,6 +23899,9 @@ static bool aw__conn_stream_end(aw__server *s, aw_req *req)
     return false;
 }
 
+AW__OBJECT const aw__send_ops aw__send_all = {
+    aw__conn_send_event, aw__send_leave, aw__conn_stream_end};
+
 /* The view has ended: nobody sends or reads in the request any more. True: some
    of its body has not been read. */
 static bool aw__conn_unread(aw__conn *c, aw_req *req)
@@ -23847,7 +23910,8 @@ static bool aw__conn_unread(aw__conn *c, aw_req *req)
     const bool drain = r && !r->whole;
     if (drain && (c->expected || r->error || r->left > AW__DRAIN_MOST))
         c->last = 1;
-    if (req->x->sending && req->x->sending->writer) aw__send_leave(req);
+    if (req->x->sending && req->x->sending->writer)
+        req->x->sending->ops->leave(req);
     c->req = NULL;
     aw__req_wake(req);
     return drain;
@@ -23870,7 +23934,7 @@ static void aw__conn_finish(aw__server *s, aw_req *req)
         aw__access_log(s, req, (int64_t)req->out_len);
         alive = s->out.n < aw__input_bytes(s) || aw__conn_send(s, c);
     } else {
-        alive = req->x->sending ? aw__conn_stream_end(s, req)
+        alive = req->x->sending ? req->x->sending->ops->end(s, req)
             : aw__conn_answer(s, req);
     }
     req->conn = NULL;
@@ -24427,7 +24491,7 @@ static bool aw__conn_writable(aw__server *s, aw__conn *c)
     if (held && !aw__conn_flush(s, c)) return false;
     if (c->out) return true;
     if (aw__conn_writer(c)) {
-        aw__conn_send_event(s, c);
+        c->req->x->sending->ops->go(s, c);
         return false;
     }
     if (held) {
@@ -25072,6 +25136,7 @@ static int aw__ws_accept(aw_ws *ws)
     if (!later && s->current != c) return AW_EBUSY;
     if (req->x->sending) return AW_EINVAL;     /* aw_stream_begin came before */
     if (!said || !x) return AW_ENOMEM;
+    said->ops = &aw__send_all;
     said->fixed = true;
     x->sending = said;
     req->status = 101;
@@ -27153,6 +27218,8 @@ typedef struct aw__seat {
     const aw__doors *doors;     /* open already */
     int line;                   /* orders come in, letters go out */
     int told;                   /* to stop: as if by so many signals */
+    int (*take)(aw_loop *l, struct aw__seat *seat);
+    void (*say)(const struct aw__seat *seat, char letter);
 } aw__seat;
 
 static int aw__server_listen(aw__server *s)
@@ -27388,50 +27455,6 @@ static int aw__run_failed(const aw_config *c, const char *what, int rc)
    means all. */
 enum { AW__I_SERVE = 'r', AW__WE_STOP = 'S' };
 
-static void aw__seat_say(const aw__seat *seat, char letter)
-{
-    (void)aw__sys_send(seat->line, &letter, 1);
-}
-
-/* Its parent's orders: to drain, gently (it has a successor) or not; to end the
-   drain; to log its tasks. */
-enum { AW__LEAVE = 'l', AW__DRAIN = 's', AW__END = 'e', AW__DUMP = 'd' };
-
-static void aw__seat_order(aw_loop *l, aw__seat *seat, char order)
-{
-    aw__server *s = l->server;
-    if (order == AW__DUMP) {
-        aw_loop_dump(l);
-        return;
-    }
-    if (order == AW__LEAVE && !seat->told && !s->stopping) s->gentle = true;
-    if (order == AW__DRAIN && s->gentle) {
-        s->gentle = false;
-        if (s->stopping) aw__server_hush(s);
-    }
-    seat->told = order == AW__END || seat->told == 2 ? 2 : 1;
-}
-
-static void aw__on_orders(aw_loop *l, int fd, int events)
-{
-    aw__seat *seat = (aw__seat *)l->fds[fd].object;
-    char orders[16];
-    ptrdiff_t n = aw__sys_recv(fd, orders, sizeof orders), i;
-    (void)events;
-    if (n < 0 && errno == EAGAIN) return;
-    for (i = 0; i < n; i++) aw__seat_order(l, seat, orders[i]);
-    if (n > 0) return;
-    aw__fd_forget(l, fd);       /* the parent is no more */
-    aw__seat_order(l, seat, AW__DRAIN);
-}
-
-static int aw__seat_take(aw_loop *l, aw__seat *seat)
-{
-    int rc = aw__fd_open(l, seat->line, AW__FD_LINE, seat);
-    l->on_fd[AW__FD_LINE] = aw__on_orders;
-    return rc < 0 ? rc : aw__fd_want(l, seat->line, AW_READ);
-}
-
 /* Serves until it is to stop; the exit status. Frees the loop. */
 static int aw__run_loop(aw_loop *l, const aw_config *config,
                         const aw__with *with, aw__seat *seat)
@@ -27439,7 +27462,7 @@ static int aw__run_loop(aw_loop *l, const aw_config *config,
     struct sigaction old[AW__SIGNALS];
     const char *what = "cannot serve";
     int rc = aw__serve(l, config, with, seat);
-    if (rc == 0 && seat) rc = aw__seat_take(l, seat);
+    if (rc == 0 && seat) rc = seat->take(l, seat);
     if (rc == 0 && config->on_start) {
         what = "on_start failed; not serving";
         rc = config->on_start(l, config->data);
@@ -27450,7 +27473,7 @@ static int aw__run_loop(aw_loop *l, const aw_config *config,
     }
     rc = 0;
     if (seat) {
-        aw__seat_say(seat, AW__I_SERVE);
+        seat->say(seat, AW__I_SERVE);
     } else {
         aw__signals_take(l, AW__ALONE, old);
         aw__run_banner(l, &l->server->config, with, &l->server->doors);
@@ -27460,7 +27483,7 @@ static int aw__run_loop(aw_loop *l, const aw_config *config,
            !l->server->stopping)
         rc = aw__turn(l, AW_FOREVER);
     if (seat && rc >= 0 && aw__signals_stop(l) == 0)
-        aw__seat_say(seat, AW__WE_STOP);
+        seat->say(seat, AW__WE_STOP);
     aw__run_drain(l);
     aw__signal_fd = -1;
     aw_loop_free(l);
@@ -27598,6 +27621,52 @@ static int aw__team_open(aw__team *t)
     return rc;
 }
 
+/* ---- a worker's seat ---- */
+
+static void aw__seat_say(const aw__seat *seat, char letter)
+{
+    (void)aw__sys_send(seat->line, &letter, 1);
+}
+
+/* Its parent's orders: to drain, gently (it has a successor) or not; to end the
+   drain; to log its tasks. */
+enum { AW__LEAVE = 'l', AW__DRAIN = 's', AW__END = 'e', AW__DUMP = 'd' };
+
+static void aw__seat_order(aw_loop *l, aw__seat *seat, char order)
+{
+    aw__server *s = l->server;
+    if (order == AW__DUMP) {
+        aw_loop_dump(l);
+        return;
+    }
+    if (order == AW__LEAVE && !seat->told && !s->stopping) s->gentle = true;
+    if (order == AW__DRAIN && s->gentle) {
+        s->gentle = false;
+        if (s->stopping) aw__server_hush(s);
+    }
+    seat->told = order == AW__END || seat->told == 2 ? 2 : 1;
+}
+
+static void aw__on_orders(aw_loop *l, int fd, int events)
+{
+    aw__seat *seat = (aw__seat *)l->fds[fd].object;
+    char orders[16];
+    ptrdiff_t n = aw__sys_recv(fd, orders, sizeof orders), i;
+    (void)events;
+    if (n < 0 && errno == EAGAIN) return;
+    for (i = 0; i < n; i++) aw__seat_order(l, seat, orders[i]);
+    if (n > 0) return;
+    aw__fd_forget(l, fd);       /* the parent is no more */
+    aw__seat_order(l, seat, AW__DRAIN);
+}
+
+static int aw__seat_take(aw_loop *l, aw__seat *seat)
+{
+    int rc = aw__fd_open(l, seat->line, AW__FD_LINE, seat);
+    l->on_fd[AW__FD_LINE] = aw__on_orders;
+    return rc < 0 ? rc : aw__fd_want(l, seat->line, AW_READ);
+}
+
 /* ---- a worker's beginning and end ---- */
 
 static void aw__worker_unline(const aw__team *t, aw__worker *w)
@@ -27639,6 +27708,8 @@ static void aw__team_child(aw__team *t, int place, int line,
     seat.doors = &t->doors;
     seat.line = line;
     seat.told = 0;
+    seat.take = aw__seat_take;
+    seat.say = aw__seat_say;
     t->loop->worker = (int)getpid();
     rc = rc < 0 ? aw__run_failed(t->given, "cannot serve", rc)
         : aw__run_loop(t->loop, t->given, t->with, &seat);
