@@ -28058,6 +28058,11 @@ AW__FOLD int aw_run_config(aw_config config)
 #if !defined(ASYNCWEB_NO_TEST) && !defined(ASYNCWEB_NO_CLIENT)
 /* >>floor6 test  An application in memory ---------------------------------- */
 
+/* A test of the header's own may want the other paths, too. */
+#ifndef AW__TEST_DEBUG
+#define AW__TEST_DEBUG true
+#endif
+
 typedef struct aw__test_reply {
     aw_response r;              /* first */
     struct aw__test_reply *next;
@@ -28133,7 +28138,7 @@ aw_test *aw_test_open_config(aw_test_config config)
     aw_test *t = (aw_test *)aw__plain_get(sizeof *t);
     aw_loop_config loop;
     memset(&loop, 0, sizeof loop);
-    loop.debug = true;
+    loop.debug = AW__TEST_DEBUG;
     loop.log = aw__test_quiet;
     if (config.config) {
         loop.cleanup_ms = config.config->cleanup_ms;

@@ -472,7 +472,7 @@ TEST(route_errors_at_start)
 
 TEST(unknown_parameter_aborts)
 {
-    aw_test *t = app_with(app, NULL);
+    aw_test *t = (test_debug = true, app_with(app, NULL));
     CHECK_ABORTS(aw_test_get(t, "/unknown"),
                  "the route \"/unknown\" of view unknown has no <nobody>");
     aw_test_loop(t)->debug = false;     /* in production it is not there */
@@ -681,7 +681,7 @@ TEST(pages_escape)
 TEST(debug_page_shows_the_way)
 {
     aw_config c = quiet_config();
-    aw_test *t = app_with(app, &c);
+    aw_test *t = (test_debug = true, app_with(app, &c));
     const char *body = aw_test_get(t, "/later?rc=-23")->body, *a, *b;
     CHECK(strstr(body, "view result_later of /later") != NULL);
     CHECK(strstr(body, aw_strerror(AW_ETIMEDOUT)) != NULL);
@@ -785,7 +785,7 @@ TEST(spawned_uses_dead_req)
 TEST(ended_requests_are_quarantined)
 {
     aw_config c = quiet_config();
-    aw_test *t = app_with(app, &c);
+    aw_test *t = (test_debug = true, app_with(app, &c));
     const unsigned char *p;
     int i;
     (void)aw_test_get(t, "/keep");
@@ -1300,6 +1300,94 @@ TEST(errors_as_json)
     r = aw_test_fetch(t, "/no-todo", .headers = browser);
     CHECK(strstr(r->body, "<p>no such &quot;todo&quot;</p>") != NULL);
     CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* ---- the fast ways and the plain ones ---- */
+
+VIEW(of_length)
+{
+    const size_t n = (size_t)aw_query_int(req, "n", 0);
+    char *text = (char *)aw_alloc(req, n + 1);
+    if (!text) return AW_ENOMEM;
+    memset(text, 'x', n);
+    text[n] = 0;
+    return aw_text(req, text);
+}
+
+ASYNC_VIEW(of_length_later)
+{
+    BEGIN { RETURN(aw_plain_of_length(aw_t, req)); }
+}
+
+VIEW(seen)
+{
+    return aw_printf(req, "%s %s", req->route->path, aw_path(req));
+}
+
+ROUTES(lengths, GET("/n", of_length), GET("/later", of_length_later))
+ROUTES(places,
+    GET("/", seen), POST("/", seen), GET("/a", seen), GET("/a/", seen),
+    GET("/a/b", seen), PUT("/a/b", seen), GET("/a/<x>", seen),
+    POST("/a/<x>", seen), GET("/abcdefgh", seen), GET("/abcdefgh0", seen),
+    GET("/a/sixteen-bytes", seen), GET("/a/seventeen-byte", seen),
+    GET("/a/seventeen-bytes", seen), GET("/a/seventeen-bytez", seen),
+    ANY("/any", seen), GET("/any/<int:n>", seen), GET("/any/1", seen),
+    DELETE("/any/<path:rest>", seen))
+
+/* What most answers get in one go are the bytes that others are put together
+   of: date_until in the past leads there. */
+TEST(answers_in_one_go_are_the_same)
+{
+    static const int lengths_of[] = {0, 1, 9, 10, 11, 99, 100, 101, 3000, 16383,
+                                     16384, 16385};
+    aw_test *t = app_with(lengths, NULL);
+    size_t i;
+    int k;
+    aw_test_loop(t)->debug = false;
+    for (i = 0; i < sizeof lengths_of / sizeof *lengths_of; i++)
+        for (k = 0; k < 2; k++) {
+            char target[80], *first;
+            snprintf(target, sizeof target, "GET /%s?n=%d HTTP/1.1\r\n"
+                     "Host: x\r\n\r\n", k ? "later" : "n", lengths_of[i]);
+            aw_test_loop(t)->server->date_until = INT64_MIN;
+            first = strdup(aw_test_raw(t, target, strlen(target), 0));
+            CHECK(aw_test_loop(t)->server->date_until > 0);
+            CHECK_STR(first, aw_test_raw(t, target, strlen(target), 0));
+            free(first);
+        }
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* Routes without parameters are found by a table, others in the tree, which
+   knows them all. */
+TEST(routes_in_the_table_and_in_the_tree)
+{
+    static const char *const methods[] = {"GET", "HEAD", "POST", "PUT",
+                                          "DELETE", "PATCH", "OPTIONS"};
+    static const char *const paths[] = {
+        "/", "/a", "/a/", "/a/b", "/a/c", "/a/b/", "/b", "/abcdefgh",
+        "/abcdefgh0", "/abcdefg", "/abcdefghi", "/a/sixteen-bytes",
+        "/a/sixteen-bytez", "/a/seventeen-byte", "/a/seventeen-bytes",
+        "/a/seventeen-bytez", "/a/seventeen-bytex", "/any", "/any/1", "/any/2",
+        "/any/x", "/a?b", "/a%2e", "/%61", "/A"};
+    aw_test *t = app_with(places, NULL);
+    aw__router *r = aw_test_loop(t)->server->router;
+    size_t i, m;
+    CHECK(r->exact != NULL && r->mask >= 15);
+    for (i = 0; i < sizeof paths / sizeof *paths; i++)
+        for (m = 0; m < sizeof methods / sizeof *methods; m++) {
+            aw__exact *exact = r->exact;
+            char target[80], *first;
+            snprintf(target, sizeof target, "%s %s HTTP/1.1\r\nHost: x\r\n\r\n",
+                     methods[m], paths[i]);
+            NOTE("%s %s", methods[m], paths[i]);
+            r->exact = NULL;
+            first = strdup(aw_test_raw(t, target, strlen(target), 0));
+            r->exact = exact;
+            CHECK_STR(first, aw_test_raw(t, target, strlen(target), 0));
+            free(first);
+        }
+    CHECK_EQ(0, aw_test_close(t));
 }
 
 /* ---- what a fresh eye found ---- */

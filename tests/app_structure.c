@@ -285,7 +285,7 @@ ROUTES(failing_view, BEFORE(b1), MOUNT("/<y>", failing_hook))
 TEST(backtrace_through_hooks)
 {
     aw_config c = quiet_config();
-    aw_test *t = app_with(failing_view, &c);
+    aw_test *t = (test_debug = true, app_with(failing_view, &c));
     const aw_response *r = aw_test_get(t, "/1/2");
     CHECK_EQ(500, r->status);
     CHECK(strstr(r->body, "view hi of /&lt;y&gt;/&lt;x&gt;") != NULL);
@@ -819,7 +819,7 @@ ROUTES(linked,
 TEST(urls_for_views)
 {
     aw_config c = quiet_config();
-    aw_test *t = app_with(linked, &c);
+    aw_test *t = (test_debug = true, app_with(linked, &c));
     CHECK_STR("204 ", walk(t, "/urls"));
     /* They lead back to where they came from. */
     CHECK_STR("200 a/b c/d", walk(t, "/files/a/b%20c/d"));

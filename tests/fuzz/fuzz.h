@@ -13,6 +13,11 @@ program: what a target calls its own begins with its name.
 #ifndef ASYNCWEB_IMPLEMENTATION
 #define ASYNCWEB_IMPLEMENTATION
 #endif
+/* Applications in memory are in debug mode or not, as the input has it. */
+static int fuzz_debug;
+#ifndef AW__TEST_DEBUG
+#define AW__TEST_DEBUG fuzz_debug
+#endif
 #include "../../asyncweb.h"
 
 #include <stdio.h>
@@ -36,6 +41,7 @@ static void fuzz_begin(const uint8_t *data, size_t n)
     fuzz_state = 2166136261u;
     for (size_t i = 0; i < n; i++)
         fuzz_state = (fuzz_state ^ data[i]) * 16777619u;
+    fuzz_debug = fuzz_state >> 7 & 1;
 }
 
 /* 0 ... below - 1. */
