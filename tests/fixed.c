@@ -727,3 +727,99 @@ TEST(soak_until_memory_fails)
         CHECK(tally[WHOLE] > 0);
     }
 }
+
+/* ---- full ---- */
+
+static char kib24[24576];
+
+/* Bodies larger than the memory can take, told of or not. */
+TEST(large_bodies_are_refused)
+{
+    static char body[40000];
+    char head[200];
+    aw_config c = in_buffer(kib24, sizeof kib24);
+    aw_test *t = app_with(all_kinds, &c);
+    memset(body, 'x', sizeof body);
+    for (int n = 100; n < 40000; n += 1700) {
+        wire w = wire_open(t);
+        sprintf(head, "POST /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+                "Content-Length: %d\r\n\r\n", n);
+        wire_say(&w, head);
+        wire_send(&w, body, (size_t)n);
+        wire_settle(&w);
+        NOTE("%d bytes: %.12s", n, w.n ? w.got : "nothing");
+        CHECK(strncmp(w.got, n > 6200 ? "HTTP/1.1 413" : "HTTP/1.1 ", 12 -
+                      3 * (n <= 6200)) == 0);
+        wire_close(&w);
+    }
+    CHECK_STR("200 hello", get(t, "/"));
+    /* Chunks do not tell how many there will be. */
+    for (int round = 0; round < 3; round++) {
+        wire w = wire_open(t);
+        wire_say(&w, "POST /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+                 "Transfer-Encoding: chunked\r\n\r\n8000\r\n");
+        wire_send(&w, body, 32768);
+        wire_settle(&w);
+        NOTE("chunks: %.12s", w.n ? w.got : "nothing");
+        CHECK(strncmp(w.got, "HTTP/1.1 413", 12) == 0 ||
+              strncmp(w.got, "HTTP/1.1 503", 12) == 0);
+        wire_close(&w);
+    }
+    CHECK_STR("200 hello", get(t, "/"));
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* Everything is held by views: who comes is refused at once, or waits; when
+   memory comes back, all goes on. */
+TEST(full_and_back)
+{
+    enum { MANY = 60 };
+    static wire all[MANY];
+    aw_config c = in_buffer(kib24, sizeof kib24);
+    aw_test *t = app_with(all_kinds, &c);
+    int served = 0, refused = 0, i;
+    for (i = 0; i < MANY; i++) {
+        all[i] = wire_open(t);
+        wire_say(&all[i], "GET /slow/300 HTTP/1.1\r\nHost: h\r\n\r\n");
+    }
+    aw_test_advance(t, 1000);
+    for (i = 0; i < MANY; i++) {
+        wire_settle(&all[i]);
+        served += strstr(digest(&all[i]), "200=slept 300") != NULL;
+        refused += strncmp(digest(&all[i]), "503", 3) == 0 ||
+            (all[i].ended && !all[i].n);
+    }
+    CHECK(served >= 2);
+    CHECK_EQ(MANY, served + refused);
+    CHECK_STR("200 slept 5", get(t, "/slow/5"));
+    for (i = 0; i < MANY; i++) wire_close(&all[i]);
+    CHECK_STR("200 slept 5", get(t, "/slow/5"));
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* Connections that idle make room, the oldest first. */
+TEST(idle_ones_make_room)
+{
+    enum { MANY = 60 };
+    static wire all[MANY];
+    aw_config c = in_buffer(kib24, 18000);
+    aw_test *t = app_with(small, &c);
+    int open = 0, i;
+    for (i = 0; i < MANY; i++) {
+        all[i] = wire_open(t);
+        wire_say(&all[i], "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        NOTE("connection %d", i);
+        CHECK_STR("200=hello", digest(&all[i]));
+        aw_test_advance(t, 10);
+    }
+    for (i = 0; i < MANY; i++) {
+        wire_settle(&all[i]);
+        CHECK(all[i].ended || i > 0);
+        CHECK(!all[i].ended || open == 0);
+        open += !all[i].ended;
+    }
+    NOTE("%d are open", open);
+    CHECK(open > 10 && open < MANY);
+    for (i = 0; i < MANY; i++) wire_close(&all[i]);
+    CHECK_EQ(0, aw_test_close(t));
+}
