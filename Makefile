@@ -46,6 +46,7 @@ help:
 	@echo 'make live       many clients, a stop under load, system calls: real time'
 	@echo 'make peers      curl, nginx, HAProxy, slow attackers, ...: real programs'
 	@echo 'make bench      what it costs, beside its peers, SECONDS=10 a figure'
+	@echo 'make memory     what things cost with ASYNCWEB_FIXED_MEMORY'
 	@echo 'make fuzz       look for inputs that break it, SECONDS=10 a target'
 	@echo 'make coverage   which lines and branches the tests reach'
 	@echo 'make house      check the form of asyncweb.h'
@@ -82,6 +83,13 @@ fuzz:
 
 coverage:
 	@bash tests/coverage.sh
+
+memory: tls_flags = $(if $(bearssl),-DASYNCWEB_BEARSSL -lbearssl)
+memory:
+	@mkdir -p build
+	@$(CC) -std=c99 -O2 -w tests/fixed.c -o build/memory $(tls_flags)
+	@MEMORY_TABLE=1 build/memory what_things_cost
+	@bash tests/memory.sh table
 
 live:
 	@bash tests/live.sh
@@ -153,4 +161,5 @@ $(out)/flags: Makefile
 	    echo 'notice: $(CC) has no sanitizers here, going without' >&2; fi >$@
 
 .PHONY: help names run examples test valgrind fuzz coverage matrix live peers \
+    memory \
     bench house clean programs always

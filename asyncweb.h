@@ -18440,7 +18440,7 @@ static char *aw__client_room(aw__exchange *x, size_t *n)
         return b->p + b->n;
     }
     if (x->state == AW__CLIENT_CLOSE) return aw__buf_room(b, *n + 1);
-    if (x->state == AW__CLIENT_HEAD) *n = 4096 - AW__HEAD_SLACK;
+    if (x->state == AW__CLIENT_HEAD) *n = AW__SIZED(4096, 1024) - AW__HEAD_SLACK;
     return aw__buf_room(&x->in, *n + AW__HEAD_SLACK);
 }
 

@@ -823,3 +823,103 @@ TEST(idle_ones_make_room)
     for (i = 0; i < MANY; i++) wire_close(&all[i]);
     CHECK_EQ(0, aw_test_close(t));
 }
+
+/* ---- what things cost ---- */
+
+static char mib[1 << 20];
+
+static void row(const char *what, size_t bytes, size_t most)
+{
+    if (getenv("MEMORY_TABLE")) printf("| %s | %d |\n", what, (int)bytes);
+    NOTE("%s: %d bytes", what, (int)bytes);
+    CHECK(bytes <= most);
+}
+
+/* What is in use, but for the tables of descriptors and tasks. */
+static size_t in_use(const aw_loop *l)
+{
+    return aw_loop_memory(l).used - (size_t)l->fd_cap * sizeof *l->fds -
+        (size_t)l->slot_cap * sizeof *l->slots;
+}
+
+/* What each of some connections holds that have said this. */
+static size_t cost_of(aw_test *t, const char *say)
+{
+    enum { MANY = 8 };
+    wire all[MANY];
+    size_t before, each;
+    for (int i = 0; i < MANY; i++) all[i] = wire_open(t);
+    for (int i = 0; i < MANY; i++) wire_say(&all[i], say);
+    each = in_use(aw_test_loop(t));
+    for (int i = 0; i < MANY; i++) wire_close(&all[i]);
+    aw_test_advance(t, 100000);
+    before = in_use(aw_test_loop(t));
+    return (each - before) / MANY;
+}
+
+#define GET_(path) "GET " path " HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+TEST(what_things_cost)
+{
+    static char long_head[32768], part[1000 + 1];
+    aw_config c = in_buffer(mib, sizeof mib);
+    aw_loop_config lc;
+    aw_loop *l;
+    aw_test *t;
+    size_t one, all;
+    memset(&lc, 0, sizeof lc);
+    lc.memory = kib24;
+    lc.memory_size = sizeof kib24;
+    l = aw_loop_new(&lc);
+    CHECK(l != NULL);
+    if (!l) return;
+    row("the buffer's own", sizeof kib24 - aw_loop_memory(l).size, 300);
+    row("a loop", aw_loop_memory(l).used, 2600);
+    one = in_use(l);
+    c.routes = small;
+    c.port = AW_ANY_PORT;
+    CHECK_EQ(0, aw_serve(l, &c));
+    row("a server in 24 KiB, with one route", in_use(l) - one, 6000);
+    one = in_use(l);
+    aw_loop_free(l);
+    l = aw_loop_new(&lc);
+    c.routes = all_kinds;
+    CHECK_EQ(0, aw_serve(l, &c));
+    row("one more route", (in_use(l) - one) / 10, 700);
+    aw_loop_free(l);
+
+    c.port = 0;
+    t = app_with(all_kinds, &c);
+    aw__quarantine_end(aw_test_loop(t)->server);
+    aw_test_loop(t)->debug = false;
+    CHECK_STR("200 hello", get(t, "/"));
+    CHECK_STR("200 slept 5", get(t, "/slow/5"));
+    row("an entry of the table of descriptors", sizeof *l->fds, 32);
+    row("an entry of the table of tasks", sizeof *l->slots, 32);
+    row("a connection that idles", cost_of(t, GET_("/")), 200);
+    memset(part, 'x', 1000);
+    memcpy(part, "GET / HTTP/1.1\r\nA: ", 19);
+    row("one with 1,000 bytes of a head", cost_of(t, part), 1400);
+    all = cost_of(t, GET_("/slow/9"));
+    row("one whose view sleeps, request of 41 bytes", all, 800);
+    row("the same, with two children asleep", cost_of(t, GET_("/both")), 2200);
+    memset(long_head, 'y', sizeof long_head);
+    memcpy(long_head, "GET /slow/9 HTTP/1.1\r\nHost: localhost\r\nA: ", 42);
+    strcpy(long_head + 32768 - 10 - 5, "\r\n\r\n");
+    row("one whose view sleeps, head of 32 KiB", cost_of(t, long_head), 37000);
+    row("a stream of events", cost_of(t, GET_("/events")), 2500);
+    row("a WebSocket at rest", cost_of(t, "GET /parrot HTTP/1.1\r\nHost: h\r\n"
+        "Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: "
+        "13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"), 2500);
+    (void)aw_test_get(t, "/relays");
+    row("a view that waits for an answer of another server",
+        cost_of(t, GET_("/relays")), 10000);
+#ifdef ASYNCWEB_BEARSSL
+    row("TLS, while it idles (br_ssl_server_context and ours)",
+        sizeof(br_ssl_server_context) + sizeof(aw__tls), 6000);
+    row("... while bytes are under way, in addition",
+        sizeof(aw__tls_buffers), 34000);
+    row("... during the handshake, in addition", sizeof(aw__tls_hello), 8000);
+#endif
+    CHECK_EQ(0, aw_test_close(t));
+}

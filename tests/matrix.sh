@@ -6,7 +6,7 @@
 #
 #   header alone   compiled, linked, run: every compiler x standard x -O0, -O2
 #   two files      one with the implementation, one without, in C and C++
-#   options        each ASYNCWEB_NO_*, all of them, ASYNCWEB_POLL, NDEBUG: one C
+#   options        each ASYNCWEB_NO_*, all, _POLL, _FIXED_MEMORY, NDEBUG: one C
 #                  and one C++ compiler at -O0; all and POLL with the others
 #   examples       every C compiler, at the level where it warns best, and macOS
 #   cxx.cc         every C++ compiler x standard x -O0, -O2
@@ -71,6 +71,7 @@ c_jobs() {
     done
     job "$1 -std=c99 -O0 $2 $two"
     job "$1 -std=c99 -O2 $2 -DASYNCWEB_POLL $all"
+    job "$1 -std=c99 -O2 $2 -DASYNCWEB_FIXED_MEMORY $everything_off $all"
     job "$1 -std=c99 -O2 $2 $everything_off $all"
     for example in examples/*.c examples/*/; do
         [ -e "$example" ] || continue
@@ -116,7 +117,7 @@ tls_jobs() {
 if need gcc; then
     tls_jobs 'gcc -std=c99' $options -DASYNCWEB_POLL
     c_jobs gcc '$w -Wjump-misses-init' -O2
-    for option in $options -DNDEBUG; do
+    for option in $options -DNDEBUG -DASYNCWEB_FIXED_MEMORY; do
         job "gcc -std=c99 -O0 \$w $option $all"
     done
     # The tests, in the programs that make test makes of them.
@@ -140,7 +141,7 @@ if need tcc; then
 fi
 if need g++; then
     cxx_jobs g++
-    for option in $options -DNDEBUG; do
+    for option in $options -DNDEBUG -DASYNCWEB_FIXED_MEMORY; do
         job "g++ -x c++ -std=c++20 -O0 \$w $option $all"
     done
 fi
