@@ -12244,8 +12244,8 @@ static int aw__loop_open(aw_loop *l)
 }
 
 /* The poller is shared with the parent: nothing may be taken out of it here,
-   it is only closed. So is the wake-up descriptor. Of the threads only their
-   lock came along, in whatever state: it is left alone. */
+   it is only closed. So is the wake-up descriptor. Of threads, if there were
+   any, only their lock came along, in whatever state: it is left alone. */
 int aw_loop_after_fork(aw_loop *l)
 {
     int rc, fd;
@@ -12256,6 +12256,7 @@ int aw_loop_after_fork(aw_loop *l)
     for (fd = 0; fd < l->fd_cap; fd++) l->fds[fd].registered = 0;
     aw__loop_close(l);
 #ifndef ASYNCWEB_NO_THREADS
+    if (l->threads && !aw__threads_were_used(l->threads)) aw__threads_free(l);
     l->threads = NULL;
     aw__threads_lost(l);
 #endif

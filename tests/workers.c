@@ -510,9 +510,11 @@ TEST(team_restart_keeps_idle_connections)
     fd = team_dial_worker(&c, a);
     team_kill(c.pid, SIGHUP);
     CHECK(child_said(&c, "all workers are new", 1));
-    close(team_dial_worker(&c, team_worker(&c, 2)));
-    CHECK_EQ(a, atoi(team_ask(fd, GET_("/"), &last) + 4));
-    CHECK(last);
+    while (!last) {
+        const int by = atoi(team_ask(fd, GET_("/"), &last) + 4);
+        CHECK_EQ(a, by);
+        if (by != a) break;
+    }
     close(fd);
     CHECK(child_said(&c, "on_stop", 1));
     team_kill(c.pid, SIGTERM);
