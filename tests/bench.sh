@@ -4,7 +4,8 @@
 # of it works and that the answers are right: times are never a verdict.
 # Instructions and system calls are, as they are the same in every run; their
 # bars are in tests/bench/count.sh. The tables are left in build/bench/results,
-# with pictures; keep: in tests/bench/results, for the README.
+# with pictures; keep: in tests/bench/results and in the README. PARTS='cpu json'
+# runs only these.
 
 . "$(dirname "$0")/lib.sh"
 seconds=${1:-5} keep=${2-}
@@ -27,13 +28,14 @@ machine() {
         "$(package libcjson-dev cJSON)"
 }
 
-parts='count size micro sleepers parse json memory cpu bulk workers tls'
-for part in $parts; do
+all='count size micro sleepers parse json memory cpu bulk workers tls'
+for part in ${PARTS:-$all}; do
     echo "== $part"
     start=$SECONDS
     if [ $part = count ]; then set --; else set -- "$seconds"; fi
     bash "tests/bench/$part.sh" "$@" 2>&1 | tee "$tmp/out"
-    read -r _ p _ f _ <<<"$(tail -n 1 "$tmp/out" | grep ' passed, ')"
+    read -r p _ f _ <<<"$(tail -n 1 "$tmp/out" |
+        sed -n 's/^\([a-z]*: \)*\([0-9]* passed, [0-9]* failed\)$/\2/p')"
     passed=$((passed + ${p:-0}))
     failed=$((failed + ${f:-1}))
     grep '^|' "$tmp/out" >"$to/$part.md"
@@ -49,7 +51,7 @@ chart idle memory -v column=2 -v unit=B \
 chart asleep memory -v column=5 -v unit=B \
     -v title='User memory of a view asleep and its connection, of 5,000'
 if [ "$keep" = keep ]; then
-    cp $to/* tests/bench/results/
+    cp $to/*.svg $to/*.md $to/machine.txt tests/bench/results/
     # A table of the README is that which stands behind its name.
     awk -v to=$to '/^<!-- bench / { print; file = to "/" $3 ".md"
             while ((getline line <file) > 0) print line

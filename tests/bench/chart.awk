@@ -2,7 +2,7 @@
 # step of the grid is ten times the last.
 #   awk -f chart.awk -v title=TEXT -v column=2 [-v unit=B] table.md
 
-BEGIN { FS = " *[|] *"; left = 120; width = 460; row = 24; top = 44 }
+BEGIN { FS = " *[|] *"; left = 190; width = 390; row = 24; top = 44 }
 
 # The first number of a cell: "1.42 (1.40-1.45)", "167 B"; lines without one
 # (the heading, failures) are left out.
@@ -39,7 +39,7 @@ END {
     print ".small { font-size: 11px; fill: #6e7781 }"
     print "@media (prefers-color-scheme: dark) { text { fill: #e6edf3 }"
     print ".small { fill: #8b949e } .ours { fill: #4493f8 } }</style>"
-    printf "<text x='0' y='18' font-weight='bold'>%s</text>\n", escape(title)
+    printf "<text x='0' y='18' style='font-weight: bold'>%s</text>\n", escape(title)
     for (i = low; i <= high; i++) {
         x = left + at(10 ^ i)
         printf "<path class='grid' d='M%.1f %dV%d'/><text class='small' " \

@@ -9,6 +9,7 @@
      -t 5      for so many seconds
      -p /      the target
      -b        as a browser asks: 644 bytes; else the shortest, of 40
+     -k BYTES  sends in pieces of so many, a segment each
      -o        each target ends in a number of its own, and so has the body:
                answers that change places are seen
      -w TEXT   the body has to be this, not only always the same
@@ -47,7 +48,8 @@ static struct {
     double seconds, limit;
     bool browser, ordered, hold;
     const char *target, *want;
-} args = {64, 1, 0, 0, 0, 0, 60, false, false, false, "/", NULL};
+    size_t piece;
+} args = {64, 1, 0, 0, 0, 0, 60, false, false, false, "/", NULL, 0};
 
 static client *clients;
 static char request[MOST_DEPTH * 1024];     /* depth copies of the one */
@@ -148,12 +150,16 @@ static void put_number(char *p, unsigned number)
 static void ask(client *c)
 {
     const size_t all = request_size * (size_t)args.depth;
+    size_t at, piece;
     unsigned i;
 
     for (i = 0; args.ordered && i < (unsigned)args.depth; i++)
         put_number(request + request_size * i + number_at, c->number + i);
-    if (send(c->fd, request, all, MSG_NOSIGNAL) != (ssize_t)all)
-        give_up("send");
+    for (at = 0; at < all; at += piece) {
+        piece = args.piece && args.piece < all - at ? args.piece : all - at;
+        if (send(c->fd, request + at, piece, MSG_NOSIGNAL) != (ssize_t)piece)
+            give_up("send");
+    }
     c->waiting = args.depth;
 }
 
@@ -301,13 +307,14 @@ static void read_args(int argc, char **argv)
 {
     int o;
 
-    while ((o = getopt(argc, argv, "c:d:n:t:p:bow:P:g:i")) != -1) {
+    while ((o = getopt(argc, argv, "c:d:n:t:p:bk:ow:P:g:i")) != -1) {
         if (o == 'c') args.connections = atoi(optarg);
         else if (o == 'd') args.depth = atoi(optarg);
         else if (o == 'n') args.requests = atol(optarg);
         else if (o == 't') args.seconds = atof(optarg);
         else if (o == 'p') args.target = optarg;
         else if (o == 'b') args.browser = true;
+        else if (o == 'k') args.piece = (size_t)atoi(optarg);
         else if (o == 'o') args.ordered = true;
         else if (o == 'w') args.want = optarg;
         else if (o == 'P') args.pid = atoi(optarg);

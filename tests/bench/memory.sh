@@ -92,7 +92,8 @@ for name; do
             if [ "$answered" = $asleep ]; then answered="$wall s"
             else answered+=" in 12 s"; fi ;;
     esac
-    printf '| %s | %s | %s | %s | %s | %s | %s |\n' "$name" "$idle_bytes" \
-        "$kept_bytes" "$idle_cpu" "$asleep_bytes" "$answered" "$peak"
+    printf '| %s | %s | %s | %s | %s | %s | %s |\n' \
+        "${full[$name]:-$name}" "$idle_bytes" "$kept_bytes" \
+        "$idle_cpu" "$asleep_bytes" "$answered" "$peak"
 done
 finish memory

@@ -3,6 +3,9 @@
 
 # Those that are measured, ours first.
 peers=(asyncweb nginx h2o microhttpd evhttp node aiohttp quart flask)
+declare -A full=([asyncweb]=asyncweb.h [microhttpd]=libmicrohttpd
+    [evhttp]='libevent evhttp' [aiohttp]='aiohttp, uvloop'
+    [quart]='Quart, uvicorn' [flask]='Flask, gunicorn')
 
 # peer_up NAME: starts it, one worker, no log; sets $pid to the process that
 # answers, and $port. 77: not installed. The Python ones are Debian's.
@@ -29,7 +32,8 @@ peer_up() {
         flask) has_python flask gunicorn asgiref || return 77
             start $py -m gunicorn --chdir "$here" -b 127.0.0.1:@ -w 1 \
                 -k gthread --threads 100 --keep-alive 60 --backlog 4096 \
-                --log-level error flask_app:app || return
+                --log-level error flask_app:app && load -c 1 -n 1 "$port" \
+                >"$tmp/load" || return      # then its worker is there
             pid=$(pgrep -P "$pid" | head -n 1) ;;
     esac
 }
