@@ -3914,6 +3914,15 @@ static AW__INLINE char *aw__put_number(char *to, uint64_t v)
     return to + 1;
 }
 
+/* A status, a byte: less than 1000. */
+static char *aw__put_three(char *to, unsigned v)
+{
+    if (v >= 100) *to++ = (char)('0' + v / 100);
+    if (v >= 10) *to++ = (char)('0' + v / 10 % 10);
+    *to++ = (char)('0' + v % 10);
+    return to;
+}
+
 static char *aw__put_hex(char *to, uint64_t v)
 {
     char digits[16];
@@ -5561,34 +5570,54 @@ static bool aw__http_list(aw_slice *list, aw_slice *item)
 
 /* The reason phrase of a status (RFC 9110 15, RFC 6585, RFC 8470, RFC 7725);
    empty for a status without one, as RFC 9112 4 allows. Never NULL. */
+/* The reasons of a hundred, one after the other: pointers to each would be
+   memory that is relocated. "" stands for none. */
+static const char *aw__http_reasons(int hundred, int *n)
+{
+    switch (hundred) {
+        case 1:
+            *n = 4;
+            return "Continue\0Switching Protocols\0\0Early Hints";
+        case 2:
+            *n = 7;
+            return "OK\0Created\0Accepted\0Non-Authoritative Information\0"
+                "No Content\0Reset Content\0Partial Content";
+        case 3:
+            *n = 9;
+            return "Multiple Choices\0Moved Permanently\0Found\0See Other\0"
+                "Not Modified\0Use Proxy\0\0Temporary Redirect\0"
+                "Permanent Redirect";
+        case 4:
+            *n = 32;
+            return "Bad Request\0Unauthorized\0Payment Required\0Forbidden\0"
+                "Not Found\0Method Not Allowed\0Not Acceptable\0"
+                "Proxy Authentication Required\0Request Timeout\0Conflict\0"
+                "Gone\0Length Required\0Precondition Failed\0"
+                "Content Too Large\0URI Too Long\0Unsupported Media Type\0"
+                "Range Not Satisfiable\0Expectation Failed\0I'm a teapot\0\0\0"
+                "Misdirected Request\0Unprocessable Content\0\0\0Too Early\0"
+                "Upgrade Required\0\0Precondition Required\0"
+                "Too Many Requests\0\0Request Header Fields Too Large";
+        case 5:
+            *n = 12;
+            return "Internal Server Error\0Not Implemented\0Bad Gateway\0"
+                "Service Unavailable\0Gateway Timeout\0"
+                "HTTP Version Not Supported\0\0Insufficient Storage\0\0\0\0"
+                "Network Authentication Required";
+        default:
+            *n = 0;
+            return "";
+    }
+}
+
 static const char *aw__http_reason(int status)
 {
-    static const char *const texts[][32] = {
-        {"Continue", "Switching Protocols", "", "Early Hints"},
-        {"OK", "Created", "Accepted", "Non-Authoritative Information",
-         "No Content", "Reset Content", "Partial Content"},
-        {"Multiple Choices", "Moved Permanently", "Found", "See Other",
-         "Not Modified", "Use Proxy", "", "Temporary Redirect",
-         "Permanent Redirect"},
-        {"Bad Request", "Unauthorized", "Payment Required", "Forbidden",
-         "Not Found", "Method Not Allowed", "Not Acceptable",
-         "Proxy Authentication Required", "Request Timeout", "Conflict", "Gone",
-         "Length Required", "Precondition Failed", "Content Too Large",
-         "URI Too Long", "Unsupported Media Type", "Range Not Satisfiable",
-         "Expectation Failed", "I'm a teapot", "", "", "Misdirected Request",
-         "Unprocessable Content", "", "", "Too Early", "Upgrade Required", "",
-         "Precondition Required", "Too Many Requests", "",
-         "Request Header Fields Too Large"},
-        {"Internal Server Error", "Not Implemented", "Bad Gateway",
-         "Service Unavailable", "Gateway Timeout",
-         "HTTP Version Not Supported", "", "Insufficient Storage", "", "", "",
-         "Network Authentication Required"},
-    };
-    const int kind = status / 100 - 1, i = status % 100;
-    const char *text = NULL;
-    if (kind >= 0 && kind < 5 && i >= 0 && i < 32) text = texts[kind][i];
-    if (status == 451) text = "Unavailable For Legal Reasons";
-    return text ? text : "";
+    int n, i = status % 100;
+    const char *text = aw__http_reasons(status / 100, &n);
+    if (status == 451) return "Unavailable For Legal Reasons";
+    if (i < 0 || i >= n) return "";
+    while (i-- > 0) text += strlen(text) + 1;
+    return text;
 }
 
 const char *aw_strerror(int error)
@@ -7496,7 +7525,7 @@ static char *aw__address_put4(char *to, const uint8_t *p)
     int i;
     for (i = 0; i < 4; i++) {
         if (i) *to++ = '.';
-        to = aw__put_number(to, p[i]);
+        to = aw__put_three(to, p[i]);
     }
     return to;
 }
@@ -9301,6 +9330,7 @@ struct aw_loop {
     aw__chaos chaos;
     const aw__checks *checks;   /* if `debug` */
     const aw__life *life;       /* NULL: there has been no task yet */
+    void (*after_turn)(aw_loop *);      /* NULL: there is nothing to do */
     const char *stack;          /* where it was when the turn began, or NULL */
     int poller;                 /* epoll or kqueue */
     void *poll_set;             /* poll: array of struct pollfd */
@@ -12076,6 +12106,7 @@ static int aw__turn(aw_loop *l, int64_t max_wait_ms)
     aw__expire(l);
     if (l->ready) l->life->run(l);
     l->stack = NULL;
+    if (AW__UNLIKELY(l->after_turn != NULL)) l->after_turn(l);
     return events < 0 ? events : alive ? l->tasks : AW_EDEADLK;
 }
 
@@ -22697,7 +22728,6 @@ typedef struct aw__server {
     unsigned ended_at;
     aw__buf out;                /* answers of `current` */
     aw__buf log;                /* access log lines not yet written */
-    aw__call_timer log_timer;
     char *input;                /* aw__input_bytes of them */
     size_t input_bytes;         /* with ASYNCWEB_FIXED_MEMORY */
     aw__field *fields;          /* config.max_fields of them */
@@ -22949,13 +22979,12 @@ static void aw__date_update(aw__server *s)
     s->date_until = s->loop->now / 1000 * 1000 + 1000;
 }
 
-/* The address of a peer, without its port; text has AW_PEER_TEXT bytes. */
-static const char *aw__peer_host(const aw__address *a, char *text)
+/* The address of a peer, without its port: AW_PEER_TEXT bytes hold it. */
+static char *aw__put_host(char *to, const aw__address *a)
 {
-    if (a->family == AW__UNIX) memcpy(text, "unix:", 6);
-    else if (!a->family) memcpy(text, "-", 2);
-    else *aw__address_put(text, a) = 0;
-    return text;
+    if (a->family == AW__UNIX) return AW__PUT(to, "unix:");
+    if (!a->family) return AW__PUT(to, "-");
+    return aw__address_put(to, a);
 }
 
 /* What trusted proxies say of its client; NULL: none do. */
@@ -22965,16 +22994,15 @@ static const aw__forwarded *aw__req_proxied(aw_req *req)
     return req->proxied ? s->with.proxies->forwarded(req, &s->trusted) : NULL;
 }
 
-/* The client of a request, in text or elsewhere. */
-static const char *aw__req_peer(aw_req *req, char *text)
+/* The client of a request, the same. */
+static char *aw__put_peer(char *to, aw_req *req)
 {
     const aw__forwarded *f = aw__req_proxied(req);
-    if (f && f->client.family) return aw__peer_host(&f->client, text);
-    if (f && f->node.n) {
-        aw__print(text, AW_PEER_TEXT, "%.*s", (int)f->node.n, f->node.p);
-        return text;
-    }
-    return aw__peer_host(&req->conn->peer, text);
+    if (f && f->client.family) return aw__put_host(to, &f->client);
+    if (f && f->node.n)
+        return aw__put(to, f->node.p, f->node.n < AW_PEER_TEXT ? f->node.n
+                       : AW_PEER_TEXT - 1);
+    return aw__put_host(to, &req->conn->peer);
 }
 
 /* ---- the access log: Common Log Format, and the milliseconds it took ---- */
@@ -22983,52 +23011,71 @@ enum { AW__LOG_PIECE = AW__SIZED(4096, 512) };  /* PIPE_BUF of Linux */
 
 static void aw__log_flush(aw__server *s)
 {
-    aw__timer_stop(s->loop, &s->log_timer.timer);
+    s->loop->after_turn = NULL;
     if (s->log.n) (void)aw__sys_write(2, s->log.p, s->log.n);
     s->log.n = 0;
     s->log.failed = false;
 }
 
-static void aw__on_log_timer(aw_loop *l, aw__call_timer *t)
+static void aw__log_turn(aw_loop *l)
 {
-    (void)t;
     aw__log_flush(l->server);
 }
 
 /* "22/Nov/2026:17:31:02 +0000", made of "Date: Sun, 22 Nov 2026 17:31:02". */
-static void aw__log_time(const char *date, char *to)
+static char *aw__put_log_time(char *to, const char *date)
 {
     memcpy(to, date + 11, 20);
     to[2] = to[6] = '/';
     to[11] = ':';
-    memcpy(to + 20, " +0000", 7);
+    return AW__PUT(to + 20, " +0000");
+}
+
+enum { AW__LOG_TARGET = 300, AW__LOG_METHOD = 32 };
+
+/* Where it ends. No NUL. */
+static char *aw__put_access(char *to, aw__server *s, aw_req *req, int64_t n)
+{
+    const aw__head *h = &req->head;
+    const size_t method_most = AW__LOG_METHOD, target_most = AW__LOG_TARGET;
+    to = aw__put_peer(to, req);
+    to = AW__PUT(to, " - - [");
+    if (s->loop->now >= s->date_until) aw__date_update(s);
+    to = aw__put_log_time(to, s->ok + 17);
+    to = AW__PUT(to, "] \"");
+    to = aw__put(to, req->base + h->method,
+                 h->method_len < method_most ? h->method_len : method_most);
+    *to++ = ' ';
+    to = aw__put(to, req->base + h->target,
+                 h->target_len < target_most ? h->target_len : target_most);
+    to = AW__PUT(to, " HTTP/1.");
+    *to++ = (char)('0' + h->minor);
+    to = AW__PUT(to, "\" ");
+    to = aw__put_three(to, (unsigned)req->status);
+    *to++ = ' ';
+    to = aw__put_number(to, (uint64_t)n);
+    *to++ = ' ';
+    to = aw__put_number(to, (uint64_t)(s->loop->now - req->start));
+    return AW__PUT(to, "ms");
 }
 
 static void aw__access_line(aw__server *s, aw_req *req, int64_t n)
 {
-    char line[600], peer[AW_PEER_TEXT], when[27];
-    const aw__head *h = &req->head;
-    int len, target = h->target_len < 300 ? h->target_len : 300;
-    int method = h->method_len < 32 ? h->method_len : 32;
-    if (s->loop->now >= s->date_until) aw__date_update(s);
-    aw__log_time(s->ok + 17, when);
-    len = aw__print(line, sizeof line, "%s - - [%s] \"%.*s %.*s HTTP/1.%d\" %d "
-                    "%lld %lldms\n", aw__req_peer(req, peer), when,
-                    method, req->base + h->method, target,
-                    req->base + h->target, h->minor, req->status,
-                    (long long)n, (long long)(s->loop->now - req->start));
+    char line[AW_PEER_TEXT + AW__LOG_METHOD + AW__LOG_TARGET + 120];
+    char *end = aw__put_access(line, s, req, n);
     if (s->config.log) {
-        line[len - 1] = 0;
+        *end = 0;
         s->config.log(s->config.log_data, AW_LOG_ACCESS, line);
         return;
     }
-    /* Lines wait a moment so that a busy server writes many at once; no more
-       than a pipe takes in one piece, where other processes write, too. */
-    if (s->log.n + (size_t)len > AW__LOG_PIECE) aw__log_flush(s);
-    aw__buf_add(&s->log, line, (size_t)len);
+    *end++ = '\n';
+    /* Lines wait for the end of the turn, so that a busy server writes many at
+       once; no more than a pipe takes in one piece, where other processes
+       write, too. */
+    if (s->log.n + (size_t)(end - line) > AW__LOG_PIECE) aw__log_flush(s);
+    aw__buf_add(&s->log, line, (size_t)(end - line));
     if (s->log.failed) aw__log_flush(s);
-    else if (!s->log_timer.timer.link.next)
-        aw__timer_start(s->loop, &s->log_timer.timer, 100, AW__TIMER_CALL);
+    else s->loop->after_turn = aw__log_turn;
 }
 
 /* In a buffer of little memory a long head leaves nothing behind. */
@@ -26162,7 +26209,8 @@ const char *aw_peer(aw_req *req)
 {
     char text[AW_PEER_TEXT];
     if (!req->conn) return "";
-    return aw_strdup(req, aw__req_peer(req, text));
+    *aw__put_peer(text, req) = 0;
+    return aw_strdup(req, text);
 }
 
 const char *aw_scheme(aw_req *req)
@@ -27157,7 +27205,6 @@ static bool aw__server_open(aw__server *s)
     s->sweep.fn = aw__on_sweep;
     s->resume.fn = aw__on_resume;
     s->stop.fn = aw__on_stop;
-    s->log_timer.fn = aw__on_log_timer;
     s->route = aw__app_route;
     s->handle = aw__app_handle;
     s->refuse = aw__app_refuse;

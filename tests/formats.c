@@ -1661,6 +1661,12 @@ TEST(put_numbers)
         *aw__put_hex(got, numbers[i]) = 0;
         CHECK_STR(want, got);
     }
+    for (i = 0; i < 1000; i++) {
+        char want[24], got[24];
+        snprintf(want, sizeof want, "%u", (unsigned)i);
+        *aw__put_three(got, (unsigned)i) = 0;
+        CHECK_STR(want, got);
+    }
 }
 
 /* ---- addresses ------------------------------------------------------------ */
