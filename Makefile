@@ -88,7 +88,8 @@ memory: tls_flags = $(if $(bearssl),-DASYNCWEB_BEARSSL -lbearssl)
 memory:
 	@mkdir -p build
 	@$(CC) -std=c99 -O2 -w tests/fixed.c -o build/memory $(tls_flags)
-	@MEMORY_TABLE=1 build/memory what_things_cost
+	@MEMORY_TABLE=1 TEST_FULL=1 build/memory -q heap_beyond
+	@MEMORY_TABLE=1 build/memory -q what_things_cost
 	@bash tests/memory.sh table
 
 live:

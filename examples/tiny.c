@@ -27,7 +27,7 @@
 
 #include <stdlib.h>
 
-static char memory[21 * 1024 + 512];    /* with all others: 24 KiB */
+static char memory[22 * 1024 + 512];    /* with all others: 24 KiB */
 
 static struct {
     int wanted;                     /* tenths of a degree */

@@ -218,6 +218,44 @@ TEST(heap_bursts)
     free(buffer);
 }
 
+/* The same with more than there is room for: who fails? `make memory` says. */
+TEST(heap_beyond_its_room)
+{
+    enum { SIZE = 1 << 20, SMALL = 1000, LARGE = 12 };
+    static void *small[SMALL], *large[LARGE];
+    char *buffer = (char *)malloc(SIZE);
+    aw__heap *x = aw__heap_open(buffer, SIZE);
+    long tries = 0, failed = 0, steps = test_rounds(1000000);
+    double used = 0;
+    memset(small, 0, sizeof small);
+    memset(large, 0, sizeof large);
+    test_seed = 1;
+    while (steps-- > 0) {
+        const bool burst = rnd(8) == 0;
+        const uint32_t i = rnd(burst ? LARGE : SMALL);
+        void **p = burst ? &large[i] : &small[i];
+        if (*p && !burst && i % 10 == 0 && rnd(100)) continue;
+        if (*p) {
+            aw__heap_put(x, *p);
+            *p = NULL;
+            continue;
+        }
+        *p = aw__heap_get(x, burst ? 20000 + rnd(100000) : rnd(600));
+        if (!burst) continue;
+        tries++;
+        failed += *p == NULL;
+        used += *p ? 0 : (double)(x->units - x->free) / x->units;
+    }
+    (void)heap_check(x);
+    if (getenv("MEMORY_TABLE"))
+        printf("%ld blocks of 20 to 120 KB asked for in 1 MiB: %ld not had, "
+               "at %.0f %% use\n", tries, failed, failed ? 100 * used /
+               (double)failed : 0.0);
+    CHECK(failed * 20 < tries);
+    aw__heap_close(x);
+    free(buffer);
+}
+
 /* ---- who is refused ---- */
 
 VIEW(hello)
