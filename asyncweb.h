@@ -63,8 +63,9 @@ BUILD OPTIONS, defined before the include
 
   ASYNCWEB_IMPLEMENTATION   the code, not only the declarations
   ASYNCWEB_STATIC           the code, for a program of one file: what it does
-                            not use is left out, which compiles in a fraction
-                            of the time and makes a smaller program
+                            not use is left out, also what the constants of its
+                            aw_run(app, ...) leave out, which compiles faster
+                            and makes a smaller program
   ASYNCWEB_NO_SHORT_NAMES   AW_ASYNC, AW_AWAIT, AW_GET ... only
   ASYNCWEB_NO_JSON          without JSON
   ASYNCWEB_NO_CLIENT        without the HTTP client (and the test mode)

@@ -6,6 +6,7 @@
 #
 #   header alone   compiled, linked, run: every compiler x standard x -O0, -O2
 #   two files      one with the implementation, one without, in C and C++
+#   one file       ASYNCWEB_STATIC: each level, with the options, too
 #   options        each ASYNCWEB_NO_*, all, _POLL, _FIXED_MEMORY, NDEBUG: one C
 #                  and one C++ compiler at -O0; all and POLL with the others
 #   examples       every C compiler, at the level where it warns best, and macOS
@@ -57,6 +58,9 @@ two='$tmp/all.c $tmp/user.c -o $o && $o'
 
 options=$(grep -oE 'ASYNCWEB_NO_[A-Z_]+' asyncweb.h | sort -u | sed 's/^/-D/')
 everything_off=$(echo $options)
+# A program of one file drops what it does not use: without a warning, too.
+one=tests/bench/hello.c
+one_off=${everything_off/-DASYNCWEB_NO_SHORT_NAMES/}
 
 pure=
 for t in tests/core.c tests/formats.c tests/json.c; do
@@ -73,6 +77,8 @@ c_jobs() {
     job "$1 -std=c99 -O2 $2 -DASYNCWEB_POLL $all"
     job "$1 -std=c99 -O2 $2 -DASYNCWEB_FIXED_MEMORY $everything_off $all"
     job "$1 -std=c99 -O2 $2 $everything_off $all"
+    for level in -O0 -O1 -O3 -Os; do job "$1 -std=c99 $level $2 $one -o \$o"; done
+    job "$1 -std=c99 -O1 $2 $one_off $one -o \$o"
     for example in examples/*.c examples/*/; do
         [ -e "$example" ] || continue
         [ -d "$example" ] && example="$example*.c"
@@ -93,6 +99,8 @@ cxx_jobs() {
     job "$1 -x c++ -std=c++11 -O0 \$w $two"
     job "$1 -x c++ -std=c++11 -O0 \$w -DASYNCWEB_POLL $all"
     job "$1 -x c++ -std=c++11 -O0 \$w $everything_off $all"
+    job "$1 -x c++ -std=c++20 -O1 \$w $one -o \$o"
+    job "$1 -x c++ -std=c++20 -O0 \$w $one_off $one -o \$o"
 }
 
 tls=
@@ -119,6 +127,8 @@ if need gcc; then
     c_jobs gcc '$w -Wjump-misses-init' -O2
     for option in $options -DNDEBUG -DASYNCWEB_FIXED_MEMORY; do
         job "gcc -std=c99 -O0 \$w $option $all"
+        [ "$option" = -DASYNCWEB_NO_SHORT_NAMES ] ||
+            job "gcc -std=c99 -O1 \$w $option $one -o \$o"
     done
     # The tests, in the programs that make test makes of them.
     make -s build/fuzz/targets.h
