@@ -23032,7 +23032,9 @@ static char *aw__put_log_time(char *to, const char *date)
     return AW__PUT(to + 20, " +0000");
 }
 
-enum { AW__LOG_TARGET = 300, AW__LOG_METHOD = 32 };
+enum { AW__LOG_TARGET = 300, AW__LOG_METHOD = 32, AW__LOG_LINE = 600 };
+AW__ASSERT((int)AW__LOG_LINE - (int)AW_PEER_TEXT - AW__LOG_TARGET -
+           AW__LOG_METHOD >= 120, room_for_numbers);
 
 /* Where it ends. No NUL. */
 static char *aw__put_access(char *to, aw__server *s, aw_req *req, int64_t n)
@@ -23062,7 +23064,7 @@ static char *aw__put_access(char *to, aw__server *s, aw_req *req, int64_t n)
 
 static void aw__access_line(aw__server *s, aw_req *req, int64_t n)
 {
-    char line[AW_PEER_TEXT + AW__LOG_METHOD + AW__LOG_TARGET + 120];
+    char line[AW__LOG_LINE];
     char *end = aw__put_access(line, s, req, n);
     if (s->config.log) {
         *end = 0;
