@@ -3367,8 +3367,9 @@ static aw__heap *aw__heap_open(void *p, size_t n)
     const size_t unit = AW__HEAP_UNIT, pad = (0 - (uintptr_t)p) % unit;
     const size_t most = (size_t)AW__HEAP_MOST * (AW__HEAP_UNIT - 1);
     size_t own = sizeof(aw__heap), units;
-    aw__heap *x = (aw__heap *)(void *)((char *)p + pad);
+    aw__heap *x;
     if (!p || n < pad + own + 1024) return NULL;
+    x = (aw__heap *)(void *)((char *)p + pad);
     n = n - pad < most ? n - pad : most;
     own += (size_t)(aw__heap_class((uint32_t)(n / unit)) + 1) * 4;
     own = (own + 4 + unit - 1) / unit * unit;
