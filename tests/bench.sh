@@ -4,8 +4,8 @@
 # of it works and that the answers are right: times are never a verdict.
 # Instructions and system calls are, as they are the same in every run; their
 # bars are in tests/bench/count.sh. The tables are left in build/bench/results,
-# with pictures; keep: in tests/bench/results and in the README. PARTS='cpu json'
-# runs only these.
+# with pictures; keep: in tests/bench/results and in the README.
+# PARTS='cpu json' runs only these.
 
 . "$(dirname "$0")/lib.sh"
 seconds=${1:-5} keep=${2-}

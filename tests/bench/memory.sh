@@ -1,6 +1,6 @@
 #!/bin/bash
-# memory.sh SECONDS [NAME...]: what connections cost that do nothing, and views that
-# sleep: memory that is written to and the process's own (Private_Dirty), so
+# memory.sh SECONDS [NAME...]: what connections cost that do nothing, and views
+# that sleep: memory that is written to and the process's own (Private_Dirty), so
 # without the kernel's. Prints a table. Names are those of peers/lib.sh. With
 # 1 second it is a short round.
 
@@ -26,8 +26,8 @@ idle() {
     load -n 64 "$port" >"$tmp/load" || return
     sleep 0.2
     before=$(memory "$pid")
-    coproc hold { load -i -c $idle -n $idle "$port" 2>&1; }
-    read -r -t 60 said <&"${hold[0]}"
+    coproc hold { load -i -g 120 -c $idle -n $idle "$port" 2>&1; }
+    read -r -t 120 said <&"${hold[0]}"
     read -r -t 5 said <&"${hold[0]}"
     if [ "$said" != held ]; then
         kill "$hold_PID"
