@@ -9779,14 +9779,15 @@ static void aw__clock_read(aw_loop *l)
 }
 
 /* An event of the kernel's. One that was queued for an earlier registration
-   of the same descriptor carries another generation. Who did not ask to hear
-   of resets reads or writes, and finds out. */
+   of the same descriptor, or one that is forgotten, carries another
+   generation. Who did not ask to hear of resets reads or writes, and finds
+   out. */
 static void aw__fd_event(aw_loop *l, int fd, uint32_t generation, int events)
 {
-    aw__fd *e = fd < l->fd_cap ? &l->fds[fd] : NULL;
-    if (!e || e->kind == AW__FD_FREE || e->generation != generation) return;
-    if (!(e->have & AW__RESET)) events &= ~AW__RESET;
-    else if (events & AW__RESET) events = AW__RESET;
+    aw__fd *e = &l->fds[fd];
+    if (AW__UNLIKELY(e->generation != generation)) return;
+    if (AW__UNLIKELY(events & AW__RESET))
+        events = e->have & AW__RESET ? (int)AW__RESET : events & ~AW__RESET;
 #ifdef ASYNCWEB_BEARSSL
     if (e->tls) events = l->tls_event(l, fd, events);
 #endif
@@ -9854,7 +9855,7 @@ static void aw__poll_event(aw_loop *l, const struct pollfd *p)
 {
     const aw__fd *e = &l->fds[p->fd];
     int events = 0;
-    if (!e->polled || !p->revents) return;
+    if (!e->polled || !p->revents || e->kind == AW__FD_FREE) return;
     if (p->revents & ~POLLOUT) events |= AW_READ;
     if (p->revents & ~POLLIN) events |= AW_WRITE;
     if (p->revents & (POLLERR | POLLHUP)) events |= AW__RESET;
@@ -22848,6 +22849,15 @@ static AW__INLINE void aw__req_drop_one(aw_req *req)
                      !aw__req_rests(req->loop->server, req))) aw__req_free(req);
 }
 
+/* The same for the request that its connection is done with. */
+static AW__INLINE void aw__req_done(aw__server *s, aw_req *req)
+{
+    if (--req->refs) return;
+    if (AW__UNLIKELY(req->x != &aw__req_none || req->replies ||
+                     req->arena.blocks || s->loop->debug ||
+                     !aw__req_rests(s, req))) aw__req_free(req);
+}
+
 static AW__INLINE aw_req *aw__req_new(aw__server *s)
 {
     aw_req *req = s->spare;
@@ -22922,7 +22932,7 @@ static AW__INLINE void aw__sweep_by(aw__server *s, int64_t when)
 /* Progress: into the list of that state, as its newest. */
 static AW__INLINE void aw__conn_into(aw__server *s, aw__conn *c, int state)
 {
-    int64_t now = s->loop->now, limit = s->time_outs[state];
+    const int64_t now = s->loop->now, limit = s->time_outs[state];
     aw__list_remove(&c->link);
     c->state = (uint8_t)state;
     c->since = now;
@@ -24002,7 +24012,7 @@ static void aw__conn_finish(aw__server *s, aw_req *req)
         if (AW__LIKELY(!c->out && !c->req)) aw__conn_into(s, c, AW__IDLE);
         else aw__conn_next(s, c);
     }
-    if (!drain) aw__req_drop_one(req);
+    if (!drain) aw__req_done(s, req);
 }
 
 /* A request that cannot be read is answered, and the connection closed: where
@@ -24266,8 +24276,7 @@ static size_t aw__conn_begin(aw__server *s, aw__conn *c, aw_slice in, size_t n)
     req->proxied = c->trusted;
     req->secure = c->tls;
     c->req = req;
-    /* What follows a CONNECT might be meant for somebody else. */
-    if (!head->keep_alive || head->verb == AW__CONNECT) c->last = 1;
+    if (!head->keep_alive) c->last = 1;
     s->route(req);
     if (head->chunked || head->content_length > 0)
         return n + aw__conn_expect_body(s, c, req,
@@ -25812,6 +25821,7 @@ static AW__NOINLINE void aw__app_search(aw_req *req)
         aw__app_allow(req, 0x3f);
     } else if (h->verb == AW__CONNECT) {
         req->fate = 501;                            /* RFC 9110 9.3.6 */
+        req->conn->last = 1;    /* what follows might be for somebody else */
     } else {
         req->fate = (int16_t)aw__app_path(req);
     }
