@@ -618,10 +618,10 @@ ASYNC(relay_one_way, (aw_stream *from; aw_stream *to;), char b[2000]; int n;)
 
 ASYNC(relay_one, (aw_stream *stream;), aw_stream *up; int n, a, b;)
 {
+    static const char yes[] = "HTTP/1.1 200 Connected\r\nX: y\r\n\r\n";
+    const char *const says = relay.says ? relay.says
+        : relay.opens ? relay.opens : yes;
     BEGIN {
-        static const char yes[] = "HTTP/1.1 200 Connected\r\nX: y\r\n\r\n";
-        const char *says = relay.says ? relay.says
-            : relay.opens ? relay.opens : yes;
         DEFER(aw_stream_abort, self->stream);
         AWAIT_TO(self->n, aw_read_until, self->stream, relay.asked,
                  sizeof relay.asked - 1, "\r\n\r\n");
