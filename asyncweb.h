@@ -3669,6 +3669,14 @@ static void *aw__arena_get(aw__arena *a, size_t n)
     return p;
 }
 
+/* The same where there is room, and 15 bytes more. */
+static AW__INLINE void *aw__arena_take(aw__arena *a, size_t n)
+{
+    char *p = (char *)(((uintptr_t)a->at + 15u) & ~(uintptr_t)15u);
+    a->at = p + n;
+    return p;
+}
+
 /* A NUL-terminated copy, unaligned; NULL when out of memory. */
 static char *aw__arena_text(aw__arena *a, const char *text, size_t n)
 {
@@ -9204,7 +9212,8 @@ enum {
     AW__VIEW_TASK = 32,
     AW__STATIC_TASK = 64,       /* stands for a plain function; never runs */
     AW__CHECKED = 128,          /* debug mode */
-    AW__LENT = 256              /* its block is its request's */
+    AW__LENT = 256,             /* its block is its request's */
+    AW__KNOWN = 512             /* somebody was given a handle */
 };
 
 /* A task: frames on a stack of its own that grows in chunks. */
@@ -9311,6 +9320,7 @@ struct aw_loop {
     aw__wheel wheel;
     aw__slot *slots;
     int32_t slot_count, slot_cap, slot_free, slot_last, slots_free;
+    int32_t slot_again;         /* 1 + that of the last view at once; 0 none */
     aw__fd *fds;
     int fd_cap, fd_count;       /* fd_count: registered ones */
     void (*on_fd[AW__FD_KINDS])(aw_loop *, int fd, int events);
@@ -10307,9 +10317,35 @@ static void aw__slot_leave(aw_loop *l, int32_t i, int result)
     l->slot_last = i;
 }
 
-static aw_task aw__handle(const aw__task *t)
+/* The next view that ends at once gets the slot of the last one, if nobody has
+   a handle of that. */
+static AW__INLINE bool aw__slot_take_again(aw_loop *l, aw__task *t)
+{
+    const int32_t i = l->slot_again - 1;
+    if (AW__UNLIKELY(i < 0)) return aw__slot_take(l, t);
+    l->slot_again = 0;
+    t->slot = i;
+    l->slots[i].u.task = t;
+    l->slots[i].generation++;
+    return true;
+}
+
+static AW__INLINE void aw__slot_leave_again(aw_loop *l, int32_t i, int result)
+{
+    aw__slot *s = &l->slots[i];
+    if (AW__UNLIKELY(l->slot_again || s->generation == UINT32_MAX)) {
+        aw__slot_leave(l, i, result);
+        return;
+    }
+    s->u.result = result;
+    s->generation++;
+    l->slot_again = i + 1;
+}
+
+static aw_task aw__handle(aw__task *t)
 {
     aw_task h;
+    t->ctx.flags |= AW__KNOWN;
     h.loop = t->ctx.loop;
     h.slot = t->slot;
     h.generation = h.loop->slots[t->slot].generation;
@@ -11118,17 +11154,17 @@ static AW__INLINE size_t aw__task_room(const aw_fn *fn)
 }
 
 /* A task about to run fn, in a block of its own or for a view in its request's
-   memory. NULL: *error tells why. */
+   memory, where there is room. NULL: *error tells why. */
 static AW__INLINE aw__task *aw__task_make(aw_loop *l, aw__arena *arena,
                                           const aw_fn *fn, const void *args,
-                                          bool kid, int *error)
+                                          bool kid, bool view, int *error)
 {
     size_t size, at;
     aw__task *t;
     *error = fn->size > l->max_task_bytes ? AW_ESTACK : AW_ENOMEM;
     if (*error == AW_ESTACK) return NULL;
     size = aw__task_room(fn) + (kid ? (size_t)AW__KID_HEAD : 0);
-    t = (aw__task *)(arena ? aw__arena_get(arena, size)
+    t = (aw__task *)(arena ? aw__arena_take(arena, size)
                      : aw__mem_get(&l->mem, size));
     if (!t) return NULL;
     /* Piece by piece compilers do it with a few wide stores. */
@@ -11137,7 +11173,7 @@ static AW__INLINE aw__task *aw__task_make(aw_loop *l, aw__arena *arena,
     memset((char *)t + at, 0, AW__TASK_HEAD - at);
     t->ctx.loop = l;
     t->size = (uint32_t)size;
-    if (!aw__slot_take(l, t)) {
+    if (!(view ? aw__slot_take_again(l, t) : aw__slot_take(l, t))) {
         if (!arena) aw__mem_put(&l->mem, t, size);
         return NULL;
     }
@@ -11161,7 +11197,7 @@ static AW__INLINE aw__task *aw__task_make(aw_loop *l, aw__arena *arena,
 static aw__task *aw__task_new(aw_loop *l, const aw_fn *fn, const void *args,
                               bool kid, int *error)
 {
-    return aw__task_make(l, NULL, fn, args, kid, error);
+    return aw__task_make(l, NULL, fn, args, kid, false, error);
 }
 
 /* ---- the verbs ---- */
@@ -11271,7 +11307,7 @@ void *aw__frame_get(aw__ctx *ctx, size_t n)
 aw_task aw__self(const aw__ctx *ctx)
 {
     return ctx->flags & AW__STATIC_TASK ? aw__no_task(AW_EINVAL)
-        : aw__handle((const aw__task *)ctx);
+        : aw__handle((aw__task *)(void *)(uintptr_t)ctx);
 }
 
 aw_bound aw__bind(aw__ctx *ctx, const aw_fn *fn, const void *args)
@@ -26131,7 +26167,7 @@ static AW__INLINE aw__task *aw__view_task(aw_req *req, const aw_fn *fn,
     *rc = AW_HTTP(503);
     if (l->tasks >= l->server->config.max_tasks) return NULL;
     if ((size_t)(a->end - a->at) < aw__task_room(fn) + 15) a = NULL;
-    t = aw__task_make(l, a, fn, args, false, rc);
+    t = aw__task_make(l, a, fn, args, false, true, rc);
     if (!t) return NULL;
     t->ctx.flags |= AW__VIEW_TASK | (a ? AW__LENT : 0);
     l->view_ended = aw__app_view_ended;
@@ -26159,6 +26195,7 @@ static AW__INLINE bool aw__view_at_once(aw__task *t)
 {
     aw_loop *l = t->ctx.loop;
     aw_frame *f = t->top;
+    uintptr_t left;
     int step;
     if (AW__UNLIKELY(l->debug || l->on_suspend)) {
         aw__resume(t);
@@ -26169,16 +26206,17 @@ static AW__INLINE bool aw__view_at_once(aw__task *t)
                    f->phase == AW__FINAL && !f->flags &&
                    t->ctx.flags == (AW__VIEW_TASK | AW__LENT)))
         step = f->fn->run(&t->ctx, f).aw_v;
-    if (AW__UNLIKELY(step != AW__DONE || f->phase != AW__OVER || f->flags ||
-                     t->top != f || t->extras || f->defer || t->trace ||
-                     t->req->x != &aw__req_none ||
-                     t->replies || t->joiners || t->chunk || t->spare ||
+    left = (uintptr_t)t->extras | (uintptr_t)f->defer | (uintptr_t)t->trace |
+        (uintptr_t)t->replies | (uintptr_t)t->joiners | (uintptr_t)t->chunk |
+        (uintptr_t)t->spare | f->flags;
+    if (AW__UNLIKELY(step != AW__DONE || f->phase != AW__OVER || left ||
+                     t->top != f || t->req->x != &aw__req_none ||
                      t->ctx.flags != (AW__VIEW_TASK | AW__LENT))) {
         aw__go_on(t, f, step);
         return false;
     }
     t->ctx.rc = f->rc;
-    aw__slot_leave(l, t->slot, f->rc);
+    aw__slot_leave_again(l, t->slot, f->rc);
     l->tasks--;
     return true;
 }

@@ -17,11 +17,12 @@ measure() {
     local port= try pid cpu
     WORKERS=$1 "$tmp/workers" >"$tmp/log" 2>&1 &
     pid=$!
-    for try in $(seq 100); do
+    for try in $(seq 300); do
         port=$(sed -n 's|^asyncweb: http://[^ ]*:\([0-9]*\).*|\1|p' "$tmp/log")
         [ -z "$port" ] || break
         sleep 0.1
     done
+    [ -n "$port" ] || { cp "$tmp/log" "$tmp/out"; return 1; }
     "$tmp/drive" "$port" /work 16 $((seconds * 1000)) >"$tmp/out" || return
     cpu=$(cat /proc/"$pid"/stat $(pgrep -P "$pid" | sed 's|.*|/proc/&/stat|') |
         awk -v hz="$(getconf CLK_TCK)" '{ t += $14 + $15 } END { print t / hz }')
