@@ -5796,6 +5796,15 @@ static AW__INLINE const char *aw__http_skip_host(const char *p,
     return p;
 }
 
+/* The first of 16 bytes that is no digit. */
+static AW__INLINE const char *aw__http_skip_digits(const char *p)
+{
+    const aw__v16 x = AW__V16_ADD(AW__V16_LOAD(p), AW__V16(0x7f - '9'));
+    const uint64_t mask = AW__V16_MASK(AW__V16_LESS(
+        x, AW__V16('0' + 0x7f - '9')));
+    return p + (mask ? AW__V16_FIRST(mask) : 16);
+}
+
 /* Letters, digits, - and slash: most of every path. As above. */
 static AW__INLINE const char *aw__http_skip_path(const char *p,
                                                  const char *end)
@@ -5860,6 +5869,13 @@ static size_t aw__http_skip_name(const char *p, const char *end)
 static const char *aw__http_skip_host(const char *p, const char *end)
 {
     return aw__http_span(p, end, AW__C_HOST);
+}
+
+static const char *aw__http_skip_digits(const char *p)
+{
+    const char *end = p + 16;
+    while (p < end && aw__is_digit(*p)) p++;
+    return p;
 }
 
 static const char *aw__http_skip_path(const char *p, const char *end)
@@ -6033,9 +6049,8 @@ static AW__INLINE int aw__http_note_host(aw__head *h, const char *base,
     if (q >= end) return AW_OK;
     if (AW__LIKELY(*q == ':' && q > p)) {       /* a port */
         const size_t n = (size_t)(end - q);
-        if (n < 2 || n > 6) return AW_HTTP(400);
-        while (++q < end)
-            if (!aw__is_digit(*q)) return AW_HTTP(400);
+        if (n < 2 || n > 6 || aw__http_skip_digits(q + 1) < end)
+            return AW_HTTP(400);
         return AW_OK;
     }
     return aw__http_host(p, q, end) ? AW_OK : AW_HTTP(400);
@@ -22767,6 +22782,7 @@ typedef struct aw__server {
     unsigned ended_at;
     aw__buf out;                /* answers of `current` */
     aw__buf log;                /* access log lines not yet written */
+    aw__call_timer log_timer;
     char *input;                /* aw__input_bytes of them */
     size_t input_bytes;         /* with ASYNCWEB_FIXED_MEMORY */
     aw__field *fields;          /* config.max_fields of them */
@@ -22859,6 +22875,13 @@ static AW__INLINE bool aw__req_rests(aw__server *s, aw_req *req)
     if (AW__SIZED(false, true) || *place) return false;
     *place = req;
     return true;
+}
+
+static void aw__req_rest_end(aw__server *s)
+{
+    aw__mem_put(&s->loop->mem, s->spare, AW__REQ_BYTES);
+    if (s->fitted) aw__mem_put(&s->loop->mem, s->fitted, s->fitted->bytes);
+    s->spare = s->fitted = NULL;
 }
 
 static AW__NOINLINE void aw__req_free(aw_req *req)
@@ -23055,7 +23078,10 @@ static char *aw__put_peer(char *to, aw_req *req)
 
 /* ---- the access log: Common Log Format, and the milliseconds it took ---- */
 
-enum { AW__LOG_PIECE = AW__SIZED(4096, 512) };  /* PIPE_BUF of Linux */
+enum {
+    AW__LOG_PIECE = AW__SIZED(4096, 512),       /* PIPE_BUF of Linux */
+    AW__LOG_MS = 100            /* at most, until a line is written */
+};
 
 static void aw__log_flush(aw__server *s)
 {
@@ -23065,9 +23091,19 @@ static void aw__log_flush(aw__server *s)
     s->log.failed = false;
 }
 
+/* What follows soon waits for this, so that a busy server writes many lines
+   at once; what comes alone is to be seen at once. */
 static void aw__log_turn(aw_loop *l)
 {
-    aw__log_flush(l->server);
+    aw__server *s = l->server;
+    aw__log_flush(s);
+    aw__timer_start(l, &s->log_timer.timer, AW__LOG_MS, AW__TIMER_CALL);
+}
+
+static void aw__log_due(aw_loop *l, aw__call_timer *timer)
+{
+    (void)timer;
+    if (l->server->log.n) aw__log_turn(l);
 }
 
 /* "22/Nov/2026:17:31:02 +0000", made of "Date: Sun, 22 Nov 2026 17:31:02". */
@@ -23119,13 +23155,12 @@ static void aw__access_line(aw__server *s, aw_req *req, int64_t n)
         return;
     }
     *end++ = '\n';
-    /* Lines wait for the end of the turn, so that a busy server writes many at
-       once; no more than a pipe takes in one piece, where other processes
-       write, too. */
+    /* No more than a pipe takes in one piece, where other processes write,
+       too. */
     if (s->log.n + (size_t)(end - line) > AW__LOG_PIECE) aw__log_flush(s);
     aw__buf_add(&s->log, line, (size_t)(end - line));
     if (s->log.failed) aw__log_flush(s);
-    else s->loop->after_turn = aw__log_turn;
+    else if (!s->log_timer.timer.link.next) s->loop->after_turn = aw__log_turn;
 }
 
 /* In a buffer of little memory a long head leaves nothing behind. */
@@ -27210,6 +27245,7 @@ static void aw__server_free(aw_loop *l)
 #endif
     aw__quarantine_end(s);
     aw__log_flush(s);
+    aw__timer_stop(l, &s->log_timer.timer);
     aw__timer_stop(l, &s->sweep.timer);
     aw__timer_stop(l, &s->resume.timer);
     aw__timer_stop(l, &s->stop.timer);
@@ -27219,8 +27255,7 @@ static void aw__server_free(aw_loop *l)
     aw__crowd_free(&s->crowd);
     aw__mem_put(&l->mem, s->input, aw__input_bytes(s));
     aw__mem_put(&l->mem, s->fields, fields);
-    aw__mem_put(&l->mem, s->spare, AW__REQ_BYTES);
-    if (s->fitted) aw__mem_put(&l->mem, s->fitted, s->fitted->bytes);
+    aw__req_rest_end(s);
     l->server = NULL;
     aw__mem_put(&l->mem, s, sizeof *s);
 }
@@ -27256,6 +27291,7 @@ static bool aw__server_open(aw__server *s)
     s->max_connections = c->max_connections;
     s->sweep.fn = aw__on_sweep;
     s->resume.fn = aw__on_resume;
+    s->log_timer.fn = aw__log_due;
     s->stop.fn = aw__on_stop;
     s->route = aw__app_route;
     s->handle = aw__app_handle;
@@ -28445,6 +28481,7 @@ static aw__test_use aw__test_rest(aw_test *t)
             turns >= least) break;
     }
     aw__quarantine_end(l->server);
+    aw__req_rest_end(l->server);
     use.bytes = l->mem.live;
     use.tasks = l->tasks;
     use.descriptors = l->sim->open;

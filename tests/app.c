@@ -722,6 +722,39 @@ TEST(access_log)
     CHECK_EQ(0, aw_test_close(t));
 }
 
+/* To standard error: a line that comes alone at once, others 10 times a
+   second. */
+TEST(access_log_lines_gather)
+{
+    aw_config c = quiet_config();
+    const int was = dup(2);
+    FILE *f = tmpfile();
+    aw_test *t;
+    off_t line;
+    int i;
+    c.access_log = 0;
+    c.log = NULL;
+    fflush(stderr);
+    CHECK(f && was >= 0 && dup2(fileno(f), 2) == 2);
+    t = app_with(app, &c);
+    (void)aw_test_get(t, "/");
+    line = lseek(2, 0, SEEK_END);
+    CHECK(line > 50);
+    for (i = 0; i < 10; i++) (void)aw_test_get(t, "/");
+    CHECK_EQ(line, lseek(2, 0, SEEK_END));
+    aw_test_advance(t, 100);
+    CHECK_EQ(11 * line, lseek(2, 0, SEEK_END));
+    aw_test_advance(t, 100);
+    (void)aw_test_get(t, "/");
+    CHECK_EQ(12 * line, lseek(2, 0, SEEK_END));
+    (void)aw_test_get(t, "/");
+    CHECK_EQ(0, aw_test_close(t));
+    CHECK_EQ(13 * line, lseek(2, 0, SEEK_END));
+    CHECK(dup2(was, 2) == 2);
+    close(was);
+    fclose(f);
+}
+
 /* The date is made once a second. */
 TEST(cached_date)
 {

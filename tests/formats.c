@@ -56,6 +56,12 @@ TEST(http_skippers)
                 CHECK(aw__http_skip_target(in, end) - in <= at);
             if (!aw__http_is((char)c, AW__C_VALUE))
                 CHECK((int)aw__http_skip_value(in, end) <= at);
+            memset(in, '5', 16);
+            in[at % 16] = (char)c;
+            CHECK_EQ(aw__http_skip_digits(in) - in,
+                     aw__is_digit((char)c) ? 16 : at % 16);
+            memset(in, 'a', sizeof in);
+            in[at] = (char)c;
 #if defined(AW__SSE2) || defined(AW__NEON)
             CHECK_EQ((int)aw__http_skip_name(in, end) > at,
                      (alnum(c) && !aw__is_digit((char)c)) || c == '-');
