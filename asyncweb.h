@@ -6134,7 +6134,7 @@ static int aw__http_fields(aw__head *h, const char *base, size_t at,
         at = v + len + 2;
         if (base + at > end) return AW_EAGAIN;
         f->value_len = (uint16_t)len;
-        if (AW__UNLIKELY(aw__http_below(q[len - 1], '!')))
+        if (AW__UNLIKELY(aw__http_below((q + len)[-1], '!')))
             f->value_len = (uint16_t)aw__slice_trim(aw__slice(q, len)).n;
         if (n < sizeof aw__http_initial && (*p | 0x20) == aw__http_initial[n]) {
             int r = n != 4 ? aw__http_note(h, base, f)
