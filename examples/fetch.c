@@ -185,13 +185,17 @@ ASYNC(bar, ())
 
 /* ---- all of them ---- */
 
+static bool all_to_files(void)
+{
+    for (int i = 0; i < transfer_count; i++)
+        if (!transfers[i].path) return false;
+    return true;
+}
+
 ASYNC(fetch_all, (aw_client *client;), int i; aw_task bar;)
 {
     BEGIN {
-        bool files = true;
-        for (self->i = 0; self->i < transfer_count; self->i++)
-            if (!transfers[self->i].path) files = false;
-        if (files && isatty(2)) self->bar = SPAWN(bar);
+        if (all_to_files() && isatty(2)) self->bar = SPAWN(bar);
         for (self->i = 0; self->i < transfer_count; self->i++)
             START(fetch_one, &transfers[self->i], self->client);
         GATHER();
@@ -202,7 +206,7 @@ ASYNC(fetch_all, (aw_client *client;), int i; aw_task bar;)
 
 /* ---- arguments ---- */
 
-static int usage(const char *what)
+static void usage(const char *what)
 {
     fprintf(stderr, "fetch: %s: not understood; the options stand in the first "
             "lines of fetch.c\n", what);

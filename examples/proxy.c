@@ -110,24 +110,30 @@ static int answer_with(aw_req *req, const aw_response *reply)
     return rc < 0 || !empty ? rc : reply->status;
 }
 
+static int64_t length_of(aw_req *req)
+{
+    const char *length = aw_header(req, "Content-Length");
+    return length ? atoll(length) : 0;
+}
+
 /* Both directions, one after the other. A body goes up as it comes; when the
    upstream has heard enough, what it says counts. An error of the upstream
    becomes 502 or 504 or, once the head is out, cuts the answer off. */
-ASYNC_VIEW(forward, aw_response *reply; const char *url; int64_t length;
-           const aw_header_field *fields; bool body; int n; char some[32768];)
+ASYNC_VIEW(forward, aw_client *client; aw_response *reply; const char *url;
+           const aw_header_field *fields; int64_t length; bool body; int n;
+           char some[32768];)
 {
     state *const s = aw_data(req);
     BEGIN {
-        aw_client *client = client_of(req, s);
-        const char *length = aw_header(req, "Content-Length");
-        self->length = length ? atoll(length) : 0;
+        self->client = client_of(req, s);
+        self->length = length_of(req);
         self->body = self->length > 0 || aw_header(req, "Transfer-Encoding");
         self->url = url_of(req, s->upstream);
         self->fields = fields_of(req);
-        if (!client || !self->url || !self->fields) RETURN(AW_ENOMEM);
+        if (!self->client || !self->url || !self->fields) RETURN(AW_ENOMEM);
         AWAIT(aw_fetch, .out = &self->reply, .url = self->url,
               .method = aw_method(req), .headers = self->fields,
-              .body_len = (size_t)self->length, .client = client,
+              .body_len = (size_t)self->length, .client = self->client,
               .stream = true, .send = self->body);
         while (self->body) {
             AWAIT_TO(self->n, aw_body_read, req, self->some,

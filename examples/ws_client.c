@@ -26,7 +26,8 @@ static size_t line_of(const char *text, size_t n)
 
 /* Lines of the input, as they come and only as fast as they are taken, until
    its end closes the socket. */
-ASYNC(send_lines, (aw_ws *ws;), char line[4096]; size_t n, len; int got;)
+ASYNC(send_lines, (aw_ws *ws;),
+      char line[4096]; size_t n, len, text; int got;)
 {
     BEGIN {
         for (;;) {
@@ -36,9 +37,9 @@ ASYNC(send_lines, (aw_ws *ws;), char line[4096]; size_t n, len; int got;)
             if (self->got <= 0) break;
             self->n += (size_t)self->got;
             while ((self->len = line_of(self->line, self->n)) > 0) {
-                size_t text = self->len;
-                if (self->line[text - 1] == '\n') text--;
-                AWAIT_TO(self->got, aw_ws_send, self->ws, self->line, text);
+                self->text = self->len - (self->line[self->len - 1] == '\n');
+                AWAIT_TO(self->got, aw_ws_send, self->ws, self->line,
+                         self->text);
                 if (self->got < 0) RETURN(0);
                 self->n -= self->len;
                 memmove(self->line, self->line + self->len, self->n);

@@ -289,10 +289,10 @@ TEST(backtrace_through_hooks)
     const aw_response *r = aw_test_get(t, "/1/2");
     CHECK_EQ(500, r->status);
     CHECK(strstr(r->body, "view hi of /&lt;y&gt;/&lt;x&gt;") != NULL);
-    CHECK(strstr(r->body, "in fails_later at tests/app_structure.c:") != NULL);
-    CHECK(strstr(said, "view fails_later (tests/app_structure.c): input/output "
+    CHECK(strstr(r->body, "in fails_later at " __FILE__ ":") != NULL);
+    CHECK(strstr(said, "view fails_later (" __FILE__ "): input/output "
                  "error") != NULL);
-    CHECK(strstr(said, "    in fails_later at tests/app_structure.c:") != NULL);
+    CHECK(strstr(said, "    in fails_later at " __FILE__ ":") != NULL);
     CHECK_EQ(0, aw_test_close(t));
 }
 
@@ -621,8 +621,8 @@ TEST(error_pages)
     aw_config c = quiet_config();
     ROWS_ARE(errors, &c, rows);
     CHECK(strstr(said, "view any_error") != NULL);
-    CHECK(strstr(said, "view bare (tests/app_structure.c) returned 0"));
-    CHECK(strstr(said, "view hi (tests/app_structure.c) returned 0"));
+    CHECK(strstr(said, "view bare (" __FILE__ ") returned 0"));
+    CHECK(strstr(said, "view hi (" __FILE__ ") returned 0"));
 }
 
 TEST(error_page_headers)
@@ -884,7 +884,7 @@ TEST(views_in_time)
     aw_test *t;
     c.view_ms = 200;
     ROWS_ARE(timed, &c, rows);
-    CHECK(strstr(said, "view hello_later (tests/app_structure.c): not done "
+    CHECK(strstr(said, "view hello_later (" __FILE__ "): not done "
                  "within its timeout_ms (50)") != NULL);
     t = app_with(timed, &c);
     CHECK(aw_test_cancel_everywhere(t, "/late?ms=100"));
