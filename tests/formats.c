@@ -1749,6 +1749,11 @@ TEST(address_round_trips)
         if (memcmp(a.bytes, "\0\0\0\0\0\0\0\0\0\0\0", 12) == 0)
             continue;           /* the system takes ::7:7 for IPv4's */
         CHECK(inet_ntop(AF_INET6, a.bytes, theirs, sizeof theirs) != NULL);
+#ifdef __GLIBC__
         CHECK_STR(theirs, text);
+#else                           /* RFC 5952 4.2.3: the first of equal runs */
+        CHECK(inet_pton(AF_INET6, text, &b.bytes) == 1);
+        CHECK_EQ(0, memcmp(a.bytes, b.bytes, 16));
+#endif
     }
 }
