@@ -5781,9 +5781,9 @@ static AW__INLINE size_t aw__http_skip_name(const char *p, const char *end)
     return (size_t)(p - from);
 }
 
-/* Letters, digits, - and dot: most of every host. As above. */
-static AW__INLINE const char *aw__http_skip_host(const char *p,
-                                                 const char *end)
+/* Letters, digits, - and dot or slash, the one that is not `but`. As above. */
+static AW__INLINE const char *aw__http_skip_but(const char *p, const char *end,
+                                                char but)
 {
     do {
         aw__v16 x = AW__V16_LOAD(p), letter, digit, stop;
@@ -5791,9 +5791,22 @@ static AW__INLINE const char *aw__http_skip_host(const char *p,
         digit = AW__V16_ADD(x, AW__V16(0x7f - '9'));    /* - . / 0..9 */
         stop = AW__V16_AND(AW__V16_LESS(letter, AW__V16('a' + 0x7f - 'z')),
                            AW__V16_LESS(digit, AW__V16('-' + 0x7f - '9')));
-        AW__V16_STEP(p, AW__V16_OR(stop, AW__V16_EQUAL(x, AW__V16('/'))));
+        AW__V16_STEP(p, AW__V16_OR(stop, AW__V16_EQUAL(x, AW__V16(but))));
     } while (p < end);
     return p;
+}
+
+/* Most of every host, and of every path. */
+static AW__INLINE const char *aw__http_skip_host(const char *p,
+                                                 const char *end)
+{
+    return aw__http_skip_but(p, end, '/');
+}
+
+static AW__INLINE const char *aw__http_skip_path(const char *p,
+                                                 const char *end)
+{
+    return aw__http_skip_but(p, end, '.');
 }
 
 /* The first of 16 bytes that is no digit. */
@@ -5803,21 +5816,6 @@ static AW__INLINE const char *aw__http_skip_digits(const char *p)
     const uint64_t mask = AW__V16_MASK(AW__V16_LESS(
         x, AW__V16('0' + 0x7f - '9')));
     return p + (mask ? AW__V16_FIRST(mask) : 16);
-}
-
-/* Letters, digits, - and slash: most of every path. As above. */
-static AW__INLINE const char *aw__http_skip_path(const char *p,
-                                                 const char *end)
-{
-    do {
-        aw__v16 x = AW__V16_LOAD(p), letter, digit, stop;
-        letter = AW__V16_ADD(AW__V16_OR(x, AW__V16(0x20)), AW__V16(0x7f - 'z'));
-        digit = AW__V16_ADD(x, AW__V16(0x7f - '9'));    /* - . / 0..9 */
-        stop = AW__V16_AND(AW__V16_LESS(letter, AW__V16('a' + 0x7f - 'z')),
-                           AW__V16_LESS(digit, AW__V16('-' + 0x7f - '9')));
-        AW__V16_STEP(p, AW__V16_OR(stop, AW__V16_EQUAL(x, AW__V16('.'))));
-    } while (p < end);
-    return p;
 }
 
 /* All of a target but controls, space, non-ASCII and ! " # < > \ ^ ` { | } ~

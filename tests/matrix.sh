@@ -104,7 +104,11 @@ cxx_jobs() {
 }
 
 tls=
+# Without the define there is no TLS in it; with it the same look finds some.
+look="nm \$o | grep -qE '[Tt] (aw__tls|br_)'"
+job "cc -std=c99 -O0 \$w -c \$tmp/all.c -o \$o && ! $look"
 if echo '#include <bearssl.h>' | cc -fsyntax-only -x c - 2>/dev/null; then
+    job "cc -std=c99 -O0 \$w -DASYNCWEB_BEARSSL -c \$tmp/all.c -o \$o && $look"
     tls=-DASYNCWEB_BEARSSL
 else
     skip 'BearSSL not installed'
