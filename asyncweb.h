@@ -305,8 +305,8 @@ enum {
     X(ETOOBIG, 15, "larger than the limit") \
     X(EBADMSG, 16, "the peer broke the protocol") \
     X(EURL, 17, "not a URL this client can fetch") \
-    X(ENOTLS, 18, "https needs TLS, which is not built in: use a local proxy, " \
-      "or build with -DASYNCWEB_BEARSSL and -lbearssl") \
+    X(ENOTLS, 18, "https needs TLS, which is not built in: use a local " \
+      "proxy, or build with -DASYNCWEB_BEARSSL and -lbearssl") \
     X(EDNS, 19, "the host name could not be resolved") \
     X(ECONNREFUSED, 20, "connection refused") \
     X(ECONNRESET, 21, "connection reset by the peer") \
@@ -322,8 +322,9 @@ enum {
     X(EEXIST, 31, "there is a file of that name") \
     X(ENOSPC, 32, "the disk is full") \
     X(ETLS, 33, "the TLS handshake failed") \
-    X(ETLS_ISSUER, 34, "TLS: nobody trusted has signed the certificate, or the " \
-      "server does not send all of its chain; name another root in ca_file") \
+    X(ETLS_ISSUER, 34, "TLS: nobody trusted has signed the certificate, or " \
+      "the server does not send all of its chain; name another root in " \
+      "ca_file") \
     X(ETLS_SELF_SIGNED, 35, "TLS: the certificate is signed by itself; if it " \
       "is yours, name it in ca_file") \
     X(ETLS_NAME, 36, "TLS: the certificate is for another host") \
@@ -337,8 +338,8 @@ enum {
     X(ETLS_WEAK, 41, "TLS: the certificate's key or signature is too weak " \
       "(RSA below 2048 bits, SHA-1), or of an unknown kind") \
     X(ETLS_PIN, 42, "TLS: the server has another key than the pinned one") \
-    X(ETLS_ROOTS, 43, "TLS: no root certificates: install ca-certificates, or " \
-      "set SSL_CERT_FILE or ca_file") \
+    X(ETLS_ROOTS, 43, "TLS: no root certificates: install " \
+      "ca-certificates, or set SSL_CERT_FILE or ca_file") \
     X(ETLS_USE, 44, "TLS: the certificate is not for this use: " \
       "serverAuth or clientAuth is missing in its extendedKeyUsage")
 
@@ -1119,13 +1120,13 @@ AW_API void aw_listener_close(void *listener);
    SUSE, Alpine, the BSDs and macOS. Files are read when they have changed;
    connections and sessions are shared by equal options only. */
 typedef struct aw_tls {
-    const char *ca_file AW__OPT;        /* these roots instead, PEM or DER; a
-                                           self-signed certificate is one, too */
+    const char *ca_file AW__OPT;        /* these roots instead, PEM or DER;
+                                           a self-signed certificate, too */
     const char *ca_pem AW__OPT;         /* the same as text; before ca_file */
     const char *pin AW__OPT;            /* and its key has this hash: "sha256//"
                                            and base64, as curl's pinnedpubkey */
     const char *server_name AW__OPT;    /* instead of the host's name */
-    const char *certificate AW__OPT;    /* shown to the server: PEM file, chain */
+    const char *certificate AW__OPT;    /* shown to the server: PEM, chain */
     const char *key AW__OPT;            /* its key; NULL: in the same file */
     bool insecure AW__OPT;              /* nothing of it (but the pin) is
                                            checked; logged each time */
@@ -1272,8 +1273,8 @@ AW__AWAITABLE(aw_fetch, (
 AW__AWAITABLE(aw_response_read, (aw_response *reply; void *buffer;
                                  size_t size;));
 
-/* The next piece of a body, after .send: size, once it is on its way. AW_EINVAL:
-   longer than body_len said, or no .send. AW_ECLOSED, AW_ECONNRESET,
+/* The next piece of a body, after .send: size, once it is on its way.
+   AW_EINVAL: longer than body_len said, or no .send. AW_ECLOSED, AW_ECONNRESET,
    AW_ETIMEDOUT (in timeout_ms): the server takes no more; what it says,
    aw_fetch_end tells. AW_ECLOSED, too, behind a piece that was cut short or
    cancelled. AW_EBUSY: another task is at it. The data must stay alive until
@@ -2045,8 +2046,8 @@ typedef struct aw_config {
     const char *trusted_proxies AW__OPT;    /* "10.0.0.0/8 ::1 unix" */
     bool proxy_protocol AW__OPT;    /* they, and only they, may connect */
     bool debug AW__OPT;             /* tell clients what went wrong, check */
-    int workers AW__OPT;            /* processes that aw_run starts; AW_PER_CORE;
-                                       0: it serves itself. See above */
+    int workers AW__OPT;            /* processes that aw_run starts, or
+                                       AW_PER_CORE; 0: it serves itself */
     void *data AW__OPT;             /* AW_STATE */
     int (*on_start)(aw_loop *loop, void *data) AW__OPT; /* < 0: do not start */
     void (*on_stop)(void *data) AW__OPT;    /* all have ended, the loop too */
@@ -2105,8 +2106,8 @@ AW_API int aw_run_config(aw_config config);
    0; AW_EBUSY: the loop serves already; AW_EINVAL: a route or the port is
    wrong (logged); AW_EADDRNOTAVAIL: host is no address of this machine (names
    but "localhost" are not looked up); AW_EADDRINUSE, AW_EACCES, AW_EMFILE,
-   AW_ENOMEM; what is wrong with .tls (logged). Awaits: no. aw_serve_port: the one it listens at, of several the
-   first; 0 when that is a UNIX socket.
+   AW_ENOMEM; what is wrong with .tls (logged). Awaits: no. aw_serve_port: the
+   one it listens at, of several the first; 0 when that is a UNIX socket.
    aw_serve_stop begins the drain: nobody is accepted any more, answers say
    Connection: close, idle connections end, one that has not said anything yet
    has 250 ms. It may be called in a view; aw_run then drains and returns. */
@@ -5383,7 +5384,7 @@ typedef struct aw__json_writing {
     aw__buf out;
 } aw__json_writing;
 
-/* The memory of a document, made when it is first needed; NULL: there is none. */
+/* The memory of a document, made when it is first needed; NULL: none. */
 static aw__arena *aw__json_memory(aw_json_doc *doc)
 {
     if (!doc->memory) {
@@ -8926,8 +8927,8 @@ static bool aw__der_next(aw_slice *rest, aw__der *e)
 }
 
 enum {
-    AW__DER_OID = 6, AW__DER_UTC = 0x17, AW__DER_TIME = 0x18, AW__DER_SEQ = 0x30,
-    AW__DER_SET = 0x31, AW__DER_BYTES = 4
+    AW__DER_OID = 6, AW__DER_UTC = 0x17, AW__DER_TIME = 0x18,
+    AW__DER_SEQ = 0x30, AW__DER_SET = 0x31, AW__DER_BYTES = 4
 };
 
 static bool aw__der_take(aw_slice *rest, int tag, aw__der *e)
@@ -9129,7 +9130,7 @@ enum {
 };
 
 /* Level n holds the timers whose due time first differs from `tick` in its
-   n-th group of AW__WHEEL_BITS: each later moves down at most once per level. */
+   n-th group of AW__WHEEL_BITS: each later moves down once a level at most. */
 typedef struct aw__wheel {
     int64_t tick;               /* every timer up to here has fired */
     size_t count;
@@ -12599,7 +12600,8 @@ static size_t aw__sim_size(bool listens)
 
 static aw__sim_end *aw__sim_new(aw_loop *l, const aw__address *a, bool listens)
 {
-    aw__sim_end *e = (aw__sim_end *)aw__mem_get(aw__sim_mem(l), aw__sim_size(listens));
+    aw__sim_end *e = (aw__sim_end *)aw__mem_get(aw__sim_mem(l),
+                                                aw__sim_size(listens));
     if (!e) return NULL;
     memset(e, 0, aw__sim_size(listens));
     e->listens = listens;
@@ -13081,8 +13083,8 @@ static int aw__pem_read(aw__mem *mem, aw_slice text,
                 br_pem_decoder_setdest(&x, aw__pem_put, &der);
                 break;
             case BR_PEM_END_OBJ:
-                rc = der.failed ? AW_ENOMEM
-                    : found(to, br_pem_decoder_name(&x), aw__slice(der.p, der.n));
+                rc = der.failed ? AW_ENOMEM : found(
+                    to, br_pem_decoder_name(&x), aw__slice(der.p, der.n));
                 break;
             case BR_PEM_ERROR:
                 rc = AW_EBADMSG;
@@ -13415,7 +13417,7 @@ typedef struct aw__tls_site {
     bool required;              /* a client's certificate */
     aw__arena memory;
     aw__tls_identity *first;
-    aw__tls_roots *clients;     /* who may sign clients' certificates, or NULL */
+    aw__tls_roots *clients;     /* who may sign clients' ones, or NULL */
     br_ssl_session_cache_lru cache;
     unsigned char sessions[AW__TLS_CACHE];
 } aw__tls_site;
@@ -13897,7 +13899,7 @@ static void aw__check_close(aw__tls_check *c)
     aw__buf_free(&c->subject);
 }
 
-/* >>floor4 tls  TLS 1.2 by BearSSL, between a socket and its owner ---------- */
+/* >>floor4 tls  TLS 1.2 by BearSSL, between a socket and its owner --------- */
 
 /* It lies below aw__io_recv and aw__io_send, found by descriptor: streams,
    connections and WebSockets do not know that they are encrypted.
@@ -14045,7 +14047,8 @@ static void aw__tls_setup(br_ssl_engine_context *e)
         BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
         BR_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
     };
-    const bool aes = br_aes_x86ni_ctr_get_vtable() || br_aes_pwr8_ctr_get_vtable();
+    const bool aes = br_aes_x86ni_ctr_get_vtable() ||
+        br_aes_pwr8_ctr_get_vtable();
     br_ssl_engine_set_versions(e, BR_TLS12, BR_TLS12);
     br_ssl_engine_set_suites(e, suites + (aes ? 2 : 0), 6);
     br_ssl_engine_set_default_rsavrfy(e);
@@ -14778,7 +14781,7 @@ static int aw__tls_connect(aw_loop *l, int fd, aw__tls_profile *p,
 }
 #endif /* ASYNCWEB_BEARSSL */
 
-/* >>floor4 socket  One face: the kernel's and those in memory, plain and TLS  */
+/* >>floor4 socket  One face: the kernel's and those in memory, plain and TLS */
 
 static AW__INLINE ptrdiff_t aw__io_recv(aw_loop *l, int fd, void *p, size_t n)
 {
@@ -15003,7 +15006,10 @@ typedef struct aw__door {
     ino_t inode;
 } aw__door;
 
-enum { AW__DOORS = AW__SIZED(32, 4), AW__INHERITED = 3 };     /* SD_LISTEN_FDS_START */
+enum {
+    AW__DOORS = AW__SIZED(32, 4),
+    AW__INHERITED = 3           /* SD_LISTEN_FDS_START */
+};
 
 typedef struct aw__doors {
     aw_loop *loop;
@@ -17615,7 +17621,7 @@ void aw_client_free(void *client)
 
 #endif
 
-/* >>floor5 replies  Exchanges of a client, and what becomes of them --------- */
+/* >>floor5 replies  Exchanges of a client, and what becomes of them -------- */
 
 #ifndef ASYNCWEB_NO_CLIENT
 
@@ -17648,8 +17654,9 @@ enum {
     AW__CLIENT_MAX_HEAD = 65535,
     AW__CLIENT_FIELDS = 256,
     AW__CLIENT_INTERIM = 32,            /* 1xx before the final answer */
-    AW__CLIENT_READ = AW__SIZED(16384, 2048) - AW__HEAD_SLACK,  /* no odd size */
-    AW__CLIENT_COPY = AW__SIZED(16384, 1024),   /* a body up to here is copied */
+    /* With the slack it is no odd size. A body up to COPY is copied. */
+    AW__CLIENT_READ = AW__SIZED(16384, 2048) - AW__HEAD_SLACK,
+    AW__CLIENT_COPY = AW__SIZED(16384, 1024),
     AW__CLIENT_BOUNDARY = 45,           /* of multipart, with its NUL */
     AW__CLIENT_MANY = 1000              /* replies of one owner */
 };
@@ -18371,7 +18378,8 @@ static int aw__client_put_body(aw__exchange *x, const aw__client_ask *ask)
     }
     for (u = x->upload; u; u = u->next) all += u->n;
     x->send_left = (int64_t)n;
-    aw__client_frame(x, ask->form || ask->body || x->send, ask->form ? all : (int64_t)n);
+    aw__client_frame(x, ask->form || ask->body || x->send,
+                     ask->form ? all : (int64_t)n);
     if (!ask->body) return 0;
     if (n <= AW__CLIENT_COPY) aw__buf_add(&x->out, ask->body, n);
     else if (!aw__body_add(x, ask->body, (int64_t)n, -1)) return AW_ENOMEM;
@@ -18524,7 +18532,8 @@ static char *aw__client_room(aw__exchange *x, size_t *n)
         return b->p + b->n;
     }
     if (x->state == AW__CLIENT_CLOSE) return aw__buf_room(b, *n + 1);
-    if (x->state == AW__CLIENT_HEAD) *n = AW__SIZED(4096, 1024) - AW__HEAD_SLACK;
+    if (x->state == AW__CLIENT_HEAD)
+        *n = AW__SIZED(4096, 1024) - AW__HEAD_SLACK;
     return aw__buf_room(&x->in, *n + AW__HEAD_SLACK);
 }
 
@@ -18743,7 +18752,8 @@ AW_ASYNC(aw__client_send_file, (aw__exchange *x; const aw__body_piece *u;),
 
 /* Sends a large body while the answer is being read: a peer may answer, and
    even close, before it has taken all of it. What it said then counts. */
-AW_ASYNC(aw__client_upload, (aw__exchange *x;), const aw__body_piece *u; int rc;)
+AW_ASYNC(aw__client_upload, (aw__exchange *x;),
+         const aw__body_piece *u; int rc;)
 {
     aw__exchange *const x = self->x;
     AW_BEGIN {
@@ -21316,7 +21326,8 @@ static void aw__ws_enter(aw_ws *ws, int state)
     aw__ws_arm(ws);
 }
 
-/* A sign of life. The timer may stand at pong_ms, the next ping be due before. */
+/* A sign of life. The timer may stand at pong_ms, and the next ping be due
+   before. */
 static void aw__ws_alive(aw_ws *ws)
 {
     const bool arm = ws->pinged;
@@ -22716,7 +22727,7 @@ typedef struct aw__conn {
 
 enum {
     AW__INPUT_BYTES = 65536,    /* the shared read buffer, with slack */
-    AW__PIPELINE_MOST = AW__SIZED(65536, 1024), /* input kept for a view's end */
+    AW__PIPELINE_MOST = AW__SIZED(65536, 1024), /* kept for a view's end */
     AW__DRAIN_MOST = 65536,     /* of a body that its view did not read */
     AW__LINGER_MS = 2000, AW__LINGER_MOST = 262144,
     AW__STOP_MS = 250,          /* in a drain, to complete a head */
@@ -22894,7 +22905,8 @@ static AW__NOINLINE void aw__req_free(aw_req *req)
     }
     aw__arena_free(&req->arena);
     if (s && l->debug) s->with.debug->ended(s, req);
-    else if (!s || !aw__req_rests(s, req)) aw__mem_put(&l->mem, req, req->bytes);
+    else if (!s || !aw__req_rests(s, req))
+        aw__mem_put(&l->mem, req, req->bytes);
 }
 
 static AW__INLINE void aw__req_drop_one(aw_req *req)
@@ -23374,7 +23386,7 @@ static AW__INLINE bool aw__conn_send(aw__server *s, aw__conn *c)
 /* ---- answers that are sent from where they lie ---- */
 
 enum {
-    AW__PIECE_READ = AW__SIZED(65536, 2048),    /* of a file, where the kernel does not send */
+    AW__PIECE_READ = AW__SIZED(65536, 2048),    /* of a file; no sendfile */
     AW__PIECE_MOST = 1 << 20,   /* at a time: others wait */
     AW__PIECE_MANY = 65536,     /* the same, behind... */
     AW__TURN_MOST = 4 << 20     /* ...so much in one turn */
@@ -24105,8 +24117,9 @@ static AW__NOINLINE void aw__conn_reject(aw__server *s, aw__conn *c, int status)
 
 /* >>floor5 server  What comes in: bytes, connections, the end -------------- */
 
-/* Whom a full table can do without, or a full buffer, after how long in a state: first those
-   that want nothing any more, then those that make no progress. */
+/* Whom a full table can do without, or a full buffer, after how long in a
+   state: first those that want nothing any more, then those that make no
+   progress. */
 typedef struct aw__patience {
     aw__conn_state state;
     int ms;
@@ -27160,7 +27173,8 @@ static void aw__config_defaults(aw_config *c, const aw_loop *l)
     c->idle_ms = aw__limit_ms(c->idle_ms, 15000);
     c->write_ms = aw__limit_ms(c->write_ms, 30000);
     c->view_ms = aw__limit_ms(c->view_ms, AW_FOREVER);
-    c->ws_max_message = aw__limit(c->ws_max_message, aw__part(l, 1 << 20, 8, 0));
+    c->ws_max_message = aw__limit(c->ws_max_message,
+                                  aw__part(l, 1 << 20, 8, 0));
     c->ws_max_queue = aw__limit(c->ws_max_queue, aw__part(l, 1 << 20, 8, 0));
     c->ws_ping_ms = aw__limit_ms(c->ws_ping_ms, 30000);
     c->ws_pong_ms = aw__limit_ms(c->ws_pong_ms, 20000);
