@@ -1316,12 +1316,13 @@ typedef struct aw_client_config {
     /* Connects there, whatever host the URL names: "/run/docker.sock". */
     const char *unix_socket AW__OPT;
     /* http://[user:password@]host[:port]. NULL: as the environment says in
-       http_proxy, https_proxy and no_proxy; "": none. https and WebSockets go
+       http_proxy, https_proxy and no_proxy ("a.example, .b.example,
+       10.0.0.0/8"); "": none. https and WebSockets go
        through a tunnel (CONNECT, RFC 9110 9.3.6). */
     const char *proxy AW__OPT;
     int max_redirects AW__OPT;          /* 0: none is followed */
-    /* Keeps the cookies that are set, 300 at most, and sends them where they
-       belong (RFC 6265bis), unless a fetch or .headers has a Cookie field.
+    /* Keeps the cookies that are set, 300 at most, 50 of a domain, and sends
+       them where they belong (RFC 6265bis), unless a fetch or .headers has a Cookie field.
        There is no list of public suffixes: a Domain of one label is taken for
        the host alone. */
     bool cookies AW__OPT;
@@ -5523,6 +5524,11 @@ static char aw__ascii_lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
 }
 
+static bool aw__slice_is(aw_slice a, aw_slice b)
+{
+    return a.n == b.n && (!a.n || memcmp(a.p, b.p, a.n) == 0);
+}
+
 static bool aw__slice_eq(aw_slice s, const char *text)
 {
     return s.n == strlen(text) && memcmp(s.p, text, s.n) == 0;
@@ -9005,11 +9011,6 @@ static bool aw__cert_read(aw_slice der, aw__cert *c)
     while (aw__der_next(&body.in, &e))
         if (e.tag == 0xa3) aw__cert_extensions(e.in, c);
     return true;
-}
-
-static bool aw__slice_same(aw_slice a, aw_slice b)
-{
-    return a.n == b.n && memcmp(a.p, b.p, a.n) == 0;
 }
 
 /* RFC 9525 6.3: a wildcard stands for one whole label, the first; not above
@@ -13817,7 +13818,7 @@ static void aw__check_first(aw__tls_check *c, const aw__cert *cert)
     c->fits = !c->pin || memcmp(key, c->pin, sizeof key) == 0;
     c->named = !c->host || aw__cert_is_for(cert, c->host);
     c->serves = aw__cert_serves(cert, c->host ? 1 : 2);
-    c->self_signed = aw__slice_same(cert->issuer, cert->subject);
+    c->self_signed = aw__slice_is(cert->issuer, cert->subject);
     if (!c->host) aw__dn_text(cert->subject, &c->subject);
 }
 
@@ -16713,7 +16714,10 @@ static void aw__jar_init(aw__jar *jar, aw_loop *l)
 /* There is no list of public suffixes in here: a cookie for a domain of one
    label, or for an address, is taken for that host alone. */
 
-enum { AW__JAR_MOST = 300 };
+enum {
+    AW__JAR_MOST = 300,
+    AW__JAR_DOMAIN = 50                 /* RFC 6265bis 6.1 */
+};
 
 /* Its texts lie behind it, in the order of the lengths, each with a NUL. */
 typedef struct aw__cookie {
@@ -16769,11 +16773,6 @@ static bool aw__slice_starts(aw_slice s, const char *with)
 {
     const size_t n = strlen(with);
     return s.n >= n && aw__slice_ieq(aw__slice(s.p, n), with);
-}
-
-static bool aw__slice_is(aw_slice a, aw_slice b)
-{
-    return a.n == b.n && (!a.n || memcmp(a.p, b.p, a.n) == 0);
 }
 
 /* The host is the domain, or below it (6265bis 5.1.3). An address is below
@@ -16882,6 +16881,22 @@ static aw__cookie *aw__cookie_new(aw__jar *jar, const aw__set_cookie *s)
     return c;
 }
 
+/* A site that sets many cookies loses its own: those of others stay. */
+static void aw__jar_crowd(aw__jar *jar, aw_slice domain)
+{
+    aw__link *i, *oldest = NULL;
+    int n = 0;
+    for (i = jar->cookies.prev; i != &jar->cookies; i = i->prev) {
+        if (!aw__slice_is(aw__cookie_domain((aw__cookie *)i), domain))
+            continue;
+        oldest = i;
+        n++;
+    }
+    if (n > AW__JAR_DOMAIN) aw__jar_remove(jar, oldest);
+    else if (jar->count > AW__JAR_MOST)
+        aw__jar_remove(jar, jar->cookies.next);
+}
+
 /* It replaces the old one in its place, for that decides the order; one that
    has expired only deletes it. What there is no memory for is not kept. */
 static void aw__jar_put(aw__jar *jar, const aw__set_cookie *s,
@@ -16894,8 +16909,8 @@ static void aw__jar_put(aw__jar *jar, const aw__set_cookie *s,
     if (!c) return;
     c->host_only = host_only;
     aw__list_add(behind, &c->link);
-    if (++jar->count > AW__JAR_MOST)
-        aw__jar_remove(jar, jar->cookies.next);
+    jar->count++;
+    aw__jar_crowd(jar, s->domain);
 }
 
 /* Keeps what an answer sets. */
@@ -17450,15 +17465,21 @@ static int aw__client_proxy(aw_client *client)
         : aw__proxy_read(client, &client->proxies[1], https, shown[1]);
 }
 
-/* no_proxy: hosts, and domains with all below them, between commas or blanks;
-   "*" is every host. */
+/* no_proxy: hosts, domains with all below them, and networks (10.0.0.0/8),
+   between commas or blanks; "*" is every host. Names are never resolved for
+   it. */
 static bool aw__client_direct(const char *list, aw_slice host)
 {
+    aw__address address;
+    aw__net net;
+    const bool is_address = aw__address_read(host, &address);
     while (list && *list) {
         const size_t n = strcspn(list, ", ");
         aw_slice item = aw__slice(list, n);
         list += n + (list[n] != 0);
         if (n == 1 && *item.p == '*') return true;
+        if (is_address && !aw__net_read(item, &net) &&
+            aw__net_has(&net, &address)) return true;
         if (n && *item.p == '.') item.p++, item.n--;
         if (!item.n || item.n > host.n) continue;
         if (!aw__slice_tail(host, item)) continue;

@@ -278,15 +278,38 @@ TEST(cookies_expire)
 TEST(the_jar_has_a_bottom)
 {
     shelf s;
-    char cookie[40];
+    char cookie[40], url[40];
     int i;
     open_jar(&s);
     for (i = 0; i < 310; i++) {
         snprintf(cookie, sizeof cookie, "n%d=1; Path=/%d", i, i);
-        set(&s, "http://a.b/", cookie);
+        snprintf(url, sizeof url, "http://a%d.b/", i / 40);
+        set(&s, url, cookie);
     }
     CHECK_EQ(s.jar.count, 300);
+    CHECK_STR(sent(&s, "http://a0.b/9"), "");
+    CHECK_STR(sent(&s, "http://a0.b/10"), "n10=1");
+    close_jar(&s);
+}
+
+/* One site cannot drive out what others have set. */
+TEST(a_domain_has_its_share)
+{
+    shelf s;
+    char cookie[40];
+    int i;
+    open_jar(&s);
+    set(&s, "http://c.d/", "mine=1");
+    for (i = 0; i < 60; i++) {
+        snprintf(cookie, sizeof cookie, "n%d=1; Path=/%d", i, i);
+        set(&s, "http://a.b/", cookie);
+    }
+    CHECK_EQ(s.jar.count, 51);
+    CHECK_STR(sent(&s, "http://c.d/"), "mine=1");
     CHECK_STR(sent(&s, "http://a.b/9"), "");
+    CHECK_STR(sent(&s, "http://a.b/10"), "n10=1");
+    set(&s, "http://a.b/", "n11=2; Path=/11");      /* replaced, not added */
+    CHECK_EQ(s.jar.count, 51);
     CHECK_STR(sent(&s, "http://a.b/10"), "n10=1");
     close_jar(&s);
 }

@@ -2275,7 +2275,12 @@ TEST(no_proxy)
         {"*b", "a.b", false}, {"127.0.0.1", "127.0.0.1", true},
         {"::1", "::1", true}, {".", "a.b", false},
         {"a.b.", "a.b", false}, {"localhost", "localhost", true},
-        {"aa.b", "a.b", false}, {"a.b.c", "a.b", false}};
+        {"aa.b", "a.b", false}, {"a.b.c", "a.b", false},
+        {"10.0.0.0/8", "10.1.2.3", true}, {"10.0.0.0/8", "11.1.2.3", false},
+        {"a,10.0.0.0/8", "10.0.0.0", true}, {"10.0.0.0/8", "10.a", false},
+        {"10.0.0.0/33", "10.0.0.0", false}, {"unix", "unix", true},
+        {"fd00::/8", "fd12::1", true}, {"fd00::/8", "fe12::1", false},
+        {"0.0.0.0/0", "::1", false}, {"0:0::1", "::1", true}};
     size_t i;
     for (i = 0; i < sizeof rows / sizeof *rows; i++) {
         aw_slice host = aw__slice(rows[i].host, strlen(rows[i].host));
