@@ -1322,9 +1322,9 @@ typedef struct aw_client_config {
     const char *proxy AW__OPT;
     int max_redirects AW__OPT;          /* 0: none is followed */
     /* Keeps the cookies that are set, 300 at most, 50 of a domain, and sends
-       them where they belong (RFC 6265bis), unless a fetch or .headers has a Cookie field.
-       There is no list of public suffixes: a Domain of one label is taken for
-       the host alone. */
+       them where they belong (RFC 6265bis), unless a fetch or .headers has a
+       Cookie field. There is no list of public suffixes: a Domain of one label
+       is taken for the host alone. */
     bool cookies AW__OPT;
     const aw_tls *tls AW__OPT;          /* of https; NULL: verified, all zero */
     /* Connections, also those that are idle or being made; fetches that find
