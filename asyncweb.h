@@ -23867,7 +23867,9 @@ static int aw__send_parts(aw__server *s, aw__conn *c, aw__send_op *op)
     bool fine = true;
     int i;
     parts[0] = aw__slice(s->out.p, s->current == c ? s->out.n : 0);
-    parts[1] = aw__slice(op->data + op->done, op->size - op->done);
+    /* A null pointer with nothing behind it may not even be moved by 0. */
+    parts[1] = aw__slice(op->done ? op->data + op->done : op->data,
+                         op->size - op->done);
     parts[2] = aw__slice("\r\n", c->req->x->sending->left == AW__CHUNKS &&
                          op->size ? 2 : 0);
     sent = aw__io_send2(l, c->fd, parts, 3);

@@ -143,7 +143,7 @@ ASYNC_VIEW(crowd)
     BEGIN {
         memset(page, 'c', sizeof page);
         aw_stream_begin(req, NULL);
-        AWAIT(aw_send, req, "", 0);
+        AWAIT(aw_send, req, NULL, 0);
         START(reader, req, 0);
         START(reader, req, 1);
         START(writer, req, 2);
