@@ -6852,10 +6852,11 @@ static const char *aw__url_join(aw__arena *arena, const char *base,
 {
     const size_t n = aw__url_base_n(base, ref);
     char *text = (char *)aw__arena_get(arena, n + 3 * strlen(ref) + 2);
-    char *to = text + n, *path;
+    char *to, *path;
     size_t len;
     if (!text) return NULL;
     memcpy(text, base, n);
+    to = text + n;
     /* A base without a path has one now. */
     if (n && *ref && !strchr("/?#", *ref) && to[-1] != '/') *to++ = '/';
     for (; *ref; ref++) {
@@ -7060,9 +7061,9 @@ static bool aw__head_only(const char *base, const aw__head *h,
    needed, and 64 bits do not meet by chance. */
 static uint64_t aw__etag_hash(uint64_t hash, const void *data, size_t n)
 {
-    const unsigned char *p = (const unsigned char *)data, *end = p + n;
+    const unsigned char *p = (const unsigned char *)data;
     if (!hash) hash = UINT64_C(14695981039346656037);
-    while (p < end) hash = (hash ^ *p++) * UINT64_C(1099511628211);
+    for (; n > 0; n--) hash = (hash ^ *p++) * UINT64_C(1099511628211);
     return hash;
 }
 
@@ -20774,7 +20775,7 @@ int aw__json_object(aw_req *req, const aw_field *fields, size_t n)
 static const char *aw__etag_quoted(aw_req *req, const char *etag)
 {
     const size_t n = etag ? strlen(etag) : 0;
-    const char *end = etag + n;
+    const char *end = etag ? etag + n : NULL;
     aw_slice tag;
     bool weak;
     if (!etag || aw__etag_read(etag, end, &tag, &weak) == end) return etag;
