@@ -439,7 +439,8 @@ typedef struct aw_bound {
 
 enum { AW__BODY, AW__LEAVING, AW__FINAL, AW__OVER };
 enum { AW__SUSPEND, AW__AGAIN, AW__DONE };
-enum { AW__SHIELD = 1, AW__UNWOUND = 2, AW__GROUP = 4, AW__BY_GROUP = 8 };
+enum { AW__SHIELD = 1, AW__UNWOUND = 2, AW__GROUP = 4, AW__BY_GROUP = 8,
+       AW__OUTERMOST = 16 };
 
 AW_API void aw__fell(aw_frame *f);
 AW_API void aw__bad_await(const aw_frame *f);
@@ -3444,7 +3445,7 @@ static void aw__plain_put(void *p)
 
 enum {
     AW__SLAB_BYTES = 65536,     /* their address is a multiple of it, too */
-    AW__SLAB_HEAD = 64, AW__SLAB_STEP = 32,
+    AW__SLAB_HEAD = 64, AW__SLAB_STEP = 16,
     AW__SLAB_MOST = 1024,       /* larger blocks are plain memory */
     AW__SLAB_SIZES = AW__SLAB_MOST / AW__SLAB_STEP
 };
@@ -9145,8 +9146,9 @@ typedef struct aw__wheel {
 
 /* One waiter of a list that somebody else owns; FIFO. */
 typedef struct aw__waiter {
-    aw__link link;
-    void *on, *arg;
+    struct aw__waiter *prev;    /* of the oldest: the newest */
+    uintptr_t next;             /* of the newest: the list's head, and 1 */
+    void *arg;
 } aw__waiter;
 
 typedef struct aw__task aw__task;
@@ -9196,7 +9198,6 @@ typedef struct aw__group {
 typedef struct aw__kid {
     aw__link link;
     aw__group *group;
-    aw__task *task;
     int *result;                /* of START_TO */
 } aw__kid;
 
@@ -9215,7 +9216,7 @@ typedef struct aw__trace {
 
 typedef struct aw__chunk {
     struct aw__chunk *prev;
-    char *save_at, *save_end;
+    char *save_at;
     size_t size;
 } aw__chunk;
 
@@ -9229,33 +9230,42 @@ enum {
     AW__STATIC_TASK = 64,       /* stands for a plain function; never runs */
     AW__CHECKED = 128,          /* debug mode */
     AW__LENT = 256,             /* its block is its request's */
-    AW__KNOWN = 512             /* somebody was given a handle */
+    AW__KNOWN = 512,            /* somebody was given a handle */
+    AW__KID = 1024,             /* a child: an aw__kid lies behind it */
+    AW__UNWINDING = 2048,       /* frames of it were asked to end, */
+    AW__WIDER = 4096            /* and meanwhile some further out */
 };
+
+/* What few tasks have. */
+typedef struct aw__task_x {
+    aw__task *task;
+    aw__timer grace;            /* while it is AW__UNWINDING */
+    void *joiners;              /* the oldest of them */
+    aw__trace *trace;
+    struct aw__reply *replies;  /* fetched here or in its children */
+} aw__task_x;
 
 /* A task: frames on a stack of its own that grows in chunks. */
 struct aw__task {
     aw__ctx ctx;                /* first: macros see only this */
     aw_frame *top;
-    char *at, *end;             /* free room of the newest chunk */
-    aw__chunk *chunk, *spare;
+    char *at;                   /* free room of the newest chunk */
+    aw__chunk *chunk;           /* NULL: all frames lie in this block */
     aw__extra *extras;
     aw_req *req;                /* whose memory this task keeps */
-    aw__task *next;             /* ready queue */
+    aw__task_x *x;              /* NULL: none yet */
     const aw__wait *wait;       /* NULL: running or ready */
-    union {
+    union {                     /* by `wait` */
         aw__timer timer;
         aw__waiter waiter;
         struct {
+            void *on, *arg;
+        } op;
+        struct {
             int fd, mask;
         } io;
+        aw__task *next;         /* in the ready queue */
     } w;
-    aw__timer grace;
-    aw_frame *unwind;           /* outermost frame that was asked to end */
-    aw_frame *wider;            /* one further out that was asked meanwhile */
-    aw__kid *kid;
-    void *joiners;              /* the oldest of them */
-    aw__trace *trace;
-    struct aw__reply *replies;  /* fetched here or in its children */
     int32_t slot;
     uint32_t size, bytes;       /* of this block, of all frames */
     uint32_t since;             /* low bits of the time it began to wait */
@@ -9327,6 +9337,7 @@ struct aw_loop {
     int64_t now;                /* milliseconds */
     aw__task *ready, **ready_tail;
     aw__task idle;              /* stands for plain views and code outside */
+    aw__chunk *spare;           /* of frames; see aw__chunk_drop */
     int ready_count;
     int budget;                 /* awaits done at once before others run */
     int tasks;                  /* alive */
@@ -10101,10 +10112,11 @@ static void aw__fd_forget(aw_loop *l, int fd)
 /* The invariants of this section:
    - t->wait is set exactly while the task is suspended in a leaf; what ends
      that wait clears it, stores t->ctx.rc and makes the task ready. From then
-     on the result will be delivered, whatever else happens (rule 6).
+     on the result will be delivered, whatever else happens (rule 6), and t->w
+     is the ready queue's.
    - f->cancel is set on the frames that were asked to end: a run of them up
-     to t->unwind, and perhaps another up to t->wider. A frame that stands in
-     its FINALLY, or in a
+     to one with AW__OUTERMOST, and perhaps another up to a second one. A frame
+     that stands in its FINALLY, or in a
      SHIELD, holds its await: frames it awaits are not marked (rule 4).
    - AW__CUT: the top frame is marked, holds nothing, and its await was not
      done or was taken back: it goes to its FINALLY instead of its body. */
@@ -10120,9 +10132,9 @@ static void aw__make_ready(aw__task *t)
     if (t->ctx.flags & AW__READY) return;
     t->ctx.flags |= AW__READY;
     l->ready_count++;
-    t->next = NULL;
+    t->w.next = NULL;
     *l->ready_tail = t;
-    l->ready_tail = &t->next;
+    l->ready_tail = &t->w.next;
 }
 
 /* A leaf's wait is over: its result will be delivered. */
@@ -10156,23 +10168,37 @@ static void aw__undo_wait(aw__task *t)
 /* ---- waiters: for a task's end, an event, a semaphore, a queue ---- */
 
 /* The head of such a list lies in a user's struct as a pointer to the oldest
-   waiter, so that a zeroed struct is valid. */
+   waiter, so that a zeroed struct is valid. Only the newest one knows where:
+   that is a word less for each. */
+static aw__waiter **aw__waiters_head(const aw__waiter *newest)
+{
+    return (aw__waiter **)(newest->next - 1);
+}
+
 static void aw__undo_waiter(aw__task *t)
 {
-    aw__waiter *w = &t->w.waiter, **head = (aw__waiter **)w->on;
-    if (*head == w)
-        *head = w->link.next == &w->link ? NULL : (aw__waiter *)w->link.next;
-    aw__list_remove(&w->link);
+    aw__waiter *w = &t->w.waiter, *prev = w->prev, **head;
+    const bool newest = w->next & 1;
+    if (!newest) ((aw__waiter *)w->next)->prev = prev;
+    if (prev->next & 1) {       /* w is the oldest */
+        head = aw__waiters_head(prev);
+        *head = newest ? NULL : (aw__waiter *)w->next;
+    } else {
+        prev->next = w->next;
+        if (newest) (*aw__waiters_head(w))->prev = prev;
+    }
 }
 
 static aw_use_RETURN_not_return aw__wait_in(aw__task *t, void **head,
                                             void *arg, const aw__wait *what)
 {
-    aw__waiter *w = &t->w.waiter;
-    w->on = head;
+    aw__waiter *w = &t->w.waiter, *oldest = (aw__waiter *)*head;
     w->arg = arg;
-    if (*head) aw__list_add((aw__link *)*head, &w->link);
-    else *head = w, aw__list_init(&w->link);
+    w->next = (uintptr_t)head + 1;
+    w->prev = oldest ? oldest->prev : w;
+    if (!oldest) *head = oldest = w;
+    else w->prev->next = (uintptr_t)w;
+    oldest->prev = w;
     return aw__wait_on(t, what);
 }
 
@@ -10190,24 +10216,29 @@ static aw__task *aw__wake_first(void **head, int rc)
 
 /* ---- memory of a task: frames and what they own, last in, first out ---- */
 
+/* How far frames may reach. */
+static AW__INLINE char *aw__task_limit(const aw__task *t)
+{
+    return t->chunk ? (char *)t->chunk + t->chunk->size : (char *)t + t->size;
+}
+
 static void aw__chunk_use(aw__task *t, aw__chunk *c)
 {
     c->prev = t->chunk;
     c->save_at = t->at;
-    c->save_end = t->end;
     t->bytes += (uint32_t)c->size;
     t->chunk = c;
     t->at = (char *)(((uintptr_t)(c + 1) + 15) & ~(uintptr_t)15);
-    t->end = (char *)c + c->size;
 }
 
-/* A chunk that has become empty is kept until the task waits: a body that
-   calls in a loop shall not allocate each time. */
-static void aw__chunk_drop(aw__task *t, aw__chunk *c)
+/* A chunk that has become empty is kept until its task waits: a body that
+   calls in a loop shall not allocate each time. As only one task runs, one
+   chunk is enough for all. */
+static void aw__chunk_drop(aw_loop *l, aw__chunk *c)
 {
-    aw__chunk *old = t->spare;
-    t->spare = c;
-    if (old) aw__mem_put(&t->ctx.loop->mem, old, old->size);
+    aw__chunk *old = l->spare;
+    l->spare = c;
+    if (old) aw__mem_put(&l->mem, old, old->size);
 }
 
 /* Blocks are multiples of a slab's step, less one. */
@@ -10217,11 +10248,11 @@ static AW__NOINLINE int aw__task_grow(aw__task *t, size_t n)
 {
     aw_loop *l = t->ctx.loop;
     size_t size = t->chunk ? t->chunk->size : AW__SIZED(256, 64);
-    aw__chunk *c = t->spare;
+    aw__chunk *c = l->spare;
     if (n > l->max_task_bytes) return AW_ESTACK;
     if (c && c->size >= n + sizeof *c + 16 &&
         t->bytes + c->size <= l->max_task_bytes) {
-        t->spare = NULL;
+        l->spare = NULL;
         aw__chunk_use(t, c);
         return 0;
     }
@@ -10242,7 +10273,8 @@ static void *aw__task_get(aw__task *t, size_t n)
     char *p;
     int rc;
     n = n > SIZE_MAX - 15 ? n : (n + 15) & ~(size_t)15;
-    if ((size_t)(t->end - t->at) < n && (rc = aw__task_grow(t, n)) < 0) {
+    if ((size_t)(aw__task_limit(t) - t->at) < n &&
+        (rc = aw__task_grow(t, n)) < 0) {
         t->ctx.rc = rc;
         return NULL;
     }
@@ -10257,14 +10289,24 @@ static void aw__task_put(aw__task *t, void *to)
     const uintptr_t at = (uintptr_t)to;
     aw__chunk *c;
     while ((c = t->chunk) != NULL &&
-           (at <= (uintptr_t)c || at > (uintptr_t)t->end)) {
+           (at <= (uintptr_t)c || at > (uintptr_t)c + c->size)) {
         t->chunk = c->prev;
         t->at = c->save_at;
-        t->end = c->save_end;
         t->bytes -= (uint32_t)c->size;
-        aw__chunk_drop(t, c);
+        aw__chunk_drop(t->ctx.loop, c);
     }
     t->at = (char *)to;
+}
+
+/* t->x, to be written to. NULL: out of memory. */
+static aw__task_x *aw__task_own(aw__task *t)
+{
+    if (t->x) return t->x;
+    t->x = (aw__task_x *)aw__mem_get(&t->ctx.loop->mem, sizeof *t->x);
+    if (!t->x) return NULL;
+    memset(t->x, 0, sizeof *t->x);
+    t->x->task = t;
+    return t->x;
 }
 
 static void *aw__extra_add(aw__task *t, aw_frame *owner, int kind, size_t size)
@@ -10546,13 +10588,21 @@ void aw__bad_await(const aw_frame *f)
 
 /* ---- where errors came through ---- */
 
+static const aw__trace *aw__trace_of(const aw__task *t)
+{
+    return t->x ? t->x->trace : NULL;
+}
+
 static void aw__trace_add(aw__task *t, const aw_frame *f, int rc, uint32_t line)
 {
-    aw__trace *trace = t->trace;
+    aw__task_x *x = aw__task_own(t);
+    aw__trace *trace;
+    if (!x) return;
+    trace = x->trace;
     if (!trace) {
         trace = (aw__trace *)aw__mem_get(&t->ctx.loop->mem, sizeof *trace);
         if (!trace) return;
-        t->trace = trace;
+        x->trace = trace;
         trace->to = NULL;
     }
     if (trace->to != f || trace->rc != rc) trace->count = 0;
@@ -10565,15 +10615,17 @@ static void aw__trace_add(aw__task *t, const aw_frame *f, int rc, uint32_t line)
 
 static void aw__trace_drop(aw__task *t)
 {
-    if (t->trace) aw__mem_put(&t->ctx.loop->mem, t->trace, sizeof *t->trace);
-    t->trace = NULL;
+    if (!t->x) return;
+    aw__mem_put(&t->ctx.loop->mem, t->x->trace, sizeof *t->x->trace);
+    t->x->trace = NULL;
 }
 
 /* Logs an error and the way it came, the outermost function first. */
 static void aw__log_error(const aw__task *t, const char *what, int rc)
 {
-    const aw__trace *trace = t->trace && t->trace->rc == rc ? t->trace : NULL;
+    const aw__trace *trace = aw__trace_of(t);
     int i;
+    if (trace && trace->rc != rc) trace = NULL;
     if (rc <= AW_HTTP(100) && rc >= AW_HTTP(599))
         aw__log(t->ctx.loop, AW_LOG_ERROR, "%s: HTTP status %d", what,
                 AW_HTTP(0) - rc);
@@ -10635,28 +10687,69 @@ static bool aw__is_around(const aw_frame *to, const aw_frame *f)
     return false;
 }
 
+/* The nearest frame from f on that is the outermost of what was asked to end
+   together. There is one. */
+static aw_frame *aw__outermost(aw_frame *f)
+{
+    while (!(f->flags & AW__OUTERMOST)) f = f->up;
+    return f;
+}
+
+/* From now on nothing waits in what is asked to end, as far as it goes. */
+static void aw__no_grace(aw__task *t)
+{
+    aw_frame *f;
+    t->ctx.flags |= AW__NO_GRACE;
+    for (f = t->top;; f = f->up) {
+        if (f->phase == AW__BODY) {
+            if (!f->cancel || (f->flags & AW__BY_GROUP))
+                f->cancel = AW_EDEADLINE;
+            f->flags &= (uint16_t)~(AW__SHIELD | AW__BY_GROUP);
+        }
+        if (f->flags & AW__OUTERMOST) break;
+    }
+    if (t->top->phase == AW__BODY) {
+        aw__cut_wait(t);
+    } else if (t->wait && t->wait->undo) {
+        aw__undo_wait(t);
+        aw__complete(t, AW_EDEADLINE);
+    }
+}
+
 /* All up to the frame `to` is to be cleaned up. Each unwinding has one time
    for it: asking again does not prolong it, and when more is asked to end
-   while an inner one is under way, the time for the rest begins after it. */
+   while an inner one is under way, the time for the rest begins after it.
+   Without memory for the time there is none. */
 static void aw__unwind(aw__task *t, aw_frame *to)
 {
-    aw_loop *l = t->ctx.loop;
-    if (t->unwind) {
-        if (aw__is_around(to, t->wider ? t->wider : t->unwind)) t->wider = to;
+    aw_frame *last;
+    if (t->ctx.flags & AW__UNWINDING) {
+        last = aw__outermost(t->top);
+        if (t->ctx.flags & AW__WIDER) last = aw__outermost(last->up);
+        if (!aw__is_around(to, last)) return;
+        if (t->ctx.flags & AW__WIDER)
+            last->flags &= (uint16_t)~AW__OUTERMOST;
+        t->ctx.flags |= AW__WIDER;
+        to->flags |= AW__OUTERMOST;
         return;
     }
-    t->unwind = to;
-    aw__timer_start(l, &t->grace, l->cleanup_ms, AW__TIMER_GRACE);
+    t->ctx.flags |= AW__UNWINDING;
+    to->flags |= AW__OUTERMOST;
+    if (aw__task_own(t))
+        aw__timer_start(t->ctx.loop, &t->x->grace, t->ctx.loop->cleanup_ms,
+                        AW__TIMER_GRACE);
+    else
+        aw__no_grace(t);
 }
 
 /* The unwinding that frame f was the outermost part of is over. */
-static void aw__unwound(aw__task *t)
+static void aw__unwound(aw__task *t, aw_frame *f)
 {
-    aw_frame *wider = t->wider;
-    t->unwind = t->wider = NULL;
-    t->ctx.flags &= ~(unsigned)AW__NO_GRACE;
-    aw__timer_stop(t->ctx.loop, &t->grace);
-    if (wider) aw__unwind(t, wider);
+    const bool wider = t->ctx.flags & AW__WIDER;
+    t->ctx.flags &= ~(unsigned)(AW__NO_GRACE | AW__UNWINDING | AW__WIDER);
+    f->flags &= (uint16_t)~AW__OUTERMOST;
+    if (t->x) aw__timer_stop(t->ctx.loop, &t->x->grace);
+    if (wider) aw__unwind(t, aw__outermost(f->up));
 }
 
 /* Asks the frame `to` and all it awaits to end. A frame asked before keeps
@@ -10679,29 +10772,14 @@ static void aw__cancel_frame(aw__task *t, aw_frame *to, int why)
 }
 
 /* cleanup_ms after it was asked to end, a task still waits in some FINALLY or
-   SHIELD: from now on nothing in there waits. */
+   SHIELD. */
 static void aw__grace_over(aw__task *t)
 {
-    aw_frame *f;
-    t->ctx.flags |= AW__NO_GRACE;
     aw__log(t->ctx.loop, AW_LOG_WARNING,
             "%s: its clean-up took more than cleanup_ms (%lld ms); the awaits "
             "left in it fail now", t->top->fn->name,
             (long long)t->ctx.loop->cleanup_ms);
-    for (f = t->top;; f = f->up) {
-        if (f->phase == AW__BODY) {
-            if (!f->cancel || (f->flags & AW__BY_GROUP))
-                f->cancel = AW_EDEADLINE;
-            f->flags &= (uint16_t)~(AW__SHIELD | AW__BY_GROUP);
-        }
-        if (f == t->unwind) break;
-    }
-    if (t->top->phase == AW__BODY) {
-        aw__cut_wait(t);
-    } else if (t->wait && t->wait->undo) {
-        aw__undo_wait(t);
-        aw__complete(t, AW_EDEADLINE);
-    }
+    aw__no_grace(t);
 }
 
 static void aw__cancel_task(aw__task *t, int why)
@@ -10729,6 +10807,29 @@ int aw_failed(aw_task task)
 
 /* ---- children ---- */
 
+enum {
+    AW__TASK_HEAD = (sizeof(aw__task) + 15) / 16 * 16,
+    AW__KID_HEAD = (sizeof(aw__kid) + 15) / 16 * 16
+};
+
+/* NULL: t is nobody's child. */
+static aw__kid *aw__kid_of(const aw__task *t)
+{
+    return t->ctx.flags & AW__KID
+        ? (aw__kid *)(void *)((uintptr_t)t + AW__TASK_HEAD) : NULL;
+}
+
+static aw__task *aw__kid_task(aw__kid *k)
+{
+    return (aw__task *)(void *)((char *)k - AW__TASK_HEAD);
+}
+
+/* The task whose child t is; NULL: nobody's. */
+static aw__task *aw__parent(const aw__task *t)
+{
+    return t->ctx.flags & AW__KID ? aw__kid_of(t)->group->task : NULL;
+}
+
 /* The group of frame f, NULL: it never started a child. */
 static aw__group *aw__group_of(const aw__task *t, const aw_frame *f)
 {
@@ -10743,7 +10844,7 @@ static void aw__cancel_kids(aw__group *g, int why)
 {
     aw__link *k;
     for (k = g->kids.next; k != &g->kids; k = k->next)
-        aw__cancel_task(((aw__kid *)k)->task, why);
+        aw__cancel_task(aw__kid_task((aw__kid *)k), why);
 }
 
 /* Waiting for the children to have ended; for GATHER and RACE. */
@@ -10765,7 +10866,7 @@ static int aw__forgive(aw__task *t, aw_frame *f)
     if (!(f->flags & AW__BY_GROUP)) return 0;
     f->flags &= (uint16_t)~AW__BY_GROUP;
     f->cancel = 0;
-    if (f == t->unwind) aw__unwound(t);
+    if (f->flags & AW__OUTERMOST) aw__unwound(t, f);
     return rc;
 }
 
@@ -10788,11 +10889,12 @@ static void aw__group_fail(aw__group *g, aw__task *child, int rc)
     aw_frame *f = g->extra.owner;
     g->error = rc;
     aw__cancel_kids(g, AW_ECANCELED);
-    if (child && child->trace && (!t->trace || t->top == f)) {
+    if (child && aw__trace_of(child) && aw__task_own(t) &&
+        (!t->x->trace || t->top == f)) {
         aw__trace_drop(t);
-        t->trace = child->trace;
-        t->trace->to = f;
-        child->trace = NULL;
+        t->x->trace = child->x->trace;
+        t->x->trace->to = f;
+        child->x->trace = NULL;
     }
     if (f->phase != AW__BODY || f->cancel) return;
     if (t->top == f && t->wait == &aw__wait_children) return;
@@ -10811,7 +10913,7 @@ static void aw__kid_error(aw__group *g, aw__task *child, int rc)
 
 static void aw__kid_ended(aw__task *child, int rc)
 {
-    aw__kid *k = child->kid;
+    aw__kid *k = aw__kid_of(child);
     aw__group *g = k->group;
     bool first = !g->ended;
     aw__list_remove(&k->link);
@@ -10944,6 +11046,15 @@ aw_use_RETURN_not_return aw__gather(aw__ctx *ctx, aw_frame *f, int64_t ms,
 
 /* >>floor3 life  A task from birth to end; the verbs ----------------------- */
 
+static AW__NOINLINE void aw__task_x_end(aw__task *t, int rc)
+{
+    aw__task_x *x = t->x;
+    while (x->joiners) (void)aw__wake_first(&x->joiners, rc);
+    if (x->replies) t->ctx.loop->replies_free(&x->replies);
+    aw__trace_drop(t);
+    aw__mem_put(&t->ctx.loop->mem, x, sizeof *x);
+}
+
 /* The outermost frame has ended. */
 static void aw__task_end(aw__task *t)
 {
@@ -10952,15 +11063,14 @@ static void aw__task_end(aw__task *t)
     bool cancelled = t->ctx.flags & AW__CANCELED;
     int rc = cancelled ? AW_ECHILDCANCELED : t->ctx.rc;
     if (t->ctx.flags & AW__VIEW_TASK) l->view_ended(t);
-    else if (rc < 0 && !cancelled && !t->kid && !t->joiners)
+    else if (rc < 0 && !cancelled && !(t->ctx.flags & AW__KID) &&
+             !(t->x && t->x->joiners))
         aw__log_error(t, "a task ended with an error", rc);
-    if (t->kid) aw__kid_ended(t, rc);
-    while (t->joiners) (void)aw__wake_first(&t->joiners, rc);
-    if (t->replies) l->replies_free(&t->replies);
-    aw__trace_drop(t);
+    if (t->ctx.flags & AW__KID) aw__kid_ended(t, rc);
+    if (t->x) aw__task_x_end(t, rc);
     aw__slot_leave(l, t->slot, rc);
     if (t->chunk) aw__task_put(t, (char *)t + sizeof *t);
-    if (t->spare) aw__chunk_drop(t, NULL);
+    if (l->spare) aw__chunk_drop(l, NULL);
     l->tasks--;
     if (!(t->ctx.flags & AW__LENT)) aw__mem_put(&l->mem, t, t->size);
     if (req) l->req_drop(req);
@@ -10998,7 +11108,7 @@ static void aw__pop(aw__task *t)
     bool unwound = f->flags & AW__UNWOUND;
     int rc = f->rc;
     if (t->extras || f->defer) aw__run_defers(t, f);
-    if (f == t->unwind) aw__unwound(t);
+    if (f->flags & AW__OUTERMOST) aw__unwound(t, f);
     if (!up && unwound && rc == AW_ECANCELED) t->ctx.flags |= AW__CANCELED;
     t->top = up;
     t->ctx.rc = rc;
@@ -11016,7 +11126,7 @@ static void aw__suspended(aw__task *t)
 {
     aw_loop *l = t->ctx.loop;
     t->since = (uint32_t)l->now;
-    if (t->spare) aw__chunk_drop(t, NULL);
+    if (l->spare) aw__chunk_drop(l, NULL);
     if (AW__UNLIKELY(t->ctx.flags & AW__CHECKED)) l->checks->frame(t, t->top);
     if (t->ctx.flags & AW__DUE) aw__deadlines_due(t);
     if (AW__UNLIKELY(l->on_suspend != NULL)) l->on_suspend(t);
@@ -11078,7 +11188,7 @@ static void aw__run_ready(aw_loop *l)
         aw__task *t;
         if (AW__UNLIKELY(l->before_run != NULL)) l->before_run(l);
         t = l->ready;
-        l->ready = t->next;
+        l->ready = t->w.next;
         if (!l->ready) l->ready_tail = &l->ready;
         l->ready_count--;
         t->ctx.flags &= ~(unsigned)AW__READY;
@@ -11099,7 +11209,8 @@ static void aw__fire(aw__timer *timer)
                               (p - offsetof(aw__deadline, timer)));
             break;
         default:
-            aw__grace_over((aw__task *)(void *)(p - offsetof(aw__task, grace)));
+            aw__grace_over(((aw__task_x *)(void *)
+                            (p - offsetof(aw__task_x, grace)))->task);
     }
 }
 
@@ -11144,7 +11255,7 @@ static void aw__dump(aw_loop *l)
         if (!(l->slots[i].generation & 1)) continue;
         aw__dump_wait(t, text, sizeof text);
         aw__log(l, AW_LOG_INFO, "task %d%s %s, for %u ms now", (int)i,
-                t->unwind ? ", being cancelled," : "", text,
+                t->ctx.flags & AW__UNWINDING ? ", being cancelled," : "", text,
                 (unsigned)((uint32_t)l->now - t->since));
         for (f = t->top; f; f = f->up) aw__dump_frame(l, f);
     }
@@ -11157,11 +11268,6 @@ void aw_loop_dump(aw_loop *l)
 {
     if (l->life) l->life->dump(l);
 }
-
-enum {
-    AW__TASK_HEAD = (sizeof(aw__task) + 15) / 16 * 16,
-    AW__KID_HEAD = (sizeof(aw__kid) + 15) / 16 * 16
-};
 
 /* How much a task of its own takes that is to run fn. */
 static AW__INLINE size_t aw__task_room(const aw_fn *fn)
@@ -11194,11 +11300,9 @@ static AW__INLINE aw__task *aw__task_make(aw_loop *l, aw__arena *arena,
         return NULL;
     }
     t->at = (char *)t + AW__TASK_HEAD;
-    t->end = (char *)t + size;
     if (kid) {
-        t->kid = (aw__kid *)(void *)t->at;
+        t->ctx.flags = AW__KID;
         t->at += AW__KID_HEAD;
-        t->kid->task = t;
     }
     aw__push_first(t, fn, args);
     if (AW__UNLIKELY(l->debug)) {
@@ -11257,13 +11361,15 @@ aw_task aw__start(aw__ctx *ctx, aw_frame *f, int *result, const aw_fn *fn,
 {
     aw__task *t = (aw__task *)ctx, *child;
     aw__group *g = aw__group_make(t, f);
+    aw__kid *k;
     int error = ctx->rc;
     child = g ? aw__task_new(ctx->loop, fn, args, true, &error) : NULL;
     if (!child) return aw__start_failed(f, g, result, error);
     if (ctx->flags & AW__CHECKED) ctx->loop->checks->result(t, f, result);
-    child->kid->group = g;
-    child->kid->result = result;
-    aw__list_add(&g->kids, &child->kid->link);
+    k = aw__kid_of(child);
+    k->group = g;
+    k->result = result;
+    aw__list_add(&g->kids, &k->link);
     g->live++;
     g->started++;
     aw__req_keep(child, t->req);
@@ -11514,8 +11620,8 @@ static const aw__wait aw__wait_join = {"a task's end", aw__undo_waiter};
 /* True when `t` is, or works for, the task `other`. */
 static bool aw__works_for(const aw__task *t, const aw__task *other)
 {
-    while (t != other && t->kid) t = t->kid->group->task;
-    return t == other;
+    while (t && t != other) t = aw__parent(t);
+    return t != NULL;
 }
 
 static aw_use_RETURN_not_return aw__aw_join(aw__ctx *ctx, const void *args)
@@ -11526,7 +11632,8 @@ static aw_use_RETURN_not_return aw__aw_join(aw__ctx *ctx, const void *args)
     if (h.loop != ctx->loop) return aw__at_once(t, AW_EINVAL);
     other = aw__find(h);
     if (other && aw__works_for(t, other)) return aw__at_once(t, AW_EDEADLK);
-    if (other) return aw__wait_in(t, &other->joiners, NULL, &aw__wait_join);
+    if (other && !aw__task_own(other)) return aw__at_once(t, AW_ENOMEM);
+    if (other) return aw__wait_in(t, &other->x->joiners, NULL, &aw__wait_join);
     if (h.slot >= 0 && h.slot < ctx->loop->slot_count &&
         ctx->loop->slots[h.slot].generation == h.generation + 1)
         return aw__at_once(t, (int)ctx->loop->slots[h.slot].u.result);
@@ -12038,13 +12145,13 @@ static void aw__chaos_shuffle(aw_loop *l)
 {
     uint32_t n = aw__chaos_random(l) % (uint32_t)l->ready_count;
     aw__task **at = &l->ready, *t;
-    while (n--) at = &(*at)->next;
+    while (n--) at = &(*at)->w.next;
     t = *at;
-    *at = t->next;
+    *at = t->w.next;
     if (!*at) l->ready_tail = at;
-    t->next = l->ready;
+    t->w.next = l->ready;
     l->ready = t;
-    if (!t->next) l->ready_tail = &t->next;
+    if (!t->w.next) l->ready_tail = &t->w.next;
     aw__chaos_poison();
 }
 
@@ -12290,8 +12397,8 @@ static size_t aw__loop_end(aw_loop *l)
         if (rc == AW_EDEADLK) break;
         if (rc < 0) aw__sys_pause(1);
     }
-    aw__task_put(&l->idle, NULL);
-    aw__chunk_drop(&l->idle, NULL);
+    aw__task_put(&l->idle, &l->idle);
+    aw__chunk_drop(l, NULL);
     if (l->server_free) l->server_free(l);
     if (l->client_free) l->client_free(l);      /* requests hold replies */
     aw__close_lost(l);
@@ -12375,6 +12482,7 @@ static aw_loop *aw__loop_new(const aw_loop_config *config,
     l->budget = AW__BUDGET;
     l->idle.ctx.loop = l;
     l->idle.ctx.flags = AW__STATIC_TASK;
+    l->idle.at = (char *)&l->idle;      /* no room, as its size is 0 */
     l->cleanup_ms = config && config->cleanup_ms ? config->cleanup_ms : 5000;
     if (l->cleanup_ms < 0) l->cleanup_ms = AW_FOREVER;
     l->names_ms = config && config->names_ms ? config->names_ms : 30000;
@@ -15332,6 +15440,7 @@ enum { AW__NAMES = 64, AW__NO_NAME_MS = 1000 };
 
 typedef struct aw__addresses {
     int count, port;            /* port: of all of them */
+    struct aw__name *name;      /* while they are waited for */
     aw__address at[AW__ADDRESSES];
 } aw__addresses;
 
@@ -15572,8 +15681,7 @@ static int aw__name_ask(aw_loop *l, aw__name *n)
 /* Nobody wants it any more: what no thread has begun with need not be. */
 static void aw__undo_name(aw__task *t)
 {
-    aw__name *n = (aw__name *)(void *)
-        ((char *)t->w.waiter.on - offsetof(aw__name, waiters));
+    aw__name *n = ((aw__addresses *)t->w.waiter.arg)->name;
     aw__undo_waiter(t);
     if (!n->waiters && aw__job_revoke(t->ctx.loop, AW__ASKERS, &n->job))
         aw__name_rest(t->ctx.loop, n);
@@ -15604,6 +15712,7 @@ static aw_use_RETURN_not_return aw__aw__resolve(aw__ctx *ctx, const void *args)
     if (!n->asked && n->until <= l->now) rc = aw__name_ask(l, n);
     if (rc < 0) return aw__at_once(t, rc);
     if (!n->asked) return aw__at_once(t, aw__name_give(n, a->list));
+    a->list->name = n;
     return aw__wait_in(t, &n->waiters, a->list, &aw__wait_name);
 }
 AW__LEAF_PRIVATE(aw__resolve);
@@ -15837,14 +15946,14 @@ static void aw__stream_want(aw_stream *s, int want)
 
 static void aw__undo_read(aw__task *t)
 {
-    aw_stream *s = (aw_stream *)t->w.waiter.on;
+    aw_stream *s = (aw_stream *)t->w.op.on;
     (void)aw__read_over(s->reader, AW_ECANCELED);
     (void)aw__op_drop(&s->reader);
 }
 
 static void aw__undo_write(aw__task *t)
 {
-    (void)aw__op_drop(&((aw_stream *)t->w.waiter.on)->writer);
+    (void)aw__op_drop(&((aw_stream *)t->w.op.on)->writer);
 }
 
 static const aw__wait aw__wait_read = {"a stream to read", aw__undo_read};
@@ -15866,7 +15975,7 @@ static aw_use_RETURN_not_return aw__op_wait(const aw__stream_op *tried)
     *op = *tried;
     op->until = (const char *)memcpy(op + 1, tried->until, tried->until_n);
     *(reads ? &s->reader : &s->writer) = op;
-    t->w.waiter.on = s;
+    t->w.op.on = s;
     t->wait = reads ? &aw__wait_read : &aw__wait_write;
     /* When this fails, the wait is over before it began. */
     aw__stream_want(s, (aw__fd_wanted(s->loop, s->fd) & AW_READ) |
@@ -16084,7 +16193,7 @@ static void aw__dials_stop(aw__dials *d)
 
 static void aw__undo_dial(aw__task *t)
 {
-    aw__dials_stop((aw__dials *)t->w.waiter.on);
+    aw__dials_stop((aw__dials *)t->w.op.on);
 }
 
 static const aw__wait aw__wait_dial = {"a connection", aw__undo_dial};
@@ -16195,7 +16304,7 @@ static aw_use_RETURN_not_return aw__aw__dial(aw__ctx *ctx, const void *args)
     d->task = t;
     d->out = a->out;
     if (aw__dial_next(d)) return aw__at_once(t, d->rc);
-    t->w.waiter.on = d;
+    t->w.op.on = d;
     return aw__wait_on(t, &aw__wait_dial);
 }
 AW__LEAF_PRIVATE(aw__dial);
@@ -16301,7 +16410,7 @@ static void aw__acceptor_end(aw_listener *x, int rc)
 
 static void aw__undo_accept(aw__task *t)
 {
-    ((aw_listener *)t->w.waiter.on)->acceptor = NULL;
+    ((aw_listener *)t->w.op.on)->acceptor = NULL;
 }
 
 static const aw__wait aw__wait_accept = {"a connection to accept",
@@ -16316,7 +16425,7 @@ static void aw__on_listener(aw_loop *l, int fd, int events)
         (void)aw__fd_want(l, fd, 0);
         return;
     }
-    rc = aw__accept_try(x, (aw_stream **)x->acceptor->w.waiter.arg);
+    rc = aw__accept_try(x, (aw_stream **)x->acceptor->w.op.arg);
     if (rc != AW_EAGAIN) aw__acceptor_end(x, rc);
 }
 
@@ -16336,8 +16445,8 @@ static aw_use_RETURN_not_return aw__aw_accept(aw__ctx *ctx, const void *args)
         if (rc < 0) return aw__at_once(t, rc);
     }
     x->acceptor = t;
-    t->w.waiter.on = x;
-    t->w.waiter.arg = a->out;
+    t->w.op.on = x;
+    t->w.op.arg = a->out;
     return aw__wait_on(t, &aw__wait_accept);
 }
 AW__LEAF_KEEPS(aw_accept, "(void *listener; void *out;)");
@@ -16432,10 +16541,10 @@ AW__DECLARE_ARGS(aw__greet, (aw_stream *stream; aw__tls_profile *profile;
 
 static void aw__undo_greet(aw__task *t)
 {
-    const aw_stream *s = (const aw_stream *)t->w.waiter.on;
+    const aw_stream *s = (const aw_stream *)t->w.op.on;
     aw_loop *l = t->ctx.loop;
     l->fds[s->fd].kind = AW__FD_STREAM;
-    l->fds[s->fd].object = t->w.waiter.on;
+    l->fds[s->fd].object = t->w.op.on;
     (void)aw__fd_want(l, s->fd, 0);
 }
 
@@ -16462,7 +16571,7 @@ static aw_use_RETURN_not_return aw__aw__greet(aw__ctx *ctx, const void *args)
     l->fds[fd].kind = AW__FD_GREET;
     l->fds[fd].object = t;
     l->on_fd[AW__FD_GREET] = aw__on_greet;
-    t->w.waiter.on = a->stream;
+    t->w.op.on = a->stream;
     return aw__wait_on(t, &aw__wait_greet);
 }
 AW__LEAF_PRIVATE(aw__greet);
@@ -17314,8 +17423,8 @@ AW__DECLARE_ARGS(aw__pool_get, (aw_client *client; aw__pool_wait *wait;));
 
 static void aw__undo_pool(aw__task *t)
 {
-    aw__pool_leave((aw_client *)t->w.waiter.on,
-                   (aw__pool_wait *)t->w.waiter.arg);
+    aw__pool_leave((aw_client *)t->w.op.on,
+                   (aw__pool_wait *)t->w.op.arg);
 }
 
 static const aw__wait aw__wait_pool = {"a connection of its client",
@@ -17333,8 +17442,8 @@ static aw_use_RETURN_not_return aw__aw__pool_get(aw__ctx *ctx,
     w->ticket = a->client->tickets++;
     aw__list_add(&w->origin->waiting, &w->link);
     a->client->waiting++;
-    t->w.waiter.on = a->client;
-    t->w.waiter.arg = w;
+    t->w.op.on = a->client;
+    t->w.op.arg = w;
     return aw__wait_on(t, &aw__wait_pool);
 }
 AW__LEAF_PRIVATE(aw__pool_get);
@@ -17832,13 +17941,14 @@ static void aw__replies_free(aw__reply **owner)
 }
 
 /* Where the replies belong that t fetches (rule 15). A child's belong to its
-   ancestors: the parent reads them when the child has long ended. */
+   ancestors: the parent reads them when the child has long ended. NULL: out of
+   memory; not, once it was not. */
 static aw__reply **aw__replies_of(aw__task *t)
 {
     aw_loop *l = t->ctx.loop;
     if (t->req && l->req_replies) return l->req_replies(t->req);
-    while (t->kid) t = t->kid->group->task;
-    return &t->replies;
+    while (t->ctx.flags & AW__KID) t = aw__parent(t);
+    return aw__task_own(t) ? &t->x->replies : NULL;
 }
 
 /* Gives r to its owner. One who holds very many has a loop that fetches into
@@ -17870,7 +17980,7 @@ static void aw__reply_deliver(aw__task *t, aw_response **out, aw__reply *r)
         aw__reply_free(r);
         return;
     }
-    if (*out)
+    if (*out && owner)
         for (old = *owner; old && &old->face != *out; old = old->next) {}
     aw__reply_free(old);
     if (r) aw__reply_own(owner, r);
@@ -19204,7 +19314,7 @@ static aw_use_RETURN_not_return aw__fetch_run(aw__ctx *aw_t, aw_frame *f)
     aw__exchange *x = (aw__exchange *)f->defer_arg;
     aw__reply *reply = NULL;
     AW_BEGIN {
-        if (!x) AW_RETURN(AW_ENOMEM);
+        if (!x || !aw__replies_of((aw__task *)aw_t)) AW_RETURN(AW_ENOMEM);
         if (x->error < 0) AW_RETURN(x->error);
         AW_AWAIT_FOR_TO(x->timeout_ms, x->rc, aw__client_fetch, x);
         if (x->rc < 0) AW_RETURN(aw__fetch_error(aw_t, x->rc));
@@ -21718,7 +21828,7 @@ static void aw__ws_on_message(aw_ws *ws, bool binary, size_t n)
     m.n = n;
     m.binary = binary;
     if (!t) aw__ws_keep(ws, m);
-    else aw__ws_hand(ws, (aw_ws_message *)t->w.waiter.arg, &m);
+    else aw__ws_hand(ws, (aw_ws_message *)t->w.op.arg, &m);
     if (got->failed) return;
     got->p = NULL;
     got->cap = got->n = 0;
@@ -21915,7 +22025,7 @@ static int aw__ws_opened(aw_ws *ws)
 
 static void aw__undo_ws_recv(aw__task *t)
 {
-    ((aw_ws *)t->w.waiter.on)->reader = NULL;
+    ((aw_ws *)t->w.op.on)->reader = NULL;
 }
 
 static const aw__wait aw__wait_ws_recv = {"a WebSocket message",
@@ -21944,8 +22054,8 @@ static aw_use_RETURN_not_return aw__aw_ws_recv(aw__ctx *ctx, const void *args)
         return aw__at_once(t, ws->error);
     }
     ws->reader = t;
-    t->w.waiter.on = ws;
-    t->w.waiter.arg = a->out;
+    t->w.op.on = ws;
+    t->w.op.arg = a->out;
     return aw__wait_on(t, &aw__wait_ws_recv);
 }
 AW__LEAF_KEEPS(aw_ws_recv, "(void *ws; void *out;)");
@@ -21954,8 +22064,8 @@ AW__LEAF_KEEPS(aw_ws_recv, "(void *ws; void *out;)");
    or, with all of its parts, a message. */
 static void aw__undo_ws_send(aw__task *t)
 {
-    aw_ws *ws = (aw_ws *)t->w.waiter.on;
-    aw__ws_out *o = (aw__ws_out *)t->w.waiter.arg, *r;
+    aw_ws *ws = (aw_ws *)t->w.op.on;
+    aw__ws_out *o = (aw__ws_out *)t->w.op.arg, *r;
     aw__ws_shared *shared = NULL;
     if (o->at || o->opcode == AW__WS_MORE) {
         r = aw__ws_record(ws, o, &shared);
@@ -21991,8 +22101,8 @@ static aw_use_RETURN_not_return aw__ws_send(aw__ctx *ctx, aw_ws *ws,
     }
     *mine = *o;
     mine->task = t;
-    t->w.waiter.on = ws;
-    t->w.waiter.arg = mine;
+    t->w.op.on = ws;
+    t->w.op.arg = mine;
     t->wait = &aw__wait_ws_send;
     aw__ws_queue(ws, mine);
     return aw__step(AW__SUSPEND);
@@ -23777,7 +23887,7 @@ static void aw__conn_body_event(aw__server *s, aw__conn *c)
 
 static void aw__undo_body_read(aw__task *t)
 {
-    aw_req *req = (aw_req *)t->w.waiter.on;
+    aw_req *req = (aw_req *)t->w.op.on;
     (void)aw__reader_drop(req->x->receiving);
     if (req->conn) aw__conn_waits(req->loop->server, req->conn);
 }
@@ -23820,7 +23930,7 @@ static aw_use_RETURN_not_return aw__body_wait(aw__task *t, aw_req *req,
     op->to = to;
     op->size = size;
     req->x->receiving->reader = op;
-    t->w.waiter.on = req;
+    t->w.op.on = req;
     t->wait = &aw__wait_body;
     aw__conn_waits(l->server, c);
     return aw__step(AW__SUSPEND);
@@ -23974,7 +24084,7 @@ static void aw__send_hold(aw_req *req, const aw__send_op *op)
 
 static void aw__undo_send(aw__task *t)
 {
-    aw_req *req = (aw_req *)t->w.waiter.on;
+    aw_req *req = (aw_req *)t->w.op.on;
     aw__send_op op = *req->x->sending->writer;
     (void)aw__sender_drop(req->x->sending);
     if (req->conn) aw__send_hold(req, &op);
@@ -24004,7 +24114,7 @@ static aw_use_RETURN_not_return aw__send_wait(aw__send_op *tried, aw_req *req)
     }
     *op = *tried;
     req->x->sending->writer = op;
-    t->w.waiter.on = req;
+    t->w.op.on = req;
     t->wait = &aw__wait_send;
     aw__conn_waits(req->loop->server, c);
     return aw__step(AW__SUSPEND);
@@ -26174,7 +26284,7 @@ static void aw__app_answer(aw_req *req, int rc, const aw__task *t)
     const aw_view *view = req->route->view;
     if (aw__app_answered(req, view, rc, t)) return;
     aw__app_page(req, aw__app_status(req, view, rc, t), rc,
-                 t ? t->trace : NULL);
+                 t ? aw__trace_of(t) : NULL);
 }
 
 /* What could not become a request is answered like this. */
@@ -26223,7 +26333,7 @@ static AW__INLINE int aw__view_plain(aw_req *req, const aw_view *view)
     l->idle.req = req;
     rc = view->plain(&l->idle.ctx, req);
     l->idle.req = NULL;
-    if (l->idle.chunk) aw__task_put(&l->idle, NULL);
+    if (l->idle.chunk) aw__task_put(&l->idle, &l->idle);
     return rc;
 }
 
@@ -26276,9 +26386,8 @@ static AW__INLINE bool aw__view_at_once(aw__task *t)
                    f->phase == AW__FINAL && !f->flags &&
                    t->ctx.flags == (AW__VIEW_TASK | AW__LENT)))
         step = f->fn->run(&t->ctx, f).aw_v;
-    left = (uintptr_t)t->extras | (uintptr_t)f->defer | (uintptr_t)t->trace |
-        (uintptr_t)t->replies | (uintptr_t)t->joiners | (uintptr_t)t->chunk |
-        (uintptr_t)t->spare | f->flags;
+    left = (uintptr_t)t->extras | (uintptr_t)f->defer | (uintptr_t)t->x |
+        (uintptr_t)t->chunk | (uintptr_t)l->spare | f->flags;
     if (AW__UNLIKELY(step != AW__DONE || f->phase != AW__OVER || left ||
                      t->top != f || t->req->x != &aw__req_none ||
                      t->ctx.flags != (AW__VIEW_TASK | AW__LENT))) {
@@ -26459,7 +26568,7 @@ static const aw_view *aw__steps_page(aw__steps *s, aw_req *req, int rc,
     if (aw__app_answered(req, s->view, rc, t)) return NULL;
     page = aw__app_status(req, s->view, rc, t);
     if (page >= 400) view = aw__page_view(target->table, page);
-    if (!view) aw__app_page(req, page, rc, t ? t->trace : NULL);
+    if (!view) aw__app_page(req, page, rc, t ? aw__trace_of(t) : NULL);
     if (!view) return NULL;
     /* What was said of another answer does not hold for the page. */
     aw__header_remove(req, "Content-Type");
@@ -26484,7 +26593,7 @@ static void aw__steps_judge(aw__steps *s, aw_req *req, int rc,
     if (aw__app_answered(req, s->view, rc, t)) return;
     page = aw__app_status(req, s->view, rc, t);
     if (s->stage == AW__PAGE && rc <= 0) page = s->page;
-    aw__app_page(req, page, rc, t ? t->trace : NULL);
+    aw__app_page(req, page, rc, t ? aw__trace_of(t) : NULL);
 }
 
 /* The step before has ended with rc: which is next? */

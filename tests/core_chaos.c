@@ -393,7 +393,7 @@ ASYNC(runs_out, (int verb;), int rc; int got; aw_task task; aw_bound bound;)
     BEGIN {
         (void)aw__frame_get(aw_t, (size_t)(aw__ctx *)aw_t * 0 + 400);
         /* Nothing is left of the chunk: the next call needs memory. */
-        while ((size_t)(((aw__task *)aw_t)->end - ((aw__task *)aw_t)->at) >= 16)
+        while (aw__task_limit((aw__task *)aw_t) - ((aw__task *)aw_t)->at >= 16)
             (void)aw__frame_get(aw_t, 16);
         if (self->verb == 9) START_TO(self->got, leaf_like);
         self->got = 99;
@@ -457,6 +457,119 @@ TEST(oom_is_a_result_of_each_verb)
         close_loop(l);
     }
     CHECK_EQ(oom_deferred, 2);
+}
+
+static int fail_alloc(const char *call)
+{
+    return strcmp(call, "alloc") == 0 && fail_now(call);
+}
+
+/* Its clean-up would take long; there is no memory to bound that. */
+ASYNC(cleans_up, (int64_t ms;), int rc;)
+{
+    BEGIN {
+        fault_at = fault_count + 1;
+        AWAIT(aw_sleep_ms, self->ms);
+        mark("never ");
+    } FINALLY {
+        mark_number("f", OUTCOME());
+        AWAIT_TO(self->rc, aw_sleep_ms, AW_SECONDS(3600));
+        mark_number("g", self->rc);
+    }
+}
+
+ASYNC(goes_on, (), int rc;)
+{
+    BEGIN {
+        AWAIT_FOR_TO(5, self->rc, cleans_up, 1000);
+        mark_number("r", self->rc);
+        AWAIT(aw_sleep_ms, 20);
+        mark("on");
+    }
+}
+
+TEST(cancel_without_memory_leaves_no_time)
+{
+    int cancels;
+    for (cancels = 0; cancels <= 1; cancels++) {
+        char want[80];
+        const int why = cancels ? AW_ECANCELED : AW_EDEADLINE;
+        aw_loop *l = open_loop();
+        int64_t begun = aw_now_ms(l);
+        aw_task t = cancels ? SPAWN_ON(l, cleans_up, 1000)
+            : SPAWN_ON(l, goes_on);
+        test_fault = fail_alloc;
+        aw_loop_step(l, 0);
+        if (cancels) aw_cancel(t);
+        CHECK_EQ(aw_loop_run(l), 0);
+        CHECK(fault_count >= fault_at);
+        snprintf(want, sizeof want, cancels ? "f%d g%d " : "f%d g%d r%d on",
+                 why, AW_EDEADLINE, why);
+        CHECK_STR(trail, want);
+        CHECK_EQ(aw_now_ms(l) - begun, cancels ? 0 : 25);
+        fault_at = 0;
+        close_loop(l);
+    }
+}
+
+ASYNC(joins_in_vain, (aw_task task;), int rc;)
+{
+    BEGIN {
+        fault_at = fault_count + 1;
+        AWAIT_TO(self->rc, aw_join, self->task);
+        fault_at = 0;
+        mark_number("", self->rc);
+        aw_cancel(self->task);
+    }
+}
+
+TEST(join_without_memory)
+{
+    char want[40];
+    aw_loop *l = open_loop();
+    test_fault = fail_alloc;
+    fault_at = 0;
+    (void)SPAWN_ON(l, joins_in_vain, SPAWN_ON(l, aw_sleep_ms, AW_FOREVER));
+    CHECK_EQ(aw_loop_run(l), 0);
+    snprintf(want, sizeof want, "%d ", AW_ENOMEM);
+    CHECK_STR(trail, want);
+    close_loop(l);
+}
+
+/* Waiters leave a list in each order, by cancellation and by their turn. */
+ASYNC(waits_its_turn, (aw_semaphore *s; int n;))
+{
+    BEGIN {
+        AWAIT(aw_semaphore_acquire, self->s);
+        mark_number("", self->n);
+    }
+}
+
+TEST(waiters_leave_in_any_order)
+{
+    enum { MOST = 5 };
+    int gone, i;
+    for (gone = 0; gone < 1 << MOST; gone++) {
+        aw_loop *l = open_loop();
+        aw_semaphore s = {0, NULL};
+        aw_task t[MOST];
+        char want[80] = "";
+        for (i = 0; i < MOST; i++) t[i] = SPAWN_ON(l, waits_its_turn, &s, i);
+        aw_loop_step(l, 0);
+        for (i = gone & 1 ? 0 : MOST - 1; i >= 0 && i < MOST;
+             i += gone & 1 ? 1 : -1)
+            if (gone >> i & 1) aw_cancel(t[i]);
+        for (i = 0; i < MOST; i++) {
+            aw_semaphore_release(&s);
+            if (!(gone >> i & 1))
+                snprintf(want + strlen(want), sizeof want - strlen(want),
+                         "%d ", i);
+        }
+        CHECK_EQ(aw_loop_run(l), 0);
+        CHECK_STR(trail, want);
+        CHECK(s.waiters == NULL);
+        close_loop(l);
+    }
 }
 
 /* ---- the wheel ---- */
