@@ -1578,9 +1578,9 @@ AW_API int aw_json_send(aw_json_writer *w);
 /* >>forms  Forms and uploads ----------------------------------------------- */
 
 /* The first field of that name in a body of application/x-www-form-urlencoded
-   (decoded) or multipart/form-data; NULL: there is none, the body is of
-   another type, the route streams, or the value holds a NUL, where it would
-   seem to end. Files are no fields. (A target with %00 is answered 400 before
+   (decoded) or, but for GET, of multipart/form-data; NULL: there is none, the
+   body is of another type, the route streams, or the value holds a NUL, where
+   it would seem to end. Files are no fields. (A target with %00 is answered 400 before
    any view sees it.) */
 AW_API const char *aw_form(aw_req *req, const char *name);
 
@@ -1775,6 +1775,7 @@ struct aw_route;
 struct aw__steps;
 enum { AW__VIEW_RUNS = INT_MIN };
 typedef struct aw__view_ops {
+    void (*needs)(struct aw__server *);     /* as of a row; NULL: nothing */
     /* All async ones: runs it as a task, gives its result or AW__VIEW_RUNS;
        the same of steps, 0 or an error. */
     int (*start)(aw_req *, const aw_fn *, const void *args);
@@ -1830,7 +1831,11 @@ typedef struct aw_route {
     size_t asset_count AW__OPT;
     int max_age AW__OPT;                    /* of both: seconds; see below */
     bool dot_files AW__OPT;                 /* of both: not hidden */
+    void (*needs)(struct aw__server *) AW__OPT;     /* ours: what its macro
+                                               brings into the program */
 } aw_route;
+AW_API void aw__needs_forms(struct aw__server *s);
+AW_API void aw__needs_hooks(struct aw__server *s);
 
 /* The rows of a table; the method of those that are no route is not NULL. */
 enum {
@@ -1878,19 +1883,23 @@ enum {
    A path has segments: text, <name> (one segment), <int:name>, <float:name>,
    or, as the last, <path:name> (all the rest). The most specific route wins,
    wherever it stands. GET answers HEAD too; OPTIONS and 405 are automatic;
-   "/x/" also redirects "/x" there (308). */
+   "/x/" also redirects "/x" there (308). ROUTE("PROPFIND", "/x", view) is for
+   any other method. */
 #define AW_ROUTES(name, ...) \
     static const aw_route name[] = {__VA_ARGS__, AW__ROUTE_END};
 #define AW__ROUTE_END AW__ROUTE(NULL, NULL, NULL, )
 #define AW__ROUTE(m, p, v, ...) \
     {.method = m, .path = p, .view = v, __VA_ARGS__}
 #define AW__ROUTE_TO(m, p, v, ...) AW__ROUTE(m, p, &aw_view_##v, __VA_ARGS__)
+#define AW__ROUTE_FORM(m, p, v, ...) \
+    AW__ROUTE(m, p, &aw_view_##v, __VA_ARGS__ .needs = aw__needs_forms)
 #define AW_GET(...) AW__ROUTE_TO("GET", __VA_ARGS__, )
-#define AW_POST(...) AW__ROUTE_TO("POST", __VA_ARGS__, )
-#define AW_PUT(...) AW__ROUTE_TO("PUT", __VA_ARGS__, )
-#define AW_PATCH(...) AW__ROUTE_TO("PATCH", __VA_ARGS__, )
-#define AW_DELETE(...) AW__ROUTE_TO("DELETE", __VA_ARGS__, )
-#define AW_ANY(...) AW__ROUTE_TO("*", __VA_ARGS__, )
+#define AW_POST(...) AW_ROUTE("POST", __VA_ARGS__)
+#define AW_PUT(...) AW_ROUTE("PUT", __VA_ARGS__)
+#define AW_PATCH(...) AW_ROUTE("PATCH", __VA_ARGS__)
+#define AW_DELETE(...) AW_ROUTE("DELETE", __VA_ARGS__)
+#define AW_ANY(...) AW_ROUTE("*", __VA_ARGS__)
+#define AW_ROUTE(...) AW__ROUTE_FORM(__VA_ARGS__, )
 
 /* The same over several files: ROUTES_DECLARE(name); in the shared header. */
 #define AW_ROUTES_DECLARE(name) extern const aw_route name[]
@@ -1934,7 +1943,8 @@ enum {
 #define AW_ANY_ERROR 0
 #define AW__ERROR_STATUS(s) ((s) / ((s) == 0 || ((s) >= 400 && (s) <= 599)))
 #define AW__ROW(m, v, k, s) \
-    {.method = m, .view = &aw_view_##v, .kind = k, .status = s}
+    {.method = m, .view = &aw_view_##v, .kind = k, .status = s, \
+     .needs = aw__needs_hooks}
 
 /* aw_url_for(req, article, "id", "7", "q", "x y") -> "/articles/7?q=x%20y": the
    path of the first route of that view, in the order of the tables, whose
@@ -2426,6 +2436,7 @@ AW_API int aw_test_close(aw_test *t);
 #define PATCH AW_PATCH
 #define DELETE AW_DELETE
 #define ANY AW_ANY
+#define ROUTE AW_ROUTE
 #define MOUNT AW_MOUNT
 #define BEFORE AW_BEFORE
 #define AFTER AW_AFTER
@@ -20114,6 +20125,13 @@ typedef struct aw__cursor {
     size_t i, at;
 } aw__cursor;
 
+/* What takes bodies apart that are forms of parts, from server->forms: only
+   routes that may get one refer to it. */
+typedef struct aw__form_ops {
+    int (*begin)(aw_req *req, const aw_config *config);
+    int (*received)(aw_req *req, aw__buf *got, bool whole);
+} aw__form_ops;
+
 #ifndef ASYNCWEB_NO_FORMS
 /* The files of a request that are too large for memory, one behind the other
    in one that has no name, so nothing is left whatever happens. */
@@ -20129,6 +20147,7 @@ typedef struct aw__form_field {
 
 /* A multipart body that is being received, and what was found in it. */
 typedef struct aw__upload {
+    void (*free)(struct aw__upload *);
     aw__multipart parser;
     aw__buf fields, files;      /* of aw__form_field and aw_file */
     aw__buf content;            /* of the part being received */
@@ -20387,6 +20406,13 @@ static int aw__upload_status(aw_req *req, int rc)
     }
 }
 
+static void aw__upload_close(aw__upload *u)
+{
+    aw__buf_free(&u->content);
+    aw__buf_free(&u->parser.head);
+    if (u->disk.fd >= 0) close(u->disk.fd);
+}
+
 /* Whether the body that begins is a form of parts, which is 0 as well as any
    other; or the status of a refusal. The config's limits are set. */
 static int aw__upload_begin(aw_req *req, const aw_config *config)
@@ -20408,6 +20434,7 @@ static int aw__upload_begin(aw_req *req, const aw_config *config)
     u->file_memory = config->file_memory;
     u->dir = config->upload_dir;
     u->disk.fd = -1;
+    u->free = aw__upload_close;
     req->x->form->upload = u;
     return 0;
 }
@@ -20510,13 +20537,13 @@ static int aw__upload_received(aw_req *req, aw__buf *got, bool whole)
     return aw__multipart_whole(&u->parser) ? 0 : 400;
 }
 
+static const aw__form_ops aw__with_forms = {aw__upload_begin,
+                                            aw__upload_received};
+
 static void aw__upload_free(aw_req *req)
 {
     aw__upload *u = aw__req_upload(req);
-    if (!u) return;
-    aw__buf_free(&u->content);
-    aw__buf_free(&u->parser.head);
-    if (u->disk.fd >= 0) close(u->disk.fd);
+    if (u) u->free(u);
 }
 
 const aw_file *aw_files(aw_req *req, size_t *n)
@@ -20543,16 +20570,6 @@ static const aw__form_field *aw__upload_field(const aw_req *req, size_t i)
     return (const aw__form_field *)(const void *)u->fields.p + i;
 }
 #else
-static int aw__upload_begin(aw_req *req, const aw_config *config)
-{
-    return (void)req, (void)config, 0;
-}
-
-static int aw__upload_received(aw_req *req, aw__buf *got, bool whole)
-{
-    return (void)req, (void)got, (void)whole, 0;
-}
-
 static void aw__upload_free(aw_req *req)
 {
     (void)req;
@@ -22953,15 +22970,23 @@ typedef struct aw__server {
     aw__arena memory;
     /* Stored by floor 6: finds the route; runs the view (afterwards there is
        an answer, or req->task sleeps); the same for a request whose body is
-       not taken; makes the standard page; the head of a streamed answer is
-       about to leave. */
+       not taken; makes the standard page. */
     void (*route)(aw_req *req);
     void (*handle)(aw_req *req);
     void (*refuse)(aw_req *req, int status);
     void (*page)(aw_req *req, int status);
-    void (*before_head)(aw_req *req);
-    const aw__view_ops *sockets;        /* NULL: there are no WebSockets */
+    /* Of rows that need them; NULL: there is none. */
+    const aw__form_ops *forms;
+    const struct aw__hook_ops *hooks;
+    const aw__view_ops *sockets;        /* WebSockets */
 } aw__server;
+
+/* What runs besides views, in floor 6. */
+typedef struct aw__hook_ops {
+    const char *(*enter)(aw__server *s, struct aw__table *t);
+    void (*run)(aw_req *req, int stage, int rc);
+    void (*before_head)(aw_req *req);   /* of a streamed answer */
+} aw__hook_ops;
 
 /* The size of the shared read buffer; so much of answers gathers, too. */
 static AW__INLINE size_t aw__input_bytes(const aw__server *s)
@@ -24014,7 +24039,7 @@ static bool aw__send_line(aw__server *s, aw_req *req, size_t size)
     char line[18], *to;
     if (!sending->head_out) {
         sending->fixed = true;
-        s->before_head(req);
+        if (s->hooks) s->hooks->before_head(req);
         if (s->stopping || sending->left == AW__UNTIL_CLOSE)
             req->conn->last = 1;
         to = aw__answer_head(s, req, 0);
@@ -24378,7 +24403,7 @@ static AW__NOINLINE size_t aw__conn_body(aw__server *s, aw__conn *c,
     c->expected = false;
     aw__conn_enter(s, c, c->state);
     if (used >= 0 && !drains) {
-        int status = aw__upload_received(req, &r->buf, r->whole);
+        int status = s->forms ? s->forms->received(req, &r->buf, r->whole) : 0;
         if (status) used = AW_HTTP(status);
     }
     if (used >= 0 && !r->whole && !aw__pace_fits(s, &r->pace, n))
@@ -24422,7 +24447,9 @@ static AW__NOINLINE size_t aw__conn_expect_body(aw__server *s, aw__conn *c,
     }
     c->expected = req->head.expect_100;
     if (!r->streamed) {
-        int status = aw__upload_begin(req, &s->config);
+        /* RFC 9110 9.3.1: a body of GET means nothing. */
+        const bool form = s->forms && req->head.verb > AW__HEAD;
+        int status = form ? s->forms->begin(req, &s->config) : 0;
         if (status) aw__conn_reject(s, c, status);
         else aw__conn_enter(s, c, AW__IN_BODY);
         return 0;
@@ -25417,7 +25444,7 @@ static int aw__ws_accept(aw_ws *ws)
     said->fixed = true;
     x->sending = said;
     req->status = 101;
-    s->before_head(req);
+    if (s->hooks) s->hooks->before_head(req);
     if (!aw__ws_answer(s, req)) {
         s->out.n = before;      /* the view can still answer otherwise */
         s->out.failed = false;
@@ -26678,16 +26705,6 @@ static int aw__steps_start(aw_req *req, const aw__steps *s)
     return aw__view_start AW__CALL((req, ), aw__steps_task, req, *s);
 }
 
-AW__OBJECT const aw__view_ops aw__async_ops = {
-    aw__view_run, aw__steps_start, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
-
-#ifndef ASYNCWEB_NO_WS
-AW__OBJECT const aw__view_ops aw__ws_ops = {
-    aw__view_run, aw__steps_start, NULL,
-    aw__ws_begin_request, aw__ws_upgraded, aw__ws_view_ended,
-    aw__ws_conn_gone, aw__conn_upgrade, aw__ws_stop_all};
-#endif
-
 /* Runs the steps of a request as far as they are plain. */
 static void aw__steps_run(aw_req *req, int stage, int rc)
 {
@@ -26704,6 +26721,87 @@ static void aw__steps_run(aw_req *req, int stage, int rc)
         if (rc == 0) return;
     }
 }
+
+/* ---- entering them ---- */
+
+/* Checks the rows that are neither routes nor mounts, and counts them. */
+static const char *aw__table_count(aw__table *t)
+{
+    const aw_route *r, *q;
+    for (r = t->rows; r && r->method; r++) {
+        if (r->kind == AW_ROW_ROUTE || r->kind == AW_ROW_MOUNT ||
+            r->kind == AW_ROW_FILES) continue;
+        if (!r->view) return "it has no view";
+        t->hooked = true;
+        t->befores += r->kind == AW_ROW_BEFORE;
+        t->afters += r->kind == AW_ROW_AFTER;
+        if (r->kind != AW_ROW_ERROR) continue;
+        if (r->status && (r->status < 400 || r->status > 599))
+            return "an error has a status from 400 to 599";
+        for (q = t->rows; q < r; q++)
+            if (q->kind == AW_ROW_ERROR && q->status == r->status)
+                return "there is another one for the same status";
+    }
+    return NULL;
+}
+
+/* The hooks that run for a table, its own and those of the tables around
+   it. False: out of memory. */
+static bool aw__table_gather(aw__server *s, aw__table *t)
+{
+    const aw__table *up = t->up;
+    const size_t befores = up ? up->befores : 0, afters = t->afters;
+    const aw_route *r;
+    size_t b = 0, a = afters, i;
+    t->befores += befores;
+    t->afters += up ? up->afters : 0;
+    if (up && up->hooked) t->hooked = true;
+    t->before = (const aw_view **)aw__arena_get(
+        &s->memory, (t->befores + t->afters + 1) * sizeof *t->before);
+    if (!t->before) return false;
+    t->after = t->before + t->befores;
+    for (; b < befores; b++) t->before[b] = up->before[b];
+    for (r = t->rows; r && r->method; r++) {
+        if (r->kind == AW_ROW_BEFORE) t->before[b++] = r->view;
+        if (r->kind == AW_ROW_AFTER) t->after[--a] = r->view;
+    }
+    for (i = afters; i < t->afters; i++) t->after[i] = up->after[i - afters];
+    return true;
+}
+
+/* NULL, or what is wrong. */
+static const char *aw__table_hooks(aw__server *s, aw__table *t)
+{
+    const char *wrong = aw__table_count(t);
+    return wrong || aw__table_gather(s, t) ? wrong : "out of memory";
+}
+
+static const aw__hook_ops aw__with_hooks = {
+    aw__table_hooks, aw__steps_run, aw__app_before_head};
+
+void aw__needs_hooks(aw__server *s)
+{
+    s->hooks = &aw__with_hooks;
+}
+
+void aw__needs_forms(aw__server *s)
+{
+#ifdef ASYNCWEB_NO_FORMS
+    (void)s;
+#else
+    s->forms = &aw__with_forms;
+#endif
+}
+
+AW__OBJECT const aw__view_ops aw__async_ops = {
+    aw__needs_hooks, aw__view_run, aw__steps_start, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
+
+#ifndef ASYNCWEB_NO_WS
+AW__OBJECT const aw__view_ops aw__ws_ops = {
+    aw__needs_hooks, aw__view_run, aw__steps_start, NULL,
+    aw__ws_begin_request, aw__ws_upgraded, aw__ws_view_ended,
+    aw__ws_conn_gone, aw__conn_upgrade, aw__ws_stop_all};
+#endif
 
 /* Further requests for this view get a block that fits. */
 static void aw__app_sleeps(aw_req *req)
@@ -26726,7 +26824,7 @@ static void aw__app_handle(aw_req *req)
         if (rc == AW__VIEW_RUNS) aw__app_sleeps(req);
         else if (!aw__app_said(req, rc)) aw__app_answer(req, rc, NULL);
     } else if (view) {
-        aw__steps_run(req, AW__BEFORE, 0);
+        req->loop->server->hooks->run(req, AW__BEFORE, 0);
     } else {
         aw__app_page(req, req->fate, 0, NULL);
     }
@@ -26737,7 +26835,8 @@ static void aw__app_refuse(aw_req *req, int status)
 {
     req->fate = (int16_t)status;
     req->route = &aw__req_target(req)->table->nowhere.route;
-    if (req->route->view) aw__steps_run(req, AW__VIEW, AW_HTTP(status));
+    if (req->route->view)
+        req->loop->server->hooks->run(req, AW__VIEW, AW_HTTP(status));
     else aw__app_page(req, status, AW_HTTP(status), NULL);
 }
 
@@ -26988,57 +27087,13 @@ static bool aw__route_add(aw__server *s, const aw__table *table,
     }
     if (wrong) return aw__row_wrong(s, row, t->route.path, wrong);
     t->view = row->view;
+    if (row->view->ops && row->view->ops->needs) row->view->ops->needs(s);
     if (row->websocket) s->sockets = row->view->ops;
     t->next = node->targets;
     node->targets = t;
     *router->last = t;
     router->last = &t->later;
     aw__target_steps(t);
-    return true;
-}
-
-/* Checks the rows that are neither routes nor mounts, and counts them. */
-static const char *aw__table_count(aw__table *t)
-{
-    const aw_route *r, *q;
-    for (r = t->rows; r && r->method; r++) {
-        if (r->kind == AW_ROW_ROUTE || r->kind == AW_ROW_MOUNT ||
-            r->kind == AW_ROW_FILES) continue;
-        if (!r->view) return "it has no view";
-        t->hooked = true;
-        t->befores += r->kind == AW_ROW_BEFORE;
-        t->afters += r->kind == AW_ROW_AFTER;
-        if (r->kind != AW_ROW_ERROR) continue;
-        if (r->status && (r->status < 400 || r->status > 599))
-            return "an error has a status from 400 to 599";
-        for (q = t->rows; q < r; q++)
-            if (q->kind == AW_ROW_ERROR && q->status == r->status)
-                return "there is another one for the same status";
-    }
-    return NULL;
-}
-
-/* The hooks that run for a table, its own and those of the tables around
-   it. False: out of memory. */
-static bool aw__table_hooks(aw__server *s, aw__table *t)
-{
-    const aw__table *up = t->up;
-    const size_t befores = up ? up->befores : 0, afters = t->afters;
-    const aw_route *r;
-    size_t b = 0, a = afters, i;
-    t->befores += befores;
-    t->afters += up ? up->afters : 0;
-    if (up && up->hooked) t->hooked = true;
-    t->before = (const aw_view **)aw__arena_get(
-        &s->memory, (t->befores + t->afters + 1) * sizeof *t->before);
-    if (!t->before) return false;
-    t->after = t->before + t->befores;
-    for (; b < befores; b++) t->before[b] = up->before[b];
-    for (r = t->rows; r && r->method; r++) {
-        if (r->kind == AW_ROW_BEFORE) t->before[b++] = r->view;
-        if (r->kind == AW_ROW_AFTER) t->after[--a] = r->view;
-    }
-    for (i = afters; i < t->afters; i++) t->after[i] = up->after[i - afters];
     return true;
 }
 
@@ -27049,6 +27104,22 @@ static bool aw__row_files(aw__server *s, const aw__table *t,
     if (row->view && row->view->ops && row->view->ops->add)
         return row->view->ops->add(s, t, row);
     return aw__row_wrong(s, row, row->path, "it has no view");
+}
+
+/* What a row brings with it. One made by hand does not tell: there is all, or,
+   in a program of one file, which leaves out what nobody asks for, none. */
+static bool aw__row_needs(aw__server *s, const aw_route *row)
+{
+#if defined(ASYNCWEB_STATIC) && !defined(__cplusplus)
+    if (!row->needs) return row->kind == AW_ROW_MOUNT ||
+        row->kind == AW_ROW_FILES || strcmp(row->method, "GET") == 0;
+    row->needs(s);
+#else
+    if (row->needs) row->needs(s);
+    if (!row->needs && row->kind == AW_ROW_ROUTE) aw__needs_forms(s);
+    if (!row->needs && row->kind != AW_ROW_ROUTE) aw__needs_hooks(s);
+#endif
+    return true;
 }
 
 /* Enters a table: `row` mounts it in the table `up`. */
@@ -27086,10 +27157,11 @@ static bool aw__table_add(aw__server *s, const aw__table *up,
         wrong = "<path:...> comes last";
     if (wrong) return aw__row_wrong(s, row, path, wrong);
     if (node && !node->table) node->table = t;
-    wrong = aw__table_count(t);
+    for (r = t->rows; r && r->method; r++)
+        if (!aw__row_needs(s, r)) return aw__row_wrong(s, r, r->path,
+            "one made by hand: say ROUTE(...), BEFORE(...)");
+    if (s->hooks) wrong = s->hooks->enter(s, t);
     if (wrong) return aw__row_wrong(s, row, path, wrong);
-    if (!aw__table_hooks(s, t))
-        return aw__row_wrong(s, row, path, "out of memory");
     aw__target_steps(at);
     for (r = t->rows; r && r->method; r++)
         if (r->kind == AW_ROW_ROUTE ? !aw__route_add(s, t, r)
@@ -27150,7 +27222,7 @@ static bool aw__files_add(aw__server *s, const aw__table *table,
 }
 
 static const aw__view_ops aw__files_ops = {
-    NULL, NULL, aw__files_add, NULL, NULL, NULL, NULL, NULL, NULL};
+    NULL, NULL, NULL, aw__files_add, NULL, NULL, NULL, NULL, NULL, NULL};
 AW__OBJECT const aw_view aw__files_view = {
     "static", __FILE__, NULL, aw__tree_view, &aw__files_ops};
 
@@ -27442,7 +27514,6 @@ static bool aw__server_open(aw__server *s)
     s->handle = aw__app_handle;
     s->refuse = aw__app_refuse;
     s->page = aw__app_standard;
-    s->before_head = aw__app_before_head;
     s->date_until = INT64_MIN;
     s->memory.mem = s->out.mem = s->log.mem = s->crowd.mem = &l->mem;
     s->crowd.seed = (uint64_t)(uintptr_t)s ^ (uint64_t)aw__sys_now_ms() << 20;
