@@ -3134,6 +3134,7 @@ typedef struct aw__heap {
     char *base;                 /* block n's bytes lie at base + 16 n, n > 0 */
     uint32_t units, free;       /* in all; in free blocks */
     uint32_t least;             /* free ones there ever were */
+    uint32_t missed;            /* blocks that were not to be had */
     uint64_t some[2];           /* classes whose list has members */
     uint32_t *first;            /* of each class; 0: none */
 } aw__heap;
@@ -3295,7 +3296,10 @@ static void *aw__heap_get(aw__heap *x, size_t n)
     const uint32_t units = aw__heap_units(n);
     char *p = aw__heap_find(x, units);
     uint32_t more;
-    if (!p) return NULL;
+    if (!p) {
+        x->missed++;
+        return NULL;
+    }
     aw__heap_unlink(x, p);
     more = aw__heap_size(p) - units;
     aw__heap_put_word(p - 4, (more + units) << 2);
@@ -3595,6 +3599,13 @@ static AW__INLINE bool aw__mem_has(const aw__mem *m, size_t n)
     (void)m, (void)n;
     return true;
 #endif
+}
+
+/* Whether there was too little of a buffer for something. */
+static AW__INLINE bool aw__mem_missed(const aw__mem *m)
+{
+    (void)m;
+    return AW__SIZED(false, m->heap->missed > 0);
 }
 
 /* Grows or shrinks; on failure NULL, and the old block is untouched. */
@@ -27590,6 +27601,19 @@ static int aw__server_listen(aw__server *s)
     return rc;
 }
 
+/* With ASYNCWEB_FIXED_MEMORY: what one small request needs. Who cannot answer
+   that does not begin to listen. */
+static size_t aw__server_least(const aw__server *s)
+{
+    size_t n = sizeof(aw__conn) + AW__REQ_BYTES + 512;
+#ifdef ASYNCWEB_BEARSSL
+    if (s->site) n += sizeof(aw__tls) + sizeof(aw__tls_buffers) +
+        sizeof(aw__tls_hello) + sizeof(br_ssl_server_context);
+#endif
+    (void)s;
+    return n;
+}
+
 static int aw__serve(aw_loop *l, const aw_config *config, const aw__with *with,
                      aw__seat *seat)
 {
@@ -27612,11 +27636,14 @@ static int aw__serve(aw_loop *l, const aw_config *config, const aw__with *with,
     l->req_replies = aw__req_replies;
     l->on_fd[AW__FD_SERVER] = aw__on_server;
     l->on_fd[AW__FD_CONN] = aw__on_conn;
-    rc = !aw__server_open(s) ? AW_ENOMEM : !aw__server_routes(s) ? AW_EINVAL
+    rc = !aw__server_open(s) ? AW_ENOMEM
+        : !aw__server_routes(s) ? (int)(aw__mem_missed(&l->mem) ? AW_ENOMEM
+                                                                : AW_EINVAL)
         : s->with.proxies ? s->with.proxies->read(s) : 0;
     if (rc == 0) rc = aw__server_tls(s);
     aw__arena_trim(&s->memory);
     if (rc == 0) rc = aw__server_listen(s);
+    if (rc == 0 && !aw__mem_has(&l->mem, aw__server_least(s))) rc = AW_ENOMEM;
     if (rc < 0) aw__server_free(l);
     return rc;
 }
@@ -27801,6 +27828,10 @@ static int aw__run_failed(const aw_config *c, const char *what, int rc)
         aw__log(&l, AW_LOG_ERROR, "asyncweb: %s at %s port %d: %s", what,
                 c->host ? c->host : "127.0.0.1", c->port ? c->port : 5000,
                 aw_strerror(rc));
+    if (AW__SIZED(false, rc == AW_ENOMEM && c->memory))
+        aw__log(&l, AW_LOG_ERROR, "asyncweb: .memory_size: %llu bytes are too "
+                "few; README.md, Fixed memory, says what things cost",
+                (unsigned long long)c->memory_size);
     return 1;
 }
 
