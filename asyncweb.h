@@ -5799,16 +5799,17 @@ static AW__INLINE uint64_t aw__http_name_ends(const char *p)
     return AW__V16_MASK(AW__V16_WITHOUT(stop, AW__V16_EQUAL(x, AW__V16('-'))));
 }
 
-/* How many of them stand at p. */
-static AW__INLINE size_t aw__http_skip_name(const char *p, const char *end)
+/* How many of them stand at p; 0 also if there is nothing else before end. */
+static AW__INLINE unsigned aw__http_skip_name(const char *p, const char *end)
 {
-    const char *from = p;
-    do {
-        const uint64_t mask = aw__http_name_ends(p);
-        if (AW__LIKELY(mask)) return (size_t)(p - from) + AW__V16_FIRST(mask);
-        p += 16;
-    } while (p < end);
-    return (size_t)(p - from);
+    uint64_t mask = aw__http_name_ends(p);
+    unsigned n;
+    if (AW__LIKELY(mask)) return AW__V16_FIRST(mask);
+    for (n = 16; p + n < end; n += 16) {
+        mask = aw__http_name_ends(p + n);
+        if (mask) return n + AW__V16_FIRST(mask);
+    }
+    return 0;
 }
 
 /* Letters, digits, - and dot or slash, the one that is not `but`. As above. */
@@ -5863,35 +5864,40 @@ static AW__INLINE const char *aw__http_skip_target(const char *p,
     return p;
 }
 
-/* Printable ASCII and space (adding 1 makes DEL and what is above it negative,
-   and 0xff 0). Most values are short; the others go by twice as fast. */
-static AW__INLINE aw__v16 aw__http_value_ends(const char *p)
+/* Printable ASCII from `least` on (adding 1 makes DEL and what is above it
+   negative, and 0xff 0). */
+static AW__INLINE aw__v16 aw__http_value_ends(const char *p, aw__v16 least)
 {
     return AW__V16_LESS(AW__V16_ADD(AW__V16_LOAD(p), AW__V16(1)),
-                        AW__V16(' ' + 1));
+                        AW__V16_ADD(least, AW__V16(1)));
 }
 
-static AW__INLINE size_t aw__http_skip_value(const char *p, const char *end)
+/* Printable ASCII and space, but no space at first: that is none of the value
+   (RFC 9112 5.1). Most values are short; the others go by twice as fast. */
+static AW__INLINE unsigned aw__http_skip_value(const char *p, const char *end)
 {
+    const aw__v16 first = AW__V16_LOAD("!               ");
     const char *from = p;
-    uint64_t mask = AW__V16_MASK(aw__http_value_ends(p));
-    if (mask) return AW__V16_FIRST(mask);
-    for (p += 16; p < end; p += 32) {
-        const aw__v16 a = aw__http_value_ends(p);
-        const aw__v16 b = aw__http_value_ends(p + 16);
+    uint64_t mask = AW__V16_MASK(aw__http_value_ends(p, first));
+    if (AW__LIKELY(mask)) return AW__V16_FIRST(mask);
+    p += 16;
+    do {
+        const aw__v16 a = aw__http_value_ends(p, AW__V16(' '));
+        const aw__v16 b = aw__http_value_ends(p + 16, AW__V16(' '));
         if (!AW__V16_MASK(AW__V16_OR(a, b))) continue;
         mask = AW__V16_MASK(a);
-        if (mask) return (size_t)(p - from) + AW__V16_FIRST(mask);
-        return (size_t)(p - from) + 16 + AW__V16_FIRST(AW__V16_MASK(b));
-    }
-    return (size_t)(p - from);
+        if (mask) return (unsigned)(p - from) + AW__V16_FIRST(mask);
+        mask = AW__V16_MASK(b);
+        return (unsigned)(p - from) + 16 + AW__V16_FIRST(mask);
+    } while ((p += 32) < end);
+    return (unsigned)(p - from);
 }
 
 #else
 
-static size_t aw__http_skip_name(const char *p, const char *end)
+static unsigned aw__http_skip_name(const char *p, const char *end)
 {
-    return (size_t)(aw__http_span(p, end, AW__C_TOKEN) - p);
+    return (unsigned)(aw__http_span(p, end, AW__C_TOKEN) - p);
 }
 
 static const char *aw__http_skip_host(const char *p, const char *end)
@@ -5917,18 +5923,20 @@ static const char *aw__http_skip_target(const char *p, const char *end)
     return p;
 }
 
-/* Eight bytes of printable ASCII at once. A borrow or carry comes only out of
-   a byte that stops the loop anyway, so byte order does not matter. */
-static size_t aw__http_skip_value(const char *p, const char *end)
+/* All of a value. Eight bytes of printable ASCII at once: a borrow or carry
+   comes only out of a byte that stops the loop anyway, so byte order does not
+   matter. */
+static unsigned aw__http_skip_value(const char *p, const char *end)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101);
     const char *from = p;
+    if (*p == ' ' || *p == '\t') return 0;
     for (; p < end; p += 8) {
         uint64_t w;
         memcpy(&w, p, 8);
         if ((w | (w - ones * ' ') | (w + ones)) & ones * 0x80) break;
     }
-    return (size_t)(p - from);
+    return (unsigned)(aw__http_span(p, end, AW__C_VALUE) - from);
 }
 
 #endif
@@ -6055,28 +6063,33 @@ static const char aw__http_names[AW__F_COUNT][18] = {
     "transfer-encoding"
 };
 
-/* By length of name: the initial of the one known name, and which it is. */
-static const char aw__http_initial[] = "\0\0\0\0h\0eu\0\0c\0\0\0c\0\0t";
-static const uint8_t aw__http_known[] = {
-    0, 0, 0, 0, AW__F_HOST, 0, AW__F_EXPECT, AW__F_UPGRADE, 0, 0,
-    AW__F_CONNECTION, 0, 0, 0, AW__F_LENGTH, 0, 0, AW__F_TRANSFER
-};
+/* Fields of these lengths and second letters may be known ones. The case does
+   not count in this hash, and next to no name that browsers send is in it.
+   What has no name at all, ": value", is. */
+#define AW__KNOWN(letter, n) (((unsigned)(letter) * 8 + (n)) % 64)
+#define AW__KNOWN_BIT(letter, n) (UINT64_C(1) << AW__KNOWN(letter, n))
+static const uint64_t aw__http_known =
+    AW__KNOWN_BIT('o', 4) | AW__KNOWN_BIT('x', 6) | AW__KNOWN_BIT('p', 7) |
+    AW__KNOWN_BIT('o', 10) | AW__KNOWN_BIT('o', 14) | AW__KNOWN_BIT('r', 17) |
+    AW__KNOWN_BIT(' ', 0);
 
-/* Looks at a Host. There is one, and well-formed (RFC 9112 3.2). */
+/* Looks at a Host, n bytes at p. There is one, and well-formed (RFC 9112
+   3.2). */
 static AW__INLINE int aw__http_note_host(aw__head *h, const char *base,
-                              const aw__field *f)
+                                         const aw__field *f, const char *p,
+                                         size_t n)
 {
-    const char *p = base + f->value, *end = p + f->value_len, *q;
+    const char *end = p + n, *q;
     if (h->known[AW__F_HOST] != AW__NO_FIELD) return AW_HTTP(400);
     h->known[AW__F_HOST] = (uint16_t)(f - h->fields);
     if (!h->host_len) {             /* 3.2.2: the authority of a target wins */
-        h->host = f->value;
-        h->host_len = f->value_len;
+        h->host = (uint16_t)(p - base);
+        h->host_len = (uint16_t)n;
     }
     q = aw__http_skip_host(p, end);
     if (q >= end) return AW_OK;
     if (AW__LIKELY(*q == ':' && q > p)) {       /* a port */
-        const size_t n = (size_t)(end - q);
+        n = (size_t)(end - q);
         if (n < 2 || n > 6 || aw__http_skip_digits(q + 1) < end)
             return AW_HTTP(400);
         return AW_OK;
@@ -6084,13 +6097,34 @@ static AW__INLINE int aw__http_note_host(aw__head *h, const char *base,
     return aw__http_host(p, q, end) ? AW_OK : AW_HTTP(400);
 }
 
-/* Looks at another known field. */
-static AW__NOINLINE int aw__http_note_more(aw__head *h, const char *base,
-                                           const aw__field *f, int known)
+/* The known one of the same length that a field of that length may be. */
+static int aw__http_known_of(size_t n)
 {
-    const bool again = h->known[known] != AW__NO_FIELD;
+    switch (n) {
+        case 4: return AW__F_HOST;
+        case 6: return AW__F_EXPECT;
+        case 7: return AW__F_UPGRADE;
+        case 10: return AW__F_CONNECTION;
+        case 14: return AW__F_LENGTH;
+        case 17: return AW__F_TRANSFER;
+        default: return AW__F_COUNT;
+    }
+}
+
+/* Looks at a field whose length and second letter promise a known one other
+   than Host. */
+static AW__NOINLINE int aw__http_note_more(aw__head *h, const char *base,
+                                           const aw__field *f)
+{
     const aw_slice value = aw__slice(base + f->value, f->value_len);
+    const int known = aw__http_known_of(f->name_len);
+    bool again;
     int r;
+    if (!f->name_len) return AW_HTTP(400);
+    if (known == AW__F_COUNT || !aw__http_eq(base + f->name,
+                                             aw__http_names[known],
+                                             f->name_len)) return AW_OK;
+    again = h->known[known] != AW__NO_FIELD;
     if (!again) h->known[known] = (uint16_t)(f - h->fields);
     switch (known) {
         case AW__F_LENGTH:          /* RFC 9110 8.6: even the same twice */
@@ -6111,66 +6145,98 @@ static AW__NOINLINE int aw__http_note_more(aw__head *h, const char *base,
     }
 }
 
-/* Looks at a field whose length and initial promise a known one. */
+/* The same; every browser says this first. */
 static AW__NOINLINE int aw__http_note(aw__head *h, const char *base,
                                       const aw__field *f)
 {
-    const char *name = base + f->name;
-    const size_t n = f->name_len;
-    if (n == 10 && f->value_len == 10 && aw__http_eq(name, "connection", 10) &&
-        aw__http_eq(base + f->value, "keep-alive", 10)) {
-        if (h->known[AW__F_CONNECTION] == AW__NO_FIELD)
-            h->known[AW__F_CONNECTION] = (uint16_t)(f - h->fields);
-        h->options |= AW__O_KEEP;
-        return AW_OK;
-    }
-    if (!aw__http_eq(name, aw__http_names[aw__http_known[n]], n)) return AW_OK;
-    return aw__http_note_more(h, base, f, aw__http_known[n]);
+    if (f->name_len != 10 || f->value_len != 10 ||
+        !aw__http_eq(base + f->name, "connection: keep-alive", 22))
+        return aw__http_note_more(h, base, f);
+    if (h->known[AW__F_CONNECTION] == AW__NO_FIELD)
+        h->known[AW__F_CONNECTION] = (uint16_t)(f - h->fields);
+    h->options |= AW__O_KEEP;
+    return AW_OK;
+}
+
+/* Any field line (RFC 9112 5): where the next one begins, or AW_EAGAIN or
+   AW_HTTP(400). No obs-fold, no space before a colon: a name begins its line
+   and its colon follows at once (5.1, 5.2). */
+static AW__NOINLINE int aw__http_field(const char *base, size_t at,
+                                       const char *end, aw__field *f)
+{
+    const char *p = base + at, *q = aw__http_span(p, end, AW__C_TOKEN), *e;
+    if (q == p || *q != ':') return aw__http_stop(q, end);
+    f->name = (uint16_t)at;
+    f->name_len = (uint16_t)(q - p);
+    for (q++; q < end && (*q == ' ' || *q == '\t'); ) q++;
+    e = aw__http_value_slow(q, end);
+    if (memcmp(e, "\r\n", 2) != 0) return aw__http_stop(e, end);
+    if (e + 2 > end) return AW_EAGAIN;
+    f->value = (uint16_t)(q - base);
+    f->value_len = (uint16_t)aw__slice_trim(aw__slice(q, (size_t)(e - q))).n;
+    return (int)(e + 2 - base);
+}
+
+/* A line as nearly all are, "Name: value". */
+typedef struct aw__line {
+    size_t value, next;         /* offsets into the head */
+    unsigned name_len, value_len;
+} aw__line;
+
+/* False: it has something rare, and aw__http_field() decides. What a bit scan
+   gives is added in 32 bits, where it needs no conversion; and each store
+   stands alone: compilers merge neighbours, with three shifts. */
+static AW__INLINE bool aw__http_line(const char *base, size_t at,
+                                     size_t size, aw__field *f, aw__line *l)
+{
+    const char *end = base + size;
+    size_t e;
+    l->name_len = aw__http_skip_name(base + at, end);
+    l->value = (unsigned)at + l->name_len + 2;
+    f->name = (uint16_t)at;
+    if (AW__UNLIKELY(memcmp(base + l->value - 2, ": ", 2) != 0)) return false;
+    f->name_len = (uint16_t)l->name_len;
+    l->value_len = aw__http_skip_value(base + l->value, end);
+    e = (unsigned)l->value + l->value_len;
+    if (AW__UNLIKELY(memcmp(base + e, "\r\n", 2) != 0)) return false;
+    f->value = (uint16_t)l->value;
+    if (AW__UNLIKELY(aw__http_below(base[e - 1], '!'))) return false;
+    f->value_len = (uint16_t)l->value_len;
+    l->next = e + 2;
+    return AW__LIKELY(l->next <= size);
 }
 
 /* The field lines from p to the end of the head (RFC 9112 5). Returns the
    length of the head, counted from base, AW_EAGAIN, AW_HTTP(400), (431) or
-   (501). No obs-fold, no space before a colon: a name begins its line and its
-   colon follows at once (5.1, 5.2). */
+   (501). h->max_fields is not 0. */
 static int aw__http_fields(aw__head *h, const char *base, size_t at,
                            const char *end)
 {
     aw__field *f = h->fields, *const full = f + h->max_fields;
+    const size_t size = (size_t)(end - base);
     const char *p = base + at;
-    for (; *p != '\r'; f++, p = base + at) {
-        size_t n = aw__http_skip_name(p, end), v = at + n + 2, len;
-        const char *q = base + v;
-        if (AW__UNLIKELY(f == full)) return p < end ? AW_HTTP(431) : AW_EAGAIN;
-        f->name = (uint16_t)at;
-        if (AW__UNLIKELY(memcmp(q - 2, ": ", 2) != 0 ||
-                         aw__http_below(*q, '!'))) {
-            q = aw__http_span(q - 2, end, AW__C_TOKEN);
-            if (*q != ':') return aw__http_stop(q, end);
-            n = (size_t)(q - p);
-            for (q++; q < end && (*q == ' ' || *q == '\t'); ) q++;
-            v = (size_t)(q - base);
+    do {
+        aw__line l;
+        int r;
+        if (!aw__http_line(base, at, size, f, &l)) {
+            if (*p == '\r') break;
+            r = aw__http_field(base, at, end, f);
+            if (r < 0) return r;
+            l.name_len = f->name_len;
+            l.value = f->value;
+            l.value_len = f->value_len;
+            l.next = (size_t)r;
         }
-        if (!n) return aw__http_stop(p, end);
-        f->name_len = (uint16_t)n;
-        f->value = (uint16_t)v;
-        len = aw__http_skip_value(q, end);
-        if (AW__UNLIKELY(memcmp(q + len, "\r\n", 2) != 0)) {
-            const char *e = aw__http_value_slow(q + len, end);
-            if (memcmp(e, "\r\n", 2) != 0) return aw__http_stop(e, end);
-            len = (size_t)(e - q);
-        }
-        at = v + len + 2;
-        if (base + at > end) return AW_EAGAIN;
-        f->value_len = (uint16_t)len;
-        if (AW__UNLIKELY(aw__http_below((q + len)[-1], '!')))
-            f->value_len = (uint16_t)aw__slice_trim(aw__slice(q, len)).n;
-        if (n < sizeof aw__http_initial && (*p | 0x20) == aw__http_initial[n]) {
-            int r = n != 4 ? aw__http_note(h, base, f)
-                : aw__http_eq(p, "host", 4) ? aw__http_note_host(h, base, f)
-                : AW_OK;
+        if (aw__http_known >> AW__KNOWN(p[1], l.name_len) & 1) {
+            r = l.name_len == 4 && aw__http_eq(p, "host", 4)
+                ? aw__http_note_host(h, base, f, base + l.value, l.value_len)
+                : aw__http_note(h, base, f);
             if (AW__UNLIKELY(r < 0)) return r;
         }
-    }
+        at = l.next;
+        p = base + at;
+    } while (AW__LIKELY(++f < full));
+    if (*p != '\r') return p < end ? AW_HTTP(431) : AW_EAGAIN;
     if (p[1] != '\n') return aw__http_stop(p, end);
     if (p + 2 > end) return AW_EAGAIN;
     h->count = (uint16_t)(f - h->fields);
@@ -6183,6 +6249,10 @@ static int aw__http_framing(aw__head *h)
     h->keep_alive = h->minor > 0;                           /* 9112 9.3 */
     h->expect_100 = h->upgrade = false;
     if (AW__LIKELY(!h->options && !h->chunked)) return AW_OK;
+    if (AW__LIKELY(h->options == AW__O_KEEP && !h->chunked)) {
+        h->keep_alive = true;
+        return AW_OK;
+    }
     /* RFC 9112 6.1: both at once, or chunked in HTTP/1.0, is how requests are
        smuggled; 6.3 lets us refuse what others may repair. */
     if (h->chunked && (h->content_length >= 0 || !h->minor))
@@ -6200,7 +6270,7 @@ static void aw__head_clear(aw__head *h)
 {
     memset(h->known, 0xff, sizeof h->known);
     h->content_length = -1;
-    h->path = h->path_len = h->host = h->host_len = 0;
+    h->host = h->host_len = 0;
     h->options = 0;
     h->chunked = false;
 }
@@ -6243,6 +6313,7 @@ static AW__NOINLINE int aw__http_target_form(aw__head *h, const char *base)
 {
     const char *p = base + h->target, *end = p + h->target_len, *q;
     size_t scheme = 0;
+    h->path = h->path_len = 0;
     if (h->verb == AW__CONNECT) {               /* 3.2.3: host:port only */
         q = aw__http_host_end(p, p, end);
         if (q == end || !aw__http_host(p, p, end)) return AW_HTTP(400);
@@ -6304,8 +6375,6 @@ static int aw__http_request_line(aw__head *h, const char *base,
         if (*q != ' ') return aw__http_stop(q, end);
     }
     if (q == p) return aw__http_stop(q, end);
-    h->target = (uint16_t)(p - base);
-    h->target_len = (uint16_t)(q - p);
     h->minor = 1;
     if (AW__UNLIKELY(memcmp(q, " HTTP/1.1\r\n", 11) != 0)) {
         int r = aw__http_old_version(q + 1, end);
@@ -6313,12 +6382,11 @@ static int aw__http_request_line(aw__head *h, const char *base,
         h->minor = 0;
     }
     if (q + 11 > end) return AW_EAGAIN;
+    h->target = h->path = (uint16_t)(p - base);
+    h->target_len = h->path_len = (uint16_t)(q - p);
     if (AW__UNLIKELY(*p != '/' || h->verb == AW__CONNECT)) {
         int r = aw__http_target_form(h, base);
         if (r < 0) return r;
-    } else {
-        h->path = h->target;
-        h->path_len = h->target_len;
     }
     return (int)(q + 11 - base);
 }
