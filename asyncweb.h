@@ -5724,12 +5724,11 @@ typedef struct aw__head {
                                        empty for http://host and in CONNECT */
     uint16_t host, host_len;        /* authority of the target, else Host */
     uint8_t options;                /* AW__O_... that were seen */
-    bool chunked, keep_alive, expect_100, upgrade;
+    bool chunked, keep_alive, upgrade;
     uint8_t verb, minor;            /* AW__GET...; 0 or 1 of HTTP/1.x */
     uint16_t method, method_len;
     uint16_t target, target_len;    /* the request target as it was sent */
     uint16_t status;                /* of a response */
-    uint16_t reason, reason_len;
 } aw__head;
 
 typedef struct aw__head_limits {
@@ -6247,7 +6246,7 @@ static int aw__http_fields(aw__head *h, const char *base, size_t at,
 static int aw__http_framing(aw__head *h)
 {
     h->keep_alive = h->minor > 0;                           /* 9112 9.3 */
-    h->expect_100 = h->upgrade = false;
+    h->upgrade = false;
     if (AW__LIKELY(!h->options && !h->chunked)) return AW_OK;
     if (AW__LIKELY(h->options == AW__O_KEEP && !h->chunked)) {
         h->keep_alive = true;
@@ -6259,8 +6258,10 @@ static int aw__http_framing(aw__head *h)
         return AW_HTTP(400);
     if (h->options & AW__O_KEEP) h->keep_alive = true;
     if (h->options & AW__O_CLOSE) h->keep_alive = false;
-    if (!h->minor) return AW_OK;    /* 1.0 has neither: 9110 10.1.1, 7.8 */
-    h->expect_100 = (h->options & AW__O_CONTINUE) != 0;
+    if (!h->minor) {                /* 1.0 has neither: 9110 10.1.1, 7.8 */
+        h->options &= AW__O_CLOSE | AW__O_KEEP;
+        return AW_OK;
+    }
     h->upgrade = (h->options & AW__O_UPGRADE) &&
         h->known[AW__F_UPGRADE] != AW__NO_FIELD;
     return AW_OK;
@@ -6465,8 +6466,6 @@ static int aw__http_status_line(aw__head *h, const char *base, const char *end)
     q = aw__http_span(p, end, AW__C_VALUE);
     if (q + 2 > end || q[0] != '\r' || q[1] != '\n')
         return aw__http_stop(q, end);
-    h->reason = (uint16_t)(p - base);
-    h->reason_len = (uint16_t)(q - p);
     return (int)(q + 2 - base);
 }
 
@@ -9423,7 +9422,7 @@ typedef struct aw__life {
 } aw__life;
 
 struct aw_loop {
-    aw__mem mem;
+    aw__mem mem;                /* first; see aw__req_loop */
     int64_t now;                /* milliseconds */
     aw__task *ready, **ready_tail;
     aw__task idle;              /* stands for plain views and code outside */
@@ -19667,7 +19666,7 @@ AW__AWAITABLE_DEFINE(aw_fetch_end, (aw_response *reply;),
 enum { AW__PARAMS_MAX = 8 };
 typedef struct aw__param {
     const char *name;           /* in the route's pattern, up to '>' */
-    uint16_t at, n;             /* in req->path */
+    uint16_t at, n;             /* in the request's path */
 } aw__param;
 
 /* A header line of the answer, ready to be sent. */
@@ -19780,6 +19779,7 @@ typedef struct aw__pieces {
 /* What few requests have. The others share one that says so: it can be read,
    but who writes needs one of the request's own, of aw__req_own. */
 typedef struct aw__req_x {
+    const char *path;           /* NULL: it lies in the head */
     const char *body;
     size_t body_len, body_at;   /* aw_body_read has given out so much */
     struct aw_ws *ws;           /* of a WebSocket route */
@@ -19792,20 +19792,20 @@ typedef struct aw__req_x {
     const struct aw_value *json;
     void *local;                /* of AW_LOCAL */
     size_t local_size;
+    struct aw__reply *replies;  /* fetched in it */
 } aw__req_x;
 
 static const aw__req_x aw__req_none = {
-    "", 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0};
+    NULL, "", 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0,
+    NULL};
 
 struct aw_req {
-    aw_loop *loop;
     const char *base;           /* the head's bytes: on loan, or settled */
-    aw_slice path, query;       /* path: canonical */
     const aw__req_x *x;
     aw__param *param;           /* what the route captured: `params` of them */
-    int64_t start;              /* for the access log */
     aw__arena arena;
     int32_t refs;
+    uint32_t start;             /* for the access log: low bits of the time */
     uint16_t bytes;             /* of this block */
     bool proxied;               /* it came from a trusted proxy */
     bool secure;                /* over TLS */
@@ -19813,15 +19813,34 @@ struct aw_req {
     uint8_t flags, params;
     int16_t status;             /* of the answer; 0 not known yet */
     int16_t fate;               /* floor 6's: a status instead of a view */
+    uint16_t path_n;            /* of the canonical path */
+    uint16_t query, query_n;    /* in the head */
     struct aw__conn *conn;      /* NULL: the client has gone */
     aw__task *task;             /* of an async view */
     const aw_route *route;
     const char *type, *out;     /* the answer */
     size_t out_len;
     aw__out_header *headers;
-    struct aw__reply *replies;  /* fetched in it */
     aw__head head;
 };
+
+/* A loop begins with its memory, so that one pointer is enough for both. */
+static AW__INLINE aw_loop *aw__req_loop(const aw_req *req)
+{
+    return (aw_loop *)(void *)req->arena.mem;
+}
+
+/* Canonical, but still percent-encoded. */
+static AW__INLINE aw_slice aw__req_path(const aw_req *req)
+{
+    return aw__slice(req->x->path ? req->x->path : req->base + req->head.path,
+                     req->path_n);
+}
+
+static AW__INLINE aw_slice aw__req_query(const aw_req *req)
+{
+    return aw__slice(req->base + req->query, req->query_n);
+}
 
 /* A request's struct and the first of its memory are one block. */
 enum {
@@ -19870,7 +19889,6 @@ static void aw__pieces_add(aw__pieces *pieces, const char *p, int64_t at,
 static AW__INLINE void aw__req_reset(aw_req *req, aw_loop *l)
 {
     memset(&req->flags, 0, offsetof(aw_req, head) - offsetof(aw_req, flags));
-    req->loop = l;
     req->proxied = req->secure = false;
     req->refs = 1;
     req->bytes = AW__REQ_BYTES;
@@ -19908,30 +19926,29 @@ char *aw_strdup(aw_req *req, const char *text)
     return text ? aw__arena_text(&req->arena, text, strlen(text)) : NULL;
 }
 
+/* How much of a head is ever looked at again. */
+static size_t aw__head_needed(const aw__head *h)
+{
+    const aw__field *end = h->fields + h->count;
+    return h->count ? (size_t)end[-1].value + end[-1].value_len
+        : (size_t)h->target + h->target_len;
+}
+
 /* The head lies in a buffer that the next read overwrites: a request that
    lives on takes a copy. Strings handed out before are copies already.
    False: out of memory. */
 static bool aw__req_settle(aw_req *req)
 {
     aw__head *h = &req->head;
-    size_t n = (size_t)h->target + h->target_len, i;
     size_t fields = h->count * sizeof *h->fields;
     aw__field *to;
     char *base;
     if (req->flags & AW__SETTLED) return true;
-    for (i = 0; i < h->count; i++) {
-        size_t end = (size_t)h->fields[i].value + h->fields[i].value_len;
-        if (end > n) n = end;
-    }
     to = (aw__field *)aw__arena_get(&req->arena, fields);
-    base = aw__arena_text(&req->arena, req->base, n);
+    base = aw__arena_text(&req->arena, req->base, aw__head_needed(h));
     if (!to || !base) return false;
     if (fields) memcpy(to, h->fields, fields);
     h->fields = to;
-    if (req->path.p >= req->base && req->path.p <= req->base + n)
-        req->path.p = base + (req->path.p - req->base);
-    if (req->query.p >= req->base && req->query.p <= req->base + n)
-        req->query.p = base + (req->query.p - req->base);
     req->base = base;
     req->flags |= AW__SETTLED;
     return true;
@@ -19986,7 +20003,7 @@ static void aw__req_forget_head(aw_req *req)
     h->verb = AW__GET;
     h->minor = 1;
     req->base = "";
-    req->path = req->query = aw__slice("", 0);
+    req->path_n = req->query = req->query_n = 0;
     req->params = 0;
     req->flags |= AW__SETTLED;
 }
@@ -20033,12 +20050,12 @@ static const char *aw__req_decode(aw_req *req, aw_slice s, bool form)
 
 const char *aw_path(aw_req *req)
 {
-    return aw__req_decode(req, req->path, false);
+    return aw__req_decode(req, aw__req_path(req), false);
 }
 
 const char *aw_query_string(aw_req *req)
 {
-    return aw__req_text(req, req->query.p, req->query.n);
+    return aw__req_text(req, req->base + req->query, req->query_n);
 }
 
 static const aw__param *aw__req_param(aw_req *req, const char *name)
@@ -20049,7 +20066,7 @@ static const aw__param *aw__req_param(aw_req *req, const char *name)
         const aw__param *p = &req->param[i];
         if (strncmp(p->name, name, n) == 0 && p->name[n] == '>') return p;
     }
-    if (req->loop->debug)
+    if (aw__req_loop(req)->debug)
         aw__die("aw_param(req, \"%s\"): the route \"%s\" of view %s has no "
                 "<%s>", name, req->route ? req->route->path : "",
                 req->route && req->route->view ? req->route->view->name : "",
@@ -20061,14 +20078,15 @@ const char *aw_param(aw_req *req, const char *name)
 {
     const aw__param *p = aw__req_param(req, name);
     if (!p) return NULL;
-    return aw__req_decode(req, aw__slice(req->path.p + p->at, p->n), false);
+    return aw__req_decode(req, aw__slice(aw__req_path(req).p + p->at, p->n),
+                          false);
 }
 
 int64_t aw_param_int(aw_req *req, const char *name)
 {
     const aw__param *p = aw__req_param(req, name);
     int64_t v = 0;
-    if (p) (void)aw__text_int(req->path.p + p->at, p->n, &v);
+    if (p) (void)aw__text_int(aw__req_path(req).p + p->at, p->n, &v);
     return v;
 }
 
@@ -20096,7 +20114,7 @@ static const char *aw__pairs_find(aw_req *req, aw_slice in, const char *want)
 
 const char *aw_query(aw_req *req, const char *name)
 {
-    return aw__pairs_find(req, req->query, name);
+    return aw__pairs_find(req, aw__req_query(req), name);
 }
 
 const char *aw_query_or(aw_req *req, const char *name, const char *otherwise)
@@ -20163,7 +20181,7 @@ aw_slice aw_body(aw_req *req)
 
 aw_loop *aw_req_loop(aw_req *req)
 {
-    return req->loop;
+    return aw__req_loop(req);
 }
 
 /* >>floor5 proxied  How the client called, as trusted proxies say ---------- */
@@ -20282,7 +20300,8 @@ static bool aw__pairs_at(aw_req *req, aw_slice in, aw__cursor *c, size_t i,
 bool aw_query_at(aw_req *req, size_t i, const char **name, const char **value)
 {
     struct aw__form *form = aw__req_form(req);
-    return form && aw__pairs_at(req, req->query, &form->query, i, name, value);
+    return form && aw__pairs_at(req, aw__req_query(req), &form->query, i, name,
+                                value);
 }
 
 static bool aw__req_is_form(aw_req *req)
@@ -20480,8 +20499,8 @@ static int aw__upload_status(aw_req *req, int rc)
         case AW_ETOOBIG: return 413;
         case AW_ENOMEM: return 503;
         default:
-            aw__log(req->loop, AW_LOG_ERROR, "asyncweb: an upload cannot be "
-                    "kept: %s", aw_strerror(rc));
+            aw__log(aw__req_loop(req), AW_LOG_ERROR,
+                    "asyncweb: an upload cannot be kept: %s", aw_strerror(rc));
             return rc == AW_ENOSPC ? 507 : 503;
     }
 }
@@ -20508,7 +20527,7 @@ static int aw__upload_begin(aw_req *req, const aw_config *config)
     u->parser = parser;
     u->parser.parts = config->max_parts;
     u->parser.max_head = config->max_part_head;
-    u->parser.head.mem = u->content.mem = &req->loop->mem;
+    u->parser.head.mem = u->content.mem = &aw__req_loop(req)->mem;
     u->fields.arena = u->files.arena = &req->arena;
     u->memory = config->form_memory;
     u->file_memory = config->file_memory;
@@ -20719,7 +20738,7 @@ static AW__INLINE int aw__answer_is(aw_req *req, int status,
     if (AW__UNLIKELY(req->x != &aw__req_none)) {
         if (req->x->sending && req->x->sending->fixed) return AW_EINVAL;
         aw__sending_forget(req);
-        aw__pieces_free(req->loop, &aw__req_own(req)->pieces);
+        aw__pieces_free(aw__req_loop(req), &aw__req_own(req)->pieces);
     }
     req->type = type;
     req->out = p;
@@ -22736,7 +22755,7 @@ static int aw__source_pieces(aw_req *req, aw__source *src, int status,
 #ifndef ASYNCWEB_NO_STATIC_FILES
     pieces->copied = pieces->file >= 0 && aw__sys_sigpipe_kills();
 #endif
-    if (rc < 0) aw__pieces_free(req->loop, &pieces);
+    if (rc < 0) aw__pieces_free(aw__req_loop(req), &pieces);
     else x->pieces = pieces;
     return rc;
 }
@@ -22752,7 +22771,7 @@ static int aw__source_one(aw_req *req, aw__source *src, int status,
     if (rc < 0) return rc;
     if (r->n <= AW__SOURCE_SMALL && (src->p || req->head.verb != AW__HEAD))
         return aw__source_copy(req, src, status, r);
-    pieces = aw__pieces_new(req->loop, 1, 0);
+    pieces = aw__pieces_new(aw__req_loop(req), 1, 0);
     if (!pieces) return AW_ENOMEM;
     aw__pieces_add(pieces, src->p ? src->p + r->at : NULL, r->at, r->n);
     return aw__source_pieces(req, src, status, src->type, pieces);
@@ -22771,15 +22790,16 @@ static int aw__source_many(aw_req *req, aw__source *src, const aw__range *r,
     const char *type;
     int i, len;
     salt[0] = (uint64_t)(uintptr_t)req;
-    salt[1] = (uint64_t)req->start;
+    salt[1] = req->start;
     salt[2] = aw__etag_hash(0, src->v.etag,
                             src->v.etag ? AW__ETAG_TEXT - 1 : 0);
     aw__etag_format(boundary, aw__etag_hash(0, salt, sizeof salt));
     boundary[strlen(boundary) - 1] = 0;
     type = aw_format(req, "multipart/byteranges; boundary=%s", boundary + 1);
-    pieces = aw__pieces_new(req->loop, 2 * n + 1, (size_t)(n + 1) * each);
+    pieces = aw__pieces_new(aw__req_loop(req), 2 * n + 1,
+                            (size_t)(n + 1) * each);
     if (!type || !pieces) {
-        aw__pieces_free(req->loop, &pieces);
+        aw__pieces_free(aw__req_loop(req), &pieces);
         return AW_ENOMEM;
     }
     to = (char *)&pieces->piece[2 * n + 1];
@@ -23087,7 +23107,8 @@ static void aw__req_keep_one(aw_req *req)
 
 static struct aw__reply **aw__req_replies(aw_req *req)
 {
-    return &req->replies;
+    aw__req_x *x = aw__req_own(req);
+    return x ? &x->replies : NULL;
 }
 
 /* Debug mode fills the block of an ended request, and keeps it for a while:
@@ -23132,10 +23153,10 @@ static void aw__req_rest_end(aw__server *s)
 
 static AW__NOINLINE void aw__req_free(aw_req *req)
 {
-    aw_loop *l = req->loop;
+    aw_loop *l = aw__req_loop(req);
     aw__server *s = l->server;
-    if (req->replies) l->replies_free(&req->replies);
     if (req->x != &aw__req_none) {
+        if (req->x->replies) l->replies_free(&aw__req_own(req)->replies);
         if (req->x->receiving) aw__buf_free(&req->x->receiving->buf);
         aw__upload_free(req);
         aw__pieces_free(l, &aw__req_own(req)->pieces);
@@ -23148,19 +23169,19 @@ static AW__NOINLINE void aw__req_free(aw_req *req)
 
 static AW__INLINE void aw__req_drop_one(aw_req *req)
 {
+    aw_loop *const l = aw__req_loop(req);
     if (--req->refs) return;
-    if (AW__UNLIKELY(req->x != &aw__req_none || req->replies ||
-                     req->arena.blocks || !req->loop->server ||
-                     req->loop->debug ||
-                     !aw__req_rests(req->loop->server, req))) aw__req_free(req);
+    if (AW__UNLIKELY(req->x != &aw__req_none || req->arena.blocks ||
+                     !l->server || l->debug ||
+                     !aw__req_rests(l->server, req))) aw__req_free(req);
 }
 
 /* The same for the request that its connection is done with. */
 static AW__INLINE void aw__req_done(aw__server *s, aw_req *req)
 {
     if (--req->refs) return;
-    if (AW__UNLIKELY(req->x != &aw__req_none || req->replies ||
-                     req->arena.blocks || s->loop->debug ||
+    if (AW__UNLIKELY(req->x != &aw__req_none || req->arena.blocks ||
+                     s->loop->debug ||
                      !aw__req_rests(s, req))) aw__req_free(req);
 }
 
@@ -23308,7 +23329,7 @@ static char *aw__put_host(char *to, const aw__address *a)
 /* What trusted proxies say of its client; NULL: none do. */
 static const aw__forwarded *aw__req_proxied(aw_req *req)
 {
-    const aw__server *s = req->loop->server;
+    const aw__server *s = aw__req_loop(req)->server;
     return req->proxied ? s->with.proxies->forwarded(req, &s->trusted) : NULL;
 }
 
@@ -23388,7 +23409,7 @@ static char *aw__put_access(char *to, aw__server *s, aw_req *req, int64_t n)
     *to++ = ' ';
     to = aw__put_number(to, (uint64_t)n);
     *to++ = ' ';
-    to = aw__put_number(to, (uint64_t)(s->loop->now - req->start));
+    to = aw__put_number(to, (uint32_t)s->loop->now - req->start);
     return AW__PUT(to, "ms");
 }
 
@@ -23448,7 +23469,7 @@ static void aw__req_wake(aw_req *req)
     if (req->x->sending && req->x->sending->writer)
         aw__complete(aw__sender_drop(req->x->sending), AW_ECLOSED);
     if (req->x->sending && req->x->sending->sse)
-        aw__timer_stop(req->loop, &req->x->sending->sse->ping.timer);
+        aw__timer_stop(aw__req_loop(req), &req->x->sending->sse->ping.timer);
 }
 
 /* c and its request part: an answer that is due goes nowhere, a view that
@@ -23899,7 +23920,7 @@ static ptrdiff_t aw__body_held(aw_req *req, char *to, size_t size, size_t *got)
         req, aw__slice(aw__held_bytes(in) + in->at, in->n - in->at), to, size,
         got);
     if (used > 0) in->at += (size_t)used;
-    if (in->at == in->n) aw__held_free(req->loop, &c->in);
+    if (in->at == in->n) aw__held_free(aw__req_loop(req), &c->in);
     return used;
 }
 
@@ -23994,7 +24015,7 @@ static void aw__undo_body_read(aw__task *t)
 {
     aw_req *req = (aw_req *)t->w.op.on;
     (void)aw__reader_drop(req->x->receiving);
-    if (req->conn) aw__conn_waits(req->loop->server, req->conn);
+    if (req->conn) aw__conn_waits(aw__req_loop(req)->server, req->conn);
 }
 
 static const aw__wait aw__wait_body = {"the body of its request",
@@ -24020,7 +24041,7 @@ static aw_use_RETURN_not_return aw__body_wait(aw__task *t, aw_req *req,
                                               char *to, size_t size)
 {
     aw__conn *c = req->conn;
-    aw_loop *l = req->loop;
+    aw_loop *l = aw__req_loop(req);
     aw__body_op *op = (aw__body_op *)aw__task_get(t, sizeof *op);
     int rc;
     if (!op) return aw__step(AW__AGAIN);
@@ -24060,10 +24081,10 @@ static aw_use_RETURN_not_return aw__aw_body_read(aw__ctx *ctx,
     }
     if (!req->conn) return aw__at_once(t, AW_ECLOSED);
     if (r->reader) return aw__at_once(t, AW_EBUSY);
-    r->pace.since = req->loop->now;     /* it was the view that took long */
-    rc = aw__body_try(req->loop->server, req, (char *)a->buffer, a->size);
+    r->pace.since = ctx->loop->now;     /* it was the view that took long */
+    rc = aw__body_try(ctx->loop->server, req, (char *)a->buffer, a->size);
     if (rc != AW_EAGAIN) return aw__at_once(t, rc);
-    if (!aw__conn_say_continue(req->loop->server, req->conn))
+    if (!aw__conn_say_continue(ctx->loop->server, req->conn))
         return aw__at_once(t, AW_ECLOSED);
     return aw__body_wait(t, req, (char *)a->buffer, a->size);
 }
@@ -24176,15 +24197,16 @@ static void aw__conn_send_event(aw__server *s, aw__conn *c)
    comes next must not land in the middle of it. */
 static void aw__send_hold(aw_req *req, const aw__send_op *op)
 {
+    aw_loop *const l = aw__req_loop(req);
     aw__sending *sending = req->x->sending;
     aw__conn *c = req->conn;
-    if (op->begun && (!aw__held_add(req->loop, &c->out, op->data + op->done,
+    if (op->begun && (!aw__held_add(l, &c->out, op->data + op->done,
                                     op->size - op->done) ||
                       (sending->left == AW__CHUNKS &&
-                       !aw__held_add(req->loop, &c->out, "\r\n", 2))))
+                       !aw__held_add(l, &c->out, "\r\n", 2))))
         sending->broken = true;
-    if (c->out) c->out->pace.since = req->loop->now;
-    aw__conn_waits(req->loop->server, c);
+    if (c->out) c->out->pace.since = aw__req_loop(req)->now;
+    aw__conn_waits(aw__req_loop(req)->server, c);
 }
 
 static void aw__undo_send(aw__task *t)
@@ -24209,19 +24231,20 @@ static const aw__wait aw__wait_send = {"its client to take more",
 static aw_use_RETURN_not_return aw__send_wait(aw__send_op *tried, aw_req *req)
 {
     aw__task *t = tried->task;
+    aw_loop *const l = t->ctx.loop;
     aw__conn *c = req->conn;
     aw__send_op *op = (aw__send_op *)aw__task_get(t, sizeof *op);
-    if (!op || aw__fd_want(req->loop, c->fd, AW_WRITE |
-                           (aw__fd_wanted(req->loop, c->fd) & AW_READ)) < 0) {
+    if (!op || aw__fd_want(l, c->fd, AW_WRITE |
+                           (aw__fd_wanted(l, c->fd) & AW_READ)) < 0) {
         if (op) aw__task_put(t, op);
-        if (tried->begun) aw__conn_close(req->loop->server, c);
+        if (tried->begun) aw__conn_close(l->server, c);
         return aw__at_once(t, AW_ENOMEM);
     }
     *op = *tried;
     req->x->sending->writer = op;
     t->w.op.on = req;
     t->wait = &aw__wait_send;
-    aw__conn_waits(req->loop->server, c);
+    aw__conn_waits(aw__req_loop(req)->server, c);
     return aw__step(AW__SUSPEND);
 }
 
@@ -24249,11 +24272,11 @@ static aw_use_RETURN_not_return aw__aw_send(aw__ctx *ctx, const void *args)
     if (rc < 0) return aw__at_once(op.task, rc);
     op.data = (const char *)a->data;
     op.size = a->size;
-    op.pace.since = req->loop->now;
+    op.pace.since = aw__req_loop(req)->now;
     if (req->x->sending->head_out &&
         (a->size == 0 || req->x->sending->left == AW__NO_BODY))
         return aw__at_once(op.task, (int)a->size);
-    rc = aw__send_try(req->loop->server, req, &op);
+    rc = aw__send_try(aw__req_loop(req)->server, req, &op);
     if (rc == AW_EAGAIN) return aw__send_wait(&op, req);
     return aw__at_once(op.task, rc);
 }
@@ -24347,7 +24370,7 @@ static AW__NOINLINE void aw__conn_reject(aw__server *s, aw__conn *c, int status)
     }
     if (!c->req) {
         aw__req_forget_head(req);
-        req->start = s->loop->now;
+        req->start = (uint32_t)s->loop->now;
     }
     req->conn = c;
     s->page(req, status);
@@ -24525,7 +24548,7 @@ static AW__NOINLINE size_t aw__conn_expect_body(aw__server *s, aw__conn *c,
         aw__conn_refuse(s, c, 413);
         return 0;
     }
-    c->expected = req->head.expect_100;
+    c->expected = (req->head.options & AW__O_CONTINUE) != 0;
     if (!r->streamed) {
         /* RFC 9110 9.3.1: a body of GET means nothing. */
         const bool form = s->forms && req->head.verb > AW__HEAD;
@@ -24544,9 +24567,10 @@ static AW__NOINLINE size_t aw__conn_expect_body(aw__server *s, aw__conn *c,
 }
 
 /* A view that may wait for long: the request moves into a block that is just
-   large enough for it, its head of n bytes and the task of its view. */
-static aw_req *aw__req_fit(aw__server *s, aw_req *req, size_t n)
+   large enough for it, its head and the task of its view. */
+static aw_req *aw__req_fit(aw__server *s, aw_req *req)
 {
+    const size_t n = aw__head_needed(&req->head);
     const size_t params = req->params * sizeof *req->param;
     const size_t fields = req->head.count * sizeof(aw__field);
     const size_t text = (sizeof *req + params + fields + n + 16) / 16 * 16;
@@ -24557,8 +24581,7 @@ static aw_req *aw__req_fit(aw__server *s, aw_req *req, size_t n)
     aw_req *to = s->fitted;
     char *at;
     if (bytes >= AW__REQ_BYTES || req->x != &aw__req_none ||
-        req->arena.blocks || s->loop->debug ||
-        req->path.p != req->base + req->head.path) return req;
+        req->arena.blocks || s->loop->debug) return req;
     if (to && to->bytes == bytes) s->fitted = NULL;
     else to = (aw_req *)aw__mem_get(&s->loop->mem, bytes);
     if (!to) return req;
@@ -24571,8 +24594,6 @@ static aw_req *aw__req_fit(aw__server *s, aw_req *req, size_t n)
     at += fields;
     to->base = (char *)memcpy(at, req->base, n);
     at[n] = 0;
-    to->path.p = at + (req->path.p - req->base);
-    to->query.p = at + (req->query.p - req->base);
     to->flags |= AW__SETTLED;
     to->arena.at = at + n + 1;
     to->arena.end = (char *)to + bytes;
@@ -24595,7 +24616,7 @@ static size_t aw__conn_begin(aw__server *s, aw__conn *c, aw_slice in, size_t n)
     head = &req->head;
     req->conn = c;
     req->base = in.p;
-    req->start = s->loop->now;
+    req->start = (uint32_t)s->loop->now;
     req->proxied = c->trusted;
     req->secure = c->tls;
     c->req = req;
@@ -24604,7 +24625,7 @@ static size_t aw__conn_begin(aw__server *s, aw__conn *c, aw_slice in, size_t n)
     if (head->chunked || head->content_length > 0)
         return n + aw__conn_expect_body(s, c, req,
                                         aw__slice(in.p + n, in.n - n));
-    if (req->flags & AW__SLEEPER) c->req = aw__req_fit(s, req, n);
+    if (req->flags & AW__SLEEPER) c->req = aw__req_fit(s, req);
     aw__conn_run(s, c, 0);
     return n;
 }
@@ -24788,7 +24809,7 @@ static void aw__conn_continue(aw__server *s, aw__conn *c, size_t seen)
 /* A view that had to wait has ended; its result is in the request. */
 static void aw__view_done(aw_req *req)
 {
-    aw__server *s = req->loop->server;
+    aw__server *s = aw__req_loop(req)->server;
     aw__conn *c = req->conn;
     req->task = NULL;
     if (!c || s->handling == req) return;
@@ -25119,7 +25140,7 @@ static void aw__on_sse_ping(aw_loop *l, aw__call_timer *t)
 
 int aw_sse_begin(aw_req *req)
 {
-    aw__server *s = req->loop->server;
+    aw__server *s = aw__req_loop(req)->server;
     aw__sse *e = (aw__sse *)aw__new(req, sizeof *e);
     aw__send_op head;
     int rc = e ? aw_stream_begin(req, "text/event-stream") : AW_ENOMEM;
@@ -25131,7 +25152,7 @@ int aw_sse_begin(aw_req *req)
     e->req = req;
     e->ping.fn = aw__on_sse_ping;
     e->text.arena = &req->arena;
-    e->last = req->loop->now;
+    e->last = aw__req_loop(req)->now;
     req->x->sending->sse = e;
     req->x->sending->fixed = true;         /* the timer must not lose it */
     memset(&head, 0, sizeof head);
@@ -25144,7 +25165,7 @@ int aw_sse_begin(aw_req *req)
         return AW_ECLOSED;
     }
     if (s->config.sse_ping_ms != AW_FOREVER)
-        aw__timer_start(req->loop, &e->ping.timer, s->config.sse_ping_ms,
+        aw__timer_start(s->loop, &e->ping.timer, s->config.sse_ping_ms,
                         AW__TIMER_CALL);
     return 0;
 }
@@ -25179,7 +25200,7 @@ static int aw__sse_open(const aw_req *req, aw__buf **b)
     if (!e) return AW_EINVAL;
     if (!req->conn) return AW_ECLOSED;
     if (req->x->sending->writer) return AW_EBUSY;      /* it sends that text */
-    e->last = req->loop->now;
+    e->last = aw__req_loop(req)->now;
     e->text.n = 0;
     e->text.failed = false;
     *b = &e->text;
@@ -25275,7 +25296,7 @@ static int aw__parts_of(aw_req *req, aw__parts **out)
 {
     struct aw__form *form = aw__req_form(req);
     int i = aw__req_field(req, "Content-Type", 0);
-    const aw_config *config = &req->loop->server->config;
+    const aw_config *config = &aw__req_loop(req)->server->config;
     aw__multipart m;
     if (!form) return AW_ENOMEM;
     *out = form->parts;
@@ -25555,12 +25576,12 @@ static void aw__ws_on_over(aw_ws *ws)
 /* A request of a WebSocket route: 0, or the status that refuses it. */
 static int aw__ws_begin_request(aw_req *req, const aw_route *route)
 {
-    aw__server *s = req->loop->server;
+    aw__server *s = aw__req_loop(req)->server;
     const int status = aw__ws_check(req, route);
     aw_ws *ws = status ? NULL : (aw_ws *)aw__new(req, sizeof *ws);
     aw__req_x *x = ws ? aw__req_own(req) : NULL;
     if (!x) return status ? status : 503;
-    aw__ws_init(ws, req->loop, &s->ws);
+    aw__ws_init(ws, aw__req_loop(req), &s->ws);
     if (route->max_message) ws->in.max_message = route->max_message;
     ws->in.masked = true;
     ws->req = req;
@@ -25698,6 +25719,7 @@ static AW__INLINE bool aw__node_takes(const aw__node *node, const char *p,
 /* What is being looked for, and what was seen on the way. */
 typedef struct aw__search {
     const aw_req *req;
+    aw_slice path;              /* its path, or with a slash behind it */
     unsigned allowed;           /* bits of AW__GET... of routes that fit */
     bool any_method;            /* stop at the first path that fits */
     aw__param param[AW__PARAMS_MAX];
@@ -25731,8 +25753,8 @@ static const aw__target *aw__node_target(const aw__node *node, aw__search *s)
 static const aw__target *aw__route_walk(const aw__node *node, size_t at,
                                         int params, aw__search *s)
 {
-    const char *path = s->req->path.p;
-    const size_t all = s->req->path.n;
+    const char *path = s->path.p;
+    const size_t all = s->path.n;
     size_t end = at;
     while (end < all && path[end] != '/') end++;
     for (; node; node = node->next) {
@@ -25796,9 +25818,9 @@ static AW__NOINLINE aw__exact *aw__exact_at(const aw__router *r, const char *p,
    be looked for. */
 static AW__INLINE const aw__target *aw__exact_find(const aw_req *req)
 {
-    const aw__router *r = req->loop->server->router;
-    const char *p = req->path.p;
-    const size_t n = req->path.n;
+    const aw__router *r = aw__req_loop(req)->server->router;
+    const char *p = req->base + req->head.path;
+    const size_t n = req->path_n;
     const aw__target *t;
     const aw__exact *e;
     uint64_t first, last;
@@ -25982,16 +26004,16 @@ static void aw__app_allow(aw_req *req, unsigned allowed)
    memory, or the redirect to //host would leave this site. */
 static const char *aw__app_slashed(aw_req *req)
 {
-    aw_slice path = req->path;
-    char *text = (char *)aw_alloc(req, path.n + req->query.n + 3), *to = text;
+    const aw_slice path = aw__req_path(req), query = aw__req_query(req);
+    char *text = (char *)aw_alloc(req, path.n + query.n + 3), *to = text;
     if (!to || path.p[path.n - 1] == '/' || path.p[1] == '/') return NULL;
     memcpy(to, path.p, path.n);
     to += path.n;
     *to++ = '/';
-    if (req->query.n) {
+    if (query.n) {
         *to++ = '?';
-        memcpy(to, req->query.p, req->query.n);
-        to += req->query.n;
+        memcpy(to, query.p, query.n);
+        to += query.n;
     }
     *to = 0;
     return text;
@@ -26000,14 +26022,12 @@ static const char *aw__app_slashed(aw_req *req)
 /* "/x" where only "/x/" is: the address that answers. */
 static bool aw__app_slash(aw_req *req, aw__search *search, const aw__node *all)
 {
-    aw_slice path = req->path;
     const char *text = aw__app_slashed(req);
     const aw__target *found;
     if (!text) return false;
-    req->path = aw__slice(text, path.n + 1);
+    search->path = aw__slice(text, search->path.n + 1);
     search->any_method = true;
     found = aw__route_walk(all, 1, 0, search);
-    req->path = path;
     return found && aw_set_header(req, "Location", text) == 0;
 }
 
@@ -26024,7 +26044,7 @@ static int aw__app_fate(aw_req *req, aw__search *search, const aw__node *all)
 /* The table with the longest prefix of a path, and what its prefix captures:
    a hook may ask for that. */
 typedef struct aw__nearest {
-    aw_req *req;
+    aw_slice path;
     const aw__table *table;
     int depth;
     aw__param param[AW__PARAMS_MAX], at[AW__PARAMS_MAX];
@@ -26034,14 +26054,13 @@ AW__COLD
 static void aw__nearest_walk(const aw__node *node, size_t at, int params,
                              int depth, aw__nearest *best)
 {
-    aw_req *req = best->req;
-    const char *slash = (const char *)memchr(req->path.p + at, '/',
-                                             req->path.n - at);
-    size_t end = slash ? (size_t)(slash - req->path.p) : req->path.n;
+    const aw_slice path = best->path;
+    const char *slash = (const char *)memchr(path.p + at, '/', path.n - at);
+    size_t end = slash ? (size_t)(slash - path.p) : path.n;
     for (; node; node = node->next) {
         int n = params;
         if (node->kind == AW__N_PATH ||
-            !aw__node_takes(node, req->path.p + at, end - at)) continue;
+            !aw__node_takes(node, path.p + at, end - at)) continue;
         if (node->kind != AW__N_TEXT) {
             best->at[n].at = (uint16_t)at;
             best->at[n++].n = (uint16_t)(end - at);
@@ -26051,7 +26070,7 @@ static void aw__nearest_walk(const aw__node *node, size_t at, int params,
             best->depth = depth;
             memcpy(best->param, best->at, sizeof best->param);
         }
-        if (end < req->path.n)
+        if (end < path.n)
             aw__nearest_walk(node->child, end + 1, n, depth + 1, best);
     }                                                   /* recursion */
 }
@@ -26077,13 +26096,13 @@ static AW__INLINE bool aw__app_found(aw_req *req, const aw__target *t,
    a standard page. A path that could not be read is not shown to anybody. */
 static void aw__app_nowhere(aw_req *req, bool readable)
 {
-    const aw__router *router = req->loop->server->router;
+    const aw__router *router = aw__req_loop(req)->server->router;
     aw__nearest best;
-    best.req = req;
+    best.path = aw__req_path(req);
     best.table = router->top;
     best.depth = 0;
     if (readable) aw__nearest_walk(router->nodes, 1, 0, 1, &best);
-    else req->path = req->query = aw__slice("", 0);
+    else req->path_n = req->query_n = 0;
     (void)aw__app_found(req, &best.table->nowhere, best.param);
 }
 
@@ -26116,22 +26135,28 @@ static bool aw__query_has_nul(aw_slice query)
 static int aw__app_path(aw_req *req)
 {
     const aw__head *h = &req->head;
-    size_t n;
+    aw_slice path, query;
+    aw__req_x *x;
     char *to;
-    bool canonical = aw__url_split(req->base + h->path, h->path_len,
-                                   &req->path, &req->query);
-    if (req->query.n && aw__query_has_nul(req->query)) return 400;
+    bool canonical = aw__url_split(req->base + h->path, h->path_len, &path,
+                                   &query);
+    req->path_n = (uint16_t)path.n;
+    req->query = (uint16_t)(query.p - req->base);
+    req->query_n = (uint16_t)query.n;
+    if (query.n && aw__query_has_nul(query)) return 400;
     if (canonical) return 0;
-    to = (char *)aw_alloc(req, req->path.n + 1);
-    if (!to) return 503;
-    if (aw__url_path(to, req->path.p, req->path.n, &n) < 0) return 400;
-    req->path = aw__slice(to, n);
-    return aw__app_climbs(req->path) ? 400 : 0;
+    x = aw__req_own(req);
+    to = (char *)aw_alloc(req, path.n + 1);
+    if (!x || !to) return 503;
+    if (aw__url_path(to, path.p, path.n, &path.n) < 0) return 400;
+    x->path = to;
+    req->path_n = (uint16_t)path.n;
+    return aw__app_climbs(aw__req_path(req)) ? 400 : 0;
 }
 
 static AW__NOINLINE void aw__app_search(aw_req *req)
 {
-    const aw__node *all = req->loop->server->router->nodes;
+    const aw__node *all = aw__req_loop(req)->server->router->nodes;
     const aw__head *h = &req->head;
     const aw__target *found;
     aw__search search;
@@ -26152,6 +26177,7 @@ static AW__NOINLINE void aw__app_search(aw_req *req)
         aw__app_nowhere(req, false);
         return;
     }
+    search.path = aw__req_path(req);
     found = aw__route_walk(all, 1, 0, &search);
     if (found) {
         if (!aw__app_found(req, found, search.param)) req->fate = 503;
@@ -26172,8 +26198,7 @@ static void aw__app_route(aw_req *req)
     const aw__head *h = &req->head;
     const char *p = req->base + h->path, *end = p + h->path_len;
     const aw__target *t = NULL;
-    req->path = aw__slice(p, h->path_len);
-    req->query = aw__slice(end, 0);
+    req->path_n = h->path_len;
     /* Nothing to decode, and no query. */
     if (AW__LIKELY(h->path_len && aw__http_skip_path(p, end) >= end))
         t = aw__exact_find(req);
@@ -26306,8 +26331,8 @@ static void aw__app_page(aw_req *req, int status, int rc,
         aw__put_escaped(&b, req->x->message);
         aw__put_text(&b, "</p>\n");
     }
-    if (req->loop->debug && status >= 500)
-        req->loop->server->with.debug->page(&b, req, rc, trace);
+    if (aw__req_loop(req)->debug && status >= 500)
+        aw__req_loop(req)->server->with.debug->page(&b, req, rc, trace);
     if (b.failed) (void)aw_text_static(req, reason);
     else (void)aw__answer(req, status, aw__html, b.p, b.n);
 }
@@ -26340,12 +26365,13 @@ static int aw__status_of(int rc)
 static void aw__app_complain(const aw_req *req, const aw_view *view, int rc,
                              const aw__task *t)
 {
+    const aw_loop *l = aw__req_loop(req);
     char what[200];
     aw__print(what, sizeof what, "view %s (%s)", view->name, view->file);
     if (rc < 0 && t) aw__log_error(t, what, rc);
-    else if (rc < 0) aw__log(req->loop, AW_LOG_ERROR, "%s: %s (%d)", what,
+    else if (rc < 0) aw__log(l, AW_LOG_ERROR, "%s: %s (%d)", what,
                              aw_strerror(rc), rc);
-    else aw__log(req->loop, AW_LOG_ERROR, "%s returned %d: return an answer "
+    else aw__log(l, AW_LOG_ERROR, "%s returned %d: return an answer "
                  "(aw_text(...)), a status, or an error", what, rc);
 }
 
@@ -26404,7 +26430,8 @@ static void aw__app_standard(aw_req *req, int status)
    WebSocket's; else NULL. */
 static const aw__view_ops *aw__req_upgraded(aw_req *req, int rc)
 {
-    const aw__view_ops *ws = req->x->ws ? req->loop->server->sockets : NULL;
+    const aw__view_ops *ws = req->x->ws ? aw__req_loop(req)->server->sockets
+        : NULL;
     return ws && ws->upgraded(req, rc) ? ws : NULL;
 }
 
@@ -26435,7 +26462,7 @@ static void aw__app_view_ended(aw__task *t)
 
 static AW__INLINE int aw__view_plain(aw_req *req, const aw_view *view)
 {
-    aw_loop *l = req->loop;
+    aw_loop *l = aw__req_loop(req);
     int rc;
     l->idle.req = req;
     rc = view->plain(&l->idle.ctx, req);
@@ -26448,7 +26475,7 @@ static AW__INLINE int aw__view_plain(aw_req *req, const aw_view *view)
 static AW__INLINE aw__task *aw__view_task(aw_req *req, const aw_fn *fn,
                                           const void *args, int *rc)
 {
-    aw_loop *l = req->loop;
+    aw_loop *l = aw__req_loop(req);
     aw__arena *a = &req->arena;
     aw__task *t;
     *rc = AW_HTTP(503);
@@ -26521,7 +26548,7 @@ static int aw__view_run(aw_req *req, const aw_fn *fn, const void *args)
 
 void *aw_data(aw_req *req)
 {
-    return req->loop->server->config.data;
+    return aw__req_loop(req)->server->config.data;
 }
 
 void *aw__state(aw__ctx *t)
@@ -26562,7 +26589,7 @@ const char *aw_scheme(aw_req *req)
 const char *aw_tls_peer_subject(aw_req *req)
 {
     const aw__tls *t = req->conn && req->conn->fd >= 0
-        ? aw__tls_on(req->loop, req->conn->fd) : NULL;
+        ? aw__tls_on(aw__req_loop(req), req->conn->fd) : NULL;
     return t ? aw_strdup(req, t->subject) : NULL;
 }
 #endif
@@ -26607,7 +26634,7 @@ enum { AW__BEFORE, AW__VIEW, AW__PAGE, AW__AFTER };
 /* How long the steps of these stages have from now on. */
 static void aw__steps_stage(aw__steps *s, const aw_req *req, int stage)
 {
-    int64_t ms = req->route->timeout_ms, now = req->loop->now;
+    int64_t ms = req->route->timeout_ms, now = aw__req_loop(req)->now;
     if (stage == AW__BEFORE || stage == AW__PAGE)
         s->due = ms == AW_FOREVER ? ms : now + ms;
     s->stage = stage;
@@ -26617,7 +26644,7 @@ static void aw__steps_stage(aw__steps *s, const aw_req *req, int stage)
 /* What is left of it, for the await of the next step. */
 static int64_t aw__steps_left(const aw__steps *s, const aw_req *req)
 {
-    return s->due == AW_FOREVER ? AW_FOREVER : s->due - req->loop->now;
+    return s->due == AW_FOREVER ? AW_FOREVER : s->due - aw__req_loop(req)->now;
 }
 
 /* What a step said is not the answer. */
@@ -26658,9 +26685,9 @@ static const aw_view *aw__page_view(const aw__table *table, int status)
 static int aw__steps_late(const aw__steps *s, const aw_req *req, int rc)
 {
     if (rc != AW_EDEADLINE || aw__steps_left(s, req) > 0) return rc;
-    aw__log(req->loop, AW_LOG_ERROR, "view %s (%s): not done within its "
-            "timeout_ms (%lld)", s->view->name, s->view->file,
-            (long long)req->route->timeout_ms);
+    aw__log(aw__req_loop(req), AW_LOG_ERROR,
+            "view %s (%s): not done within its timeout_ms (%lld)",
+            s->view->name, s->view->file, (long long)req->route->timeout_ms);
     return AW_HTTP(503);
 }
 
@@ -26712,7 +26739,7 @@ static const aw_view *aw__steps_next(aw__steps *s, aw_req *req, int rc,
     rc = aw__steps_late(s, req, rc);
     if (s->stage == AW__BEFORE && rc == 0 && !aw__head_is_out(req)) {
         aw__answer_forget(req);
-        if (req->path.n && s->at < table->befores)
+        if (req->path_n && s->at < table->befores)
             return table->before[s->at++];
         aw__steps_stage(s, req, AW__VIEW);
         if (target->view) return target->view;
@@ -26904,7 +26931,7 @@ static void aw__app_handle(aw_req *req)
         if (rc == AW__VIEW_RUNS) aw__app_sleeps(req);
         else if (!aw__app_said(req, rc)) aw__app_answer(req, rc, NULL);
     } else if (view) {
-        req->loop->server->hooks->run(req, AW__BEFORE, 0);
+        aw__req_loop(req)->server->hooks->run(req, AW__BEFORE, 0);
     } else {
         aw__app_page(req, req->fate, 0, NULL);
     }
@@ -26916,7 +26943,7 @@ static void aw__app_refuse(aw_req *req, int status)
     req->fate = (int16_t)status;
     req->route = &aw__req_target(req)->table->nowhere.route;
     if (req->route->view)
-        req->loop->server->hooks->run(req, AW__VIEW, AW_HTTP(status));
+        aw__req_loop(req)->server->hooks->run(req, AW__VIEW, AW_HTTP(status));
     else aw__app_page(req, status, AW_HTTP(status), NULL);
 }
 
@@ -27036,8 +27063,8 @@ static const char *aw__tree_name(aw_req *req, int *rc)
     size_t i;
     *rc = AW_HTTP(404);
     /* Those of a prefix come first, and none of them ends the path. */
-    if (p && (size_t)p->at + p->n == req->path.n)
-        raw = aw__slice(req->path.p + p->at, p->n);
+    if (p && (size_t)p->at + p->n == req->path_n)
+        raw = aw__slice(aw__req_path(req).p + p->at, p->n);
     for (i = 0; i + 3 <= raw.n; i++)
         if (memcmp(raw.p + i, "%2F", 3) == 0) return NULL;
     name = aw__req_decode(req, raw, false);
@@ -27386,12 +27413,12 @@ static const aw__target *aw__url_target(const aw_req *req, const aw_view *view,
                                         const char *const *pairs, size_t n)
 {
     const aw__target *t, *near = NULL;
-    for (t = req->loop->server->router->first; t; t = t->later) {
+    for (t = aw__req_loop(req)->server->router->first; t; t = t->later) {
         if (t->view != view) continue;
         if (!aw__url_missing(t, pairs, n)) return t;
         if (!near) near = t;
     }
-    if (req->loop->debug)
+    if (aw__req_loop(req)->debug)
         aw__url_abort(view, near, near ? aw__url_missing(near, pairs, n) : "");
     return NULL;
 }

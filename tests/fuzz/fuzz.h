@@ -137,11 +137,11 @@ static bool fuzz_head_same(const aw__head *a, const aw__head *b)
     return a->count == b->count && a->minor == b->minor &&
         a->verb == b->verb && a->chunked == b->chunked &&
         a->content_length == b->content_length &&
-        a->keep_alive == b->keep_alive && a->expect_100 == b->expect_100 &&
+        a->keep_alive == b->keep_alive &&
         a->upgrade == b->upgrade && a->options == b->options &&
         a->status == b->status && a->method_len == b->method_len &&
         a->target_len == b->target_len && a->path_len == b->path_len &&
-        a->host_len == b->host_len && a->reason_len == b->reason_len &&
+        a->host_len == b->host_len &&
         memcmp(a->known, b->known, sizeof a->known) == 0;
 }
 

@@ -191,7 +191,7 @@ static int server_answer(const char **p, const char *end, aw__buf *out)
     head = aw__http_response_head(copy, n, 0, 65535, &h);
     MUST(head > 0);
     fuzz_head_sound(&h, copy, (size_t)head);
-    MUST(h.minor == 1 && h.reason_len > 0);
+    MUST(h.minor == 1 && copy[12] == ' ' && copy[13] != '\r');
     body = h.status < 200 ? 0
         : server_body(&h, copy + head, n - (size_t)head);
     MUST(body <= n - (size_t)head);
@@ -204,7 +204,7 @@ static int server_answer(const char **p, const char *end, aw__buf *out)
         aw__buf_add(out, copy + f->value, f->value_len + 2u);
     }
     if (h.status >= 200) {
-        aw__buf_add(out, copy + h.reason, h.reason_len);
+        aw__buf_add(out, copy + 13, strcspn(copy + 13, "\r"));
         aw__buf_add(out, copy + head, body);
     }
     *p += (size_t)head + body;
