@@ -2573,11 +2573,14 @@ extern "C" {
 /* Of start and end, mistakes and rare events: small rather than fast, and
    quicker to compile. */
 #define AW__COLD __attribute__((cold))
+/* gcc takes for cold, too, what only the cold call: but it may be a loop. */
+#define AW__HOT __attribute__((hot))
 #else
 #define AW__LIKELY(x) (x)
 #define AW__UNLIKELY(x) (x)
 #define AW__NOINLINE
 #define AW__COLD
+#define AW__HOT
 #endif
 
 /* Tests define them, and only through them faults come in. FAULT: true makes
@@ -12338,7 +12341,7 @@ static bool aw__jump(aw_loop *l, int64_t max_wait_ms)
 
 /* One turn: what is ready comes before what is late. A task that is due and
    whose descriptor is ready gets its bytes. */
-static int aw__turn(aw_loop *l, int64_t max_wait_ms)
+static AW__HOT int aw__turn(aw_loop *l, int64_t max_wait_ms)
 {
     bool more, alive = true;
     int events;
@@ -19996,7 +19999,7 @@ const char *aw_url_encode(aw_req *req, const char *text)
 }
 
 /* There is no head to be seen: it was bad, or there was no memory for it. */
-static void aw__req_forget_head(aw_req *req)
+static AW__COLD void aw__req_forget_head(aw_req *req)
 {
     aw__head *h = &req->head;
     memset(h, 0, sizeof *h);
@@ -23167,22 +23170,21 @@ static AW__NOINLINE void aw__req_free(aw_req *req)
         aw__mem_put(&l->mem, req, req->bytes);
 }
 
-static AW__INLINE void aw__req_drop_one(aw_req *req)
-{
-    aw_loop *const l = aw__req_loop(req);
-    if (--req->refs) return;
-    if (AW__UNLIKELY(req->x != &aw__req_none || req->arena.blocks ||
-                     !l->server || l->debug ||
-                     !aw__req_rests(l->server, req))) aw__req_free(req);
-}
-
-/* The same for the request that its connection is done with. */
+/* For the request that its connection is done with. */
 static AW__INLINE void aw__req_done(aw__server *s, aw_req *req)
 {
     if (--req->refs) return;
     if (AW__UNLIKELY(req->x != &aw__req_none || req->arena.blocks ||
                      s->loop->debug ||
                      !aw__req_rests(s, req))) aw__req_free(req);
+}
+
+/* For all others, which may outlive the server. */
+static AW__NOINLINE void aw__req_drop_one(aw_req *req)
+{
+    aw__server *s = aw__req_loop(req)->server;
+    if (s) aw__req_done(s, req);
+    else if (--req->refs == 0) aw__req_free(req);
 }
 
 static AW__INLINE aw_req *aw__req_new(aw__server *s)
@@ -23295,6 +23297,7 @@ static bool aw__pace_fits(const aw__server *s, aw__pace *p, size_t n)
 }
 
 /* 0: the listeners rest until a connection closes, or for a while. */
+AW__COLD
 static void aw__listeners_want(aw__server *s, int want)
 {
     aw_loop *l = s->loop;
@@ -23407,9 +23410,9 @@ static char *aw__put_access(char *to, aw__server *s, aw_req *req, int64_t n)
     to = AW__PUT(to, "\" ");
     to = aw__put_three(to, (unsigned)req->status);
     *to++ = ' ';
-    to = aw__put_number(to, (uint64_t)n);
+    to = aw__put_large(to, (uint64_t)n);
     *to++ = ' ';
-    to = aw__put_number(to, (uint32_t)s->loop->now - req->start);
+    to = aw__put_large(to, (uint32_t)s->loop->now - req->start);
     return AW__PUT(to, "ms");
 }
 
@@ -23462,6 +23465,7 @@ static aw__task *aw__reader_drop(aw__receiving *r)
 }
 
 /* The request is over: tasks that are not its view's may wait there still. */
+AW__COLD
 static void aw__req_wake(aw_req *req)
 {
     if (req->x->receiving && req->x->receiving->reader)
@@ -23476,6 +23480,7 @@ static void aw__req_wake(aw_req *req)
    still runs is cancelled. */
 enum { AW__CLIENT_GONE = 499 }; /* in the access log only, as nginx has it */
 
+AW__COLD
 static void aw__conn_abandon(aw__server *s, aw__conn *c)
 {
     aw_req *req = c->req;
@@ -23523,7 +23528,7 @@ static char *aw__put_status(char *to, int status)
 {
     const char *reason = aw__http_reason(status);
     to = AW__PUT(to, "HTTP/1.1 ");
-    to = aw__put_number(to, (unsigned)status);
+    to = aw__put_three(to, (unsigned)status);
     *to++ = ' ';
     to = aw__put(to, reason, strlen(reason));
     return AW__PUT(to, "\r\n");
@@ -23630,7 +23635,7 @@ static AW__NOINLINE bool aw__conn_hold(aw__server *s, aw__conn *c, size_t n,
 
 /* Sends what has gathered for c; what the client does not take now is held.
    False: c is gone. */
-static AW__INLINE bool aw__conn_send(aw__server *s, aw__conn *c)
+static AW__INLINE bool aw__conn_send_now(aw__server *s, aw__conn *c)
 {
     const size_t n = s->out.n;
     ptrdiff_t sent = 0;
@@ -23639,6 +23644,11 @@ static AW__INLINE bool aw__conn_send(aw__server *s, aw__conn *c)
     if (n == 0) return true;
     if (!c->out) sent = aw__io_send(s->loop, c->fd, s->out.p, n);
     return (size_t)sent == n || aw__conn_hold(s, c, n, sent);
+}
+
+static AW__NOINLINE bool aw__conn_send(aw__server *s, aw__conn *c)
+{
+    return aw__conn_send_now(s, c);
 }
 
 /* ---- answers that are sent from where they lie ---- */
@@ -23775,6 +23785,7 @@ static bool aw__conn_send_pieces(aw__server *s, aw__conn *c,
 /* Sends what has gathered, and behind it a large body. What the client does
    not take now stays where it is, in the memory of the request, which lives
    on for that: a copy for each of a thousand slow readers would be felt. */
+AW__COLD
 static bool aw__conn_send_large(aw__server *s, aw__conn *c, aw_req *req)
 {
     aw_loop *l = s->loop;
@@ -24285,6 +24296,7 @@ AW__LEAF_KEEPS(aw_send, "(void *req; void *data;)");
 /* A streamed answer is over. One that is not whole must not look as if it
    were: where only the connection's end marks that, it is reset. False: the
    connection is gone. */
+AW__COLD
 static bool aw__conn_stream_end(aw__server *s, aw_req *req)
 {
     aw__sending *sending = req->x->sending;
@@ -24360,7 +24372,8 @@ static void aw__conn_finish(aw__server *s, aw_req *req)
 
 /* A request that cannot be read is answered, and the connection closed: where
    its next request would begin, nobody knows. */
-static AW__NOINLINE void aw__conn_reject(aw__server *s, aw__conn *c, int status)
+AW__COLD
+static void aw__conn_reject(aw__server *s, aw__conn *c, int status)
 {
     aw_req *req = c->req ? c->req : aw__req_new(s);
     c->last = 1;
@@ -24397,6 +24410,7 @@ static const aw__patience aw__dispensable[] = {
 /* Closes the connection that can best be done without. False: there is none.
    One that idles only since this moment has perhaps not been heard yet; and one
    that has not said anything has some ms. */
+AW__COLD
 static bool aw__server_evict(aw__server *s, int silent_ms)
 {
     size_t i;
@@ -24456,6 +24470,12 @@ static AW__INLINE void aw__conn_run(aw__server *s, aw__conn *c, int status)
     aw__conn_reject(s, c, 503);
 }
 
+static AW__NOINLINE void aw__conn_run_body(aw__server *s, aw__conn *c,
+                                           int status)
+{
+    aw__conn_run(s, c, status);
+}
+
 /* Hands the complete request to its view. */
 static void aw__conn_dispatch(aw__server *s, aw__conn *c)
 {
@@ -24470,14 +24490,14 @@ static void aw__conn_dispatch(aw__server *s, aw__conn *c)
         aw__req_own(req)->body = r->buf.p;
         aw__req_own(req)->body_len = r->buf.n - 1;
     }
-    aw__conn_run(s, c, 0);
+    aw__conn_run_body(s, c, 0);
 }
 
 /* The head was fine, but its body is not taken. */
 static void aw__conn_refuse(aw__server *s, aw__conn *c, int status)
 {
     c->last = 1;
-    aw__conn_run(s, c, status);
+    aw__conn_run_body(s, c, status);
 }
 
 /* Room for n more bytes of a body. */
@@ -24772,7 +24792,7 @@ static AW__INLINE void aw__conn_settle_now(aw__server *s, aw__conn *c)
         aw__buf_add(&s->out, "HTTP/1.1 100 Continue\r\n\r\n", 25);
         c->expected = false;
     }
-    if (!aw__conn_send(s, c)) return;
+    if (!aw__conn_send_now(s, c)) return;
     s->current = NULL;
     aw__out_trim(s);
     /* The next request may come: nothing changes. */
@@ -24837,6 +24857,7 @@ static AW__INLINE void aw__conn_input(aw__server *s, aw__conn *c, const char *p,
 
 /* The client has sent its last byte. A view that runs is cancelled: TCP
    cannot tell one who left from one who only stopped talking. */
+AW__COLD
 static void aw__conn_end(aw__server *s, aw__conn *c)
 {
     bool waits = aw__conn_in_view(c) && !aw__conn_streams(c) &&
@@ -24927,6 +24948,7 @@ static void aw__on_conn(aw_loop *l, int fd, int events)
 
 /* ---- time-outs, new connections ---- */
 
+AW__COLD
 static void aw__conn_expired(aw__server *s, aw__conn *c)
 {
     if (c->state == AW__IN_READ) {
@@ -25069,6 +25091,7 @@ static void aw__server_hush(aw__server *s)
 
 /* Nobody is accepted any more but those that wait already. Not while a
    connection is worked for. */
+AW__COLD
 static void aw__server_stop(aw__server *s)
 {
     int i, before;
@@ -25836,6 +25859,7 @@ static AW__INLINE const aw__target *aw__exact_find(const aw_req *req)
 
 /* Of nodes below `node`, at the path `at`: counts them, or with router->exact
    set notes them. False: out of memory. */
+AW__COLD
 static bool aw__exact_below(aw__router *r, aw__arena *a, const aw__node *node,
                             aw__buf *path, size_t *count)
 {
@@ -25867,6 +25891,7 @@ static bool aw__exact_below(aw__router *r, aw__arena *a, const aw__node *node,
 }
 
 /* Once all routes are there; without memory they are all looked for. */
+AW__COLD
 static void aw__exact_build(aw__router *r, aw__arena *a, aw__mem *mem)
 {
     size_t count = 0, cap = 4;
@@ -26032,6 +26057,7 @@ static bool aw__app_slash(aw_req *req, aw__search *search, const aw__node *all)
 }
 
 /* No route takes this method and path: why, as a status. */
+AW__COLD
 static int aw__app_fate(aw_req *req, aw__search *search, const aw__node *all)
 {
     if (search->allowed) {
@@ -26094,6 +26120,7 @@ static AW__INLINE bool aw__app_found(aw_req *req, const aw__target *t,
 
 /* No route takes the request; what its table does about that may be more than
    a standard page. A path that could not be read is not shown to anybody. */
+AW__COLD
 static void aw__app_nowhere(aw_req *req, bool readable)
 {
     const aw__router *router = aw__req_loop(req)->server->router;
@@ -27553,6 +27580,7 @@ static bool aw__server_routes(aw__server *s)
     return true;
 }
 
+AW__COLD
 static void aw__server_free(aw_loop *l)
 {
     aw__server *s = l->server;
@@ -27766,6 +27794,7 @@ void aw_serve_stop(aw_loop *l)
 static volatile sig_atomic_t aw__signals;
 static int aw__signal_fd = -1;
 
+AW__COLD
 static void aw__on_signal(int number)
 {
     const int had = (int)aw__signals;
