@@ -81,6 +81,9 @@ BUILD OPTIONS, defined before the include
   ASYNCWEB_NO_SENDFILE      files are read and sent, not sent by the kernel
   ASYNCWEB_BEARSSL          TLS: https:// in client and server; link with
                             -lbearssl, and define it for every file
+  ASYNCWEB_NO_LOG           without a log: no access lines, no messages; .log is
+                            never called, and what aw_run could not do is not
+                            said
   ASYNCWEB_NO_SIMD          without SSE2 and NEON
   ASYNCWEB_NO_SLABS         small blocks come from malloc, too
   ASYNCWEB_FIXED_MEMORY     all memory comes from a buffer of yours, .memory,
@@ -2661,7 +2664,9 @@ static bool aw__sys_random(void *p, size_t n)
 /* The time of day, for Date. */
 static int64_t aw__sys_unix_seconds(void)
 {
-    return (int64_t)time(NULL);
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec;
 }
 
 /* How many descriptors this process may have open. */
@@ -9492,6 +9497,17 @@ struct aw_loop {
 
 /* >>floor3 log ------------------------------------------------------------- */
 
+#ifdef ASYNCWEB_NO_LOG
+enum { AW__LOGS = false };
+
+static void AW__PRINTF(3, 4)
+aw__log(const aw_loop *l, aw_log_level level, const char *format, ...)
+{
+    (void)l, (void)level, (void)format;
+}
+#else
+enum { AW__LOGS = true };
+
 static void AW__PRINTF(3, 4)
 aw__log(const aw_loop *l, aw_log_level level, const char *format, ...)
 {
@@ -9504,6 +9520,7 @@ aw__log(const aw_loop *l, aw_log_level level, const char *format, ...)
     else if (l && l->worker) aw__say("[%d] %s", l->worker, line);
     else aw__say("%s", line);
 }
+#endif
 
 /* >>floor3 stale  Pointers into the dead C stack --------------------------- */
 
@@ -12434,9 +12451,9 @@ static aw_loop *aw__loop_get(const aw_loop_config *config)
         ? "asyncweb: .memory needs ASYNCWEB_FIXED_MEMORY, defined for every "
           "file" : NULL;
 #endif
-    if (wrong && config && config->log)
+    if (wrong && AW__LOGS && config && config->log)
         config->log(config->log_data, AW_LOG_ERROR, wrong);
-    else if (wrong)
+    else if (wrong && AW__LOGS)
         aw__say("%s", wrong);
     if (wrong) return NULL;
 #ifdef ASYNCWEB_FIXED_MEMORY
@@ -23448,7 +23465,7 @@ static void aw__out_trim(aw__server *s)
 
 static AW__INLINE void aw__access_log(aw__server *s, aw_req *req, int64_t n)
 {
-    if (s->config.access_log != AW_OFF) aw__access_line(s, req, n);
+    if (AW__LOGS && s->config.access_log != AW_OFF) aw__access_line(s, req, n);
 }
 
 /* ---- the end of a connection ---- */
@@ -25953,7 +25970,7 @@ static bool aw__route_segment(const char *p, size_t n, aw__node *node,
     *name = p + 1;
     for (i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         size_t len = strlen(kinds[i].text);
-        if (n <= len + 2 || strncmp(p + 1, kinds[i].text, len) != 0) continue;
+        if (n <= len + 2 || memcmp(p + 1, kinds[i].text, len) != 0) continue;
         node->kind = kinds[i].kind;
         *name += len;
     }
@@ -25987,17 +26004,19 @@ static const char *aw__route_node(aw__arena *a, aw__node **list, aw__target *t,
     const char *p = t->route.path;
     if (*p != '/') return "a path begins with /";
     for (*out = NULL; *p; list = &(*out)->child) {
-        const char *end = p + 1 + strcspn(p + 1, "/"), *name;
-        const size_t n = (size_t)(end - p - 1);
+        const char *end = p + 1, *name;
         aw__node want;
+        size_t n;
         int i;
+        while (*end && *end != '/') end++;
+        n = (size_t)(end - p - 1);
         memset(&want, 0, sizeof want);
         if (!aw__route_segment(p + 1, n, &want, &name))
             return "a parameter is a whole segment: /<name>/ or /<int:name>/";
         if (want.kind == AW__N_PATH && *end) return "<path:...> comes last";
         if (name && t->params == AW__PARAMS_MAX) return "too many parameters";
         for (i = 0; name && i < t->params; i++)
-            if (strncmp(t->names[i], name, (size_t)(end - name)) == 0)
+            if (memcmp(t->names[i], name, (size_t)(end - name)) == 0)
                 return "two parameters of one name";
         if (name) t->names[t->params++] = name;
         else want.text = aw__route_text(a, p + 1, n, &want.n);
@@ -26015,13 +26034,15 @@ static void aw__app_allow(aw_req *req, unsigned allowed)
 {
     static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "DELETE",
                                         "PATCH"};
-    char text[80];
-    size_t n = 0, i;
+    char text[80], *to = text;
+    size_t i;
     if (allowed & 1u << AW__GET) allowed |= 1u << AW__HEAD;
-    for (i = 0; i < sizeof names / sizeof *names; i++)
-        if (allowed >> i & 1)
-            n += (size_t)aw__print(text + n, sizeof text - n, "%s, ", names[i]);
-    aw__print(text + n, sizeof text - n, "OPTIONS");
+    for (i = 0; i < sizeof names / sizeof *names; i++) {
+        if (!(allowed >> i & 1)) continue;
+        to = aw__put(to, names[i], strlen(names[i]));
+        to = AW__PUT(to, ", ");
+    }
+    memcpy(to, "OPTIONS", 8);
     (void)aw_set_header(req, "Allow", text);
 }
 
@@ -26330,7 +26351,7 @@ static void aw__app_page(aw_req *req, int status, int rc,
                          const aw__trace *trace)
 {
     const char *reason = aw__http_reason(status);
-    char number[16];
+    char number[3];
     aw__buf b;
     /* What the view said of another answer does not hold for this one. */
     aw__header_remove(req, "Content-Type");
@@ -26346,9 +26367,10 @@ static void aw__app_page(aw_req *req, int status, int rc,
 #endif
     memset(&b, 0, sizeof b);
     b.arena = &req->arena;
-    aw__print(number, sizeof number, "%d ", status);
     aw__put_text(&b, "<!doctype html>\n<title>");
-    aw__put_text(&b, number);
+    aw__buf_add(&b, number, (size_t)(aw__put_three(number, (unsigned)status) -
+                                     number));
+    aw__put_text(&b, " ");
     aw__put_text(&b, reason);
     aw__put_text(&b, "</title>\n<h1>");
     aw__put_text(&b, reason);
@@ -26394,6 +26416,7 @@ static void aw__app_complain(const aw_req *req, const aw_view *view, int rc,
 {
     const aw_loop *l = aw__req_loop(req);
     char what[200];
+    if (!AW__LOGS) return;
     aw__print(what, sizeof what, "view %s (%s)", view->name, view->file);
     if (rc < 0 && t) aw__log_error(t, what, rc);
     else if (rc < 0) aw__log(l, AW_LOG_ERROR, "%s: %s (%d)", what,
@@ -27643,7 +27666,7 @@ static bool aw__server_open(aw__server *s)
     s->max_connections = c->max_connections;
     s->sweep.fn = aw__on_sweep;
     s->resume.fn = aw__on_resume;
-    s->log_timer.fn = aw__log_due;
+    if (AW__LOGS) s->log_timer.fn = aw__log_due;
     s->stop.fn = aw__on_stop;
     s->route = aw__app_route;
     s->handle = aw__app_handle;
