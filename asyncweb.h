@@ -1783,6 +1783,7 @@ typedef struct aw__view_ops {
        the same of steps, 0 or an error. */
     int (*start)(aw_req *, const aw_fn *, const void *args);
     int (*steps)(aw_req *, const struct aw__steps *);
+    aw_req *(*fit)(struct aw__server *, aw_req *);  /* one that will wait */
     /* STATIC, ASSETS: enters the row. */
     bool (*add)(struct aw__server *, const struct aw__table *,
                 const struct aw_route *row);
@@ -23012,6 +23013,7 @@ typedef struct aw__with {
     int (*several)(aw_loop *l, const aw_config *config,
                    const struct aw__with *with);        /* workers */
     const struct aw__list_ops *list;                    /* listen */
+    int (*host)(aw__doors *x, const char *host, int port);  /* host */
     const struct aw__proxy_ops *proxies;                /* trusted_proxies */
     const struct aw__crowd_ops *crowd;                  /* max_per_address */
     const struct aw__debug_ops *debug;
@@ -24662,7 +24664,7 @@ static size_t aw__conn_begin(aw__server *s, aw__conn *c, aw_slice in, size_t n)
     if (head->chunked || head->content_length > 0)
         return n + aw__conn_expect_body(s, c, req,
                                         aw__slice(in.p + n, in.n - n));
-    if (req->flags & AW__SLEEPER) c->req = aw__req_fit(s, req);
+    if (req->flags & AW__SLEEPER) c->req = req->route->view->ops->fit(s, req);
     aw__conn_run(s, c, 0);
     return n;
 }
@@ -26951,11 +26953,12 @@ void aw__needs_forms(aw__server *s)
 }
 
 AW__OBJECT const aw__view_ops aw__async_ops = {
-    aw__needs_hooks, aw__view_run, aw__steps_start, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
+    aw__needs_hooks, aw__view_run, aw__steps_start, aw__req_fit,
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL};
 
 #ifndef ASYNCWEB_NO_WS
 AW__OBJECT const aw__view_ops aw__ws_ops = {
-    aw__needs_hooks, aw__view_run, aw__steps_start, NULL,
+    aw__needs_hooks, aw__view_run, aw__steps_start, aw__req_fit, NULL,
     aw__ws_begin_request, aw__ws_upgraded, aw__ws_view_ended,
     aw__ws_conn_gone, aw__conn_upgrade, aw__ws_stop_all};
 #endif
@@ -27379,7 +27382,7 @@ static bool aw__files_add(aw__server *s, const aw__table *table,
 }
 
 static const aw__view_ops aw__files_ops = {
-    NULL, NULL, NULL, aw__files_add, NULL, NULL, NULL, NULL, NULL, NULL};
+    NULL, NULL, NULL, NULL, aw__files_add, NULL, NULL, NULL, NULL, NULL, NULL};
 AW__OBJECT const aw_view aw__files_view = {
     "static", __FILE__, NULL, aw__tree_view, &aw__files_ops};
 
@@ -27714,11 +27717,16 @@ static int aw__server_doors(aw__doors *x, const aw_config *c,
     const bool list = c->listen && !x->loop->sim;
     const int port = c->port == AW_ANY_PORT || (c->listen && !list) ? 0
         : c->port;
+    aw__address here = aw__address_any(4, port);
     int i, rc;
+    here.bytes[0] = 127;
+    here.bytes[3] = 1;
     x->mode = c->unix_mode;
     if (port < 0 || port > 65535) return AW_EINVAL;
     rc = list ? with->list->open(x, c->listen)
-        : aw__doors_tcp(x, strcmp(c->host, "::") == 0 ? "*" : c->host, port);
+        : with->host ? with->host(x, strcmp(c->host, "::") == 0 ? "*"
+                                  : c->host, port)
+        : aw__door_tcp(x, &here);
     for (i = 0; !list && x->has_tls && i < x->count; i++) x->at[i].tls = true;
     return rc;
 }
@@ -28533,6 +28541,7 @@ static AW__FOLD aw__with aw__with_of(const aw_config *c, bool debug)
     if (c->workers && c->workers != AW_OFF) with.several = aw__team_run;
 #endif
     with.list = c->listen ? &aw__with_list : NULL;
+    with.host = c->host ? aw__doors_tcp : NULL;
     with.proxies = c->trusted_proxies || c->proxy_protocol ? &aw__with_proxies
         : NULL;
     with.crowd = c->max_per_address > 0 ? &aw__with_crowd : NULL;
