@@ -25856,43 +25856,54 @@ static AW__NOINLINE aw__exact *aw__exact_at(const aw__router *r, const char *p,
     }
 }
 
-/* The route of most requests: exactly this path, this method. NULL: it is to
-   be looked for. */
-static AW__INLINE const aw__target *aw__exact_find(const aw_req *req)
+/* Where a path of up to 16 bytes is, if nothing else has taken its place;
+   else NULL. */
+static AW__INLINE const aw__exact *aw__exact_near(const aw__router *r,
+                                                  aw_slice path)
 {
-    const aw__router *r = aw__req_loop(req)->server->router;
-    const char *p = req->base + req->head.path;
-    const size_t n = req->path_n;
-    const aw__target *t;
+    const char *p = path.p;
+    const size_t n = path.n;
     const aw__exact *e;
     uint64_t first, last;
-    if (!r->exact || req->head.verb == AW__OTHER) return NULL;
+    if (AW__UNLIKELY(!r->exact || n > 16)) return NULL;
     first = aw__eight(p, n);
     last = n > 8 ? aw__eight(p + n - 8, 8) : first;
     e = &r->exact[aw__exact_hash(first, last, n) & r->mask];
-    if (AW__UNLIKELY(n > 16 || !aw__exact_is(e, first, last, n)))
-        e = aw__exact_at(r, p, n);
-    for (t = e->targets; t && t->verb != req->head.verb; ) t = t->next;
-    return t;
+    return AW__LIKELY(aw__exact_is(e, first, last, n)) ? e : NULL;
+}
+
+/* Gives a request the route of a place, if there is one for its method. */
+static AW__INLINE bool aw__exact_take(aw_req *req, const aw__exact *e)
+{
+    const aw__target *t = e->targets;
+    while (t && t->verb != req->head.verb) t = t->next;
+    if (!t || t->verb == AW__OTHER || t->route.websocket) return false;
+    req->route = &t->route;
+    req->flags |= t->sleeper;
+    return true;
 }
 
 /* Of nodes below `node`, at the path `at`: counts them, or with router->exact
-   set notes them. False: out of memory. */
+   set notes them. Only paths in which there is nothing to decode: a request's
+   may then be compared as it came. False: out of memory. */
 AW__COLD
 static bool aw__exact_below(aw__router *r, aw__arena *a, const aw__node *node,
                             aw__buf *path, size_t *count)
 {
     const size_t at = path->n;
+    size_t n;
+    bool plain;
     for (; node; node = node->next, path->n = at) {
         if (node->kind != AW__N_TEXT) continue;
         aw__buf_add(path, "/", 1);
         aw__buf_add(path, node->text, node->n);
         if (path->failed) return false;
-        *count += node->targets != NULL;
-        if (node->targets && r->exact) {
+        n = path->n;
+        plain = aw__http_span(path->p, path->p + n, AW__C_PLAIN) == path->p + n;
+        *count += node->targets && plain;
+        if (node->targets && plain && r->exact) {
             aw__exact *e;
             char padded[8] = "", *text;
-            const size_t n = path->n;
             text = aw__arena_text(a, path->p, n);
             if (!text) return false;
             memcpy(padded, text, n < 8 ? n : 8);
@@ -26242,22 +26253,26 @@ static AW__NOINLINE void aw__app_search(aw_req *req)
     aw__app_nowhere(req, true);
 }
 
-/* Finds the route. */
+/* Finds the route of all but the most usual requests. */
+static AW__NOINLINE void aw__app_route_far(aw_req *req)
+{
+    const aw__router *r = aw__req_loop(req)->server->router;
+    const aw__head *h = &req->head;
+    if (!r->exact ||
+        !aw__exact_take(req, aw__exact_at(r, req->base + h->path, h->path_len)))
+        aw__app_search(req);
+}
+
+/* Finds the route: first of exactly what came, which has then no query and
+   nothing to decode. */
 static void aw__app_route(aw_req *req)
 {
     const aw__head *h = &req->head;
-    const char *p = req->base + h->path, *end = p + h->path_len;
-    const aw__target *t = NULL;
+    const aw__router *r = aw__req_loop(req)->server->router;
+    const aw__exact *e;
     req->path_n = h->path_len;
-    /* Nothing to decode, and no query. */
-    if (AW__LIKELY(h->path_len && aw__http_skip_path(p, end) >= end))
-        t = aw__exact_find(req);
-    if (AW__UNLIKELY(!t || t->route.websocket)) {
-        aw__app_search(req);
-        return;
-    }
-    req->route = &t->route;
-    req->flags |= t->sleeper;
+    e = aw__exact_near(r, aw__slice(req->base + h->path, h->path_len));
+    if (AW__UNLIKELY(!e || !aw__exact_take(req, e))) aw__app_route_far(req);
 }
 
 static void aw__put_escaped(aw__buf *b, const char *text)

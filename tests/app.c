@@ -1365,7 +1365,9 @@ ROUTES(places,
     GET("/a/sixteen-bytes", seen), GET("/a/seventeen-byte", seen),
     GET("/a/seventeen-bytes", seen), GET("/a/seventeen-bytez", seen),
     ANY("/any", seen), GET("/any/<int:n>", seen), GET("/any/1", seen),
-    DELETE("/any/<path:rest>", seen))
+    DELETE("/any/<path:rest>", seen), GET("/s/./t", seen),
+    GET("/s/u/../t", seen), GET("/a b", seen), GET("/a.txt", seen),
+    GET("/..", seen), GET("/50%", seen), GET("/~;@", seen))
 
 /* What most answers get in one go are the bytes that others are put together
    of: date_until in the past leads there. */
@@ -1402,7 +1404,8 @@ TEST(routes_in_the_table_and_in_the_tree)
         "/abcdefgh0", "/abcdefg", "/abcdefghi", "/a/sixteen-bytes",
         "/a/sixteen-bytez", "/a/seventeen-byte", "/a/seventeen-bytes",
         "/a/seventeen-bytez", "/a/seventeen-bytex", "/any", "/any/1", "/any/2",
-        "/any/x", "/a?b", "/a%2e", "/%61", "/A"};
+        "/any/x", "/a?b", "/a%2e", "/%61", "/A", "/s/./t", "/s/u/../t", "/s/t",
+        "/a%20b", "/a.txt", "/..", "/50%25", "/50%", "/~;@", "/~%3B@"};
     aw_test *t = app_with(places, NULL);
     aw__router *r = aw_test_loop(t)->server->router;
     size_t i, m;
