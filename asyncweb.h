@@ -12690,30 +12690,40 @@ static socklen_t aw__address_to(const aw__address *a, aw__sys_address *to)
    of queues in memory: connect, accept, half-close, reset, back-pressure and
    level-triggered readiness are as the kernel has them. Above this floor
    nobody can tell. Like the kernel's, they keep memory only for bytes under
-   way: about 150 bytes for a socket at rest. */
+   way: a million are to fit. */
+
+/* Bytes that one end sent and the other has not read. They lie behind it. */
+typedef struct aw__sim_bytes {
+    uint32_t at, count, cap;    /* the unread part, the room */
+} aw__sim_bytes;
 
 /* One end. The error is told once, to whoever asks first, as SO_ERROR is. */
 typedef struct aw__sim_end {
     aw__link link;              /* to be looked at, or to be accepted */
-    struct aw__sim_end *peer;   /* NULL: it is gone */
-    char *bytes;                /* what the peer sent; NULL: nothing */
-    uint32_t at, count, cap;    /* its unread part, its room */
-    int32_t fd;                 /* -1: not accepted yet */
-    int16_t error;
-    bool ended, shut;           /* the peer, this end sends no more */
-    bool listens, silent, spare[2];     /* silent: never connects */
-    aw__address address;        /* the peer's; where it listens */
+    aw__sim_bytes *in;          /* what the peer sent; NULL: nothing */
+    int32_t fd;                 /* below 0: minus the peer's port; it is not
+                                   accepted yet */
+    signed error : 16;
+    unsigned listens : 1;       /* else it is one of a pair... */
+    unsigned accepts : 1;       /* ...the second */
+    unsigned closed : 1;        /* and only the other one is left */
+    unsigned silent : 1;        /* never connects */
+    unsigned ended : 1, shut : 1;       /* the peer, this end sends no more */
 } aw__sim_end;
+
+typedef struct aw__sim_pair {
+    aw__sim_end ends[2];        /* who connects; who accepts */
+} aw__sim_pair;
 
 typedef struct aw__sim_listener {
     aw__sim_end end;            /* first */
     aw__link all, queue;        /* of listeners; of ends to be accepted */
+    aw__address address;
 } aw__sim_listener;
 
-typedef struct aw__sim_slot {
-    aw__sim_end *end;           /* NULL: free */
-    int next;                   /* the free one after this, -1: none */
-} aw__sim_slot;
+/* Where an end is; of a free descriptor the next free one (counted from 1; 0
+   none), doubled, and 1. */
+typedef uintptr_t aw__sim_slot;
 
 /* What the kernel does for sockets of its own. Only a loop that has others
    refers to it: the program is perhaps not a test. */
@@ -12731,15 +12741,17 @@ typedef struct aw__sim_ops {
 typedef struct aw__sim {
     const aw__sim_ops *ops;
     aw__sim_slot *slots;        /* by descriptor, from AW__SIM_FD on */
-    int cap, free;
+    int cap, free;              /* free: as in a slot */
     int open;                   /* descriptors, for tests to balance */
     uint32_t pipe_bytes;        /* under way in one direction, at most */
     int next_port;
     aw__link look;              /* ends that may be ready */
     aw__link listeners;
-    /* Of a test: does a job of aw__name's, at any time; who never answers. */
+    /* Of a test: does a job of aw__name's, at any time; who never answers;
+       who seems to connect. */
     void (*ask)(aw_loop *, aw__job *);
     bool (*silent)(const aw__address *);
+    const aw__address *caller;
 } aw__sim;
 
 /* They are no part of an application that has a buffer to live in. */
@@ -12763,7 +12775,21 @@ static uint32_t aw__sim_dice(aw_loop *l, uint32_t sides)
 static aw__sim_end *aw__sim_find(const aw_loop *l, int fd)
 {
     const int i = fd - AW__SIM_FD;
-    return i >= 0 && i < l->sim->cap ? l->sim->slots[i].end : NULL;
+    if (i < 0 || i >= l->sim->cap || (l->sim->slots[i] & 1)) return NULL;
+    return (aw__sim_end *)l->sim->slots[i];
+}
+
+/* NULL: it is gone, or e has none. */
+static aw__sim_end *aw__sim_peer(const aw__sim_end *e)
+{
+    aw__sim_pair *pair = (aw__sim_pair *)(uintptr_t)(e - e->accepts);
+    if (e->listens || pair->ends[!e->accepts].closed) return NULL;
+    return &pair->ends[!e->accepts];
+}
+
+static uint32_t aw__sim_count(const aw__sim_end *e)
+{
+    return e->in ? e->in->count : 0;
 }
 
 /* Something about e changed: the next turn looks whether it is ready. */
@@ -12790,11 +12816,9 @@ static bool aw__sim_grow(aw_loop *l)
         aw__sim_mem(l), s->slots, (size_t)s->cap * sizeof *slots,
         (size_t)cap * sizeof *slots);
     if (!slots) return false;
-    for (i = s->cap; i < cap; i++) {
-        slots[i].end = NULL;
-        slots[i].next = i + 1 < cap ? i + 1 : -1;
-    }
-    s->free = s->cap;
+    for (i = s->cap; i < cap; i++)
+        slots[i] = 2 * (uintptr_t)(i + 1 < cap ? i + 2 : 0) + 1;
+    s->free = s->cap + 1;
     s->slots = slots;
     s->cap = cap;
     return true;
@@ -12805,37 +12829,40 @@ static int aw__sim_name(aw_loop *l, aw__sim_end *e)
 {
     aw__sim *s = l->sim;
     int i;
-    if (s->free < 0 && !aw__sim_grow(l)) return AW_ENOMEM;
-    i = s->free;
-    s->free = s->slots[i].next;
-    s->slots[i].end = e;
+    if (!s->free && !aw__sim_grow(l)) return AW_ENOMEM;
+    i = s->free - 1;
+    s->free = (int)(s->slots[i] / 2);
+    s->slots[i] = (uintptr_t)e;
     e->fd = AW__SIM_FD + i;
     s->open++;
     return 0;
 }
 
-static size_t aw__sim_size(bool listens)
+static void *aw__sim_new(aw_loop *l, size_t size)
 {
-    return listens ? sizeof(aw__sim_listener) : sizeof(aw__sim_end);
+    void *p = aw__mem_get(aw__sim_mem(l), size);
+    return p ? memset(p, 0, size) : NULL;
 }
 
-static aw__sim_end *aw__sim_new(aw_loop *l, const aw__address *a, bool listens)
+static char *aw__sim_text(aw__sim_bytes *b)
 {
-    aw__sim_end *e = (aw__sim_end *)aw__mem_get(aw__sim_mem(l),
-                                                aw__sim_size(listens));
-    if (!e) return NULL;
-    memset(e, 0, aw__sim_size(listens));
-    e->listens = listens;
-    e->fd = -1;
-    e->address = *a;
-    return e;
+    return (char *)(b + 1);
 }
 
 static void aw__sim_drop(aw_loop *l, aw__sim_end *e)
 {
-    aw__mem_put(aw__sim_mem(l), e->bytes, e->cap);
-    e->bytes = NULL;
-    e->at = e->count = e->cap = 0;
+    if (e->in) aw__mem_put(aw__sim_mem(l), e->in, sizeof *e->in + e->in->cap);
+    e->in = NULL;
+}
+
+static void aw__sim_put(aw_loop *l, aw__sim_end *e)
+{
+    if (e->listens)
+        aw__mem_put(aw__sim_mem(l), e, sizeof(aw__sim_listener));
+    else if (!aw__sim_peer(e))
+        aw__mem_put(aw__sim_mem(l), e - e->accepts, sizeof(aw__sim_pair));
+    else
+        e->closed = 1;
 }
 
 /* The end of e. What it had not read, or a reset, is lost for the peer as
@@ -12843,21 +12870,20 @@ static void aw__sim_drop(aw_loop *l, aw__sim_end *e)
 static void aw__sim_free_end(aw_loop *l, aw__sim_end *e, bool reset)
 {
     aw__sim *s = l->sim;
-    if (e->peer) {
-        e->peer->peer = NULL;
-        e->peer->ended = true;
-        if (reset || e->count) e->peer->error = AW_ECONNRESET;
-        aw__sim_touch(s, e->peer);
+    aw__sim_end *peer = aw__sim_peer(e);
+    if (peer) {
+        peer->ended = 1;
+        if (reset || e->in) peer->error = AW_ECONNRESET;
+        aw__sim_touch(s, peer);
     }
     if (e->link.next) aw__list_remove(&e->link);
     if (e->fd >= 0) {
-        s->slots[e->fd - AW__SIM_FD].end = NULL;
-        s->slots[e->fd - AW__SIM_FD].next = s->free;
-        s->free = e->fd - AW__SIM_FD;
+        s->slots[e->fd - AW__SIM_FD] = 2 * (uintptr_t)s->free + 1;
+        s->free = e->fd - AW__SIM_FD + 1;
         s->open--;
     }
     aw__sim_drop(l, e);
-    aw__mem_put(aw__sim_mem(l), e, aw__sim_size(e->listens));
+    aw__sim_put(l, e);
 }
 
 static void aw__sim_close(aw_loop *l, int fd, bool reset)
@@ -12888,7 +12914,7 @@ static aw__sim_listener *aw__sim_listener_at(const aw__sim *s,
     for (i = s->listeners.next; i != &s->listeners; i = i->next) {
         aw__sim_listener *x = (aw__sim_listener *)(void *)
             ((char *)i - offsetof(aw__sim_listener, all));
-        const aw__address *at = &x->end.address;
+        const aw__address *at = &x->address;
         if (at->port != a->port || at->family != a->family) continue;
         if (aw__sim_is_any(at) || (both && aw__sim_is_any(a)) ||
             memcmp(at->bytes, a->bytes, sizeof a->bytes) == 0) return x;
@@ -12914,10 +12940,12 @@ static int aw__sim_listen(aw_loop *l, const aw__address *at, int *fd)
     while (at->port == 0 && (a.port == 0 || aw__sim_listener_at(s, &a, true)))
         a.port = aw__sim_port(s);
     if (aw__sim_listener_at(s, &a, true)) return AW_EADDRINUSE;
-    x = (aw__sim_listener *)aw__sim_new(l, &a, true);
+    x = (aw__sim_listener *)aw__sim_new(l, sizeof *x);
     if (!x) return AW_ENOMEM;
+    x->end.listens = 1;
+    x->address = a;
     if (aw__sim_name(l, &x->end) < 0) {
-        aw__sim_free_end(l, &x->end, false);
+        aw__sim_put(l, &x->end);
         return AW_ENOMEM;
     }
     aw__list_init(&x->queue);
@@ -12930,31 +12958,19 @@ static int aw__sim_accept(aw_loop *l, int listener, aw__address *peer)
 {
     aw__sim_listener *x = (aw__sim_listener *)aw__sim_find(l, listener);
     aw__sim_end *e;
-    int rc;
+    int rc, port;
     if (!x) return AW_EBADF;
     if (!x->end.listens) return AW_EINVAL;
     if (ASYNCWEB_FAULT("accept")) return aw__errno();
     if (aw__list_empty(&x->queue)) return AW_EAGAIN;
     e = (aw__sim_end *)x->queue.next;
+    port = -e->fd;
     rc = aw__sim_name(l, e);
     if (rc < 0) return rc;
     aw__list_remove(&e->link);
-    *peer = e->address;
+    *peer = l->sim->caller ? *l->sim->caller
+        : aw__address_loopback(x->address.family, port);
     return e->fd;
-}
-
-/* The far end of e, for x to accept. False: out of memory. */
-static bool aw__sim_pair(aw_loop *l, aw__sim_end *e, aw__sim_listener *x)
-{
-    aw__address from = aw__address_loopback(e->address.family,
-                                            aw__sim_port(l->sim));
-    aw__sim_end *peer = aw__sim_new(l, &from, false);
-    if (!peer) return false;
-    peer->peer = e;
-    e->peer = peer;
-    aw__list_add(&x->queue, &peer->link);
-    aw__sim_touch(l->sim, &x->end);
-    return true;
 }
 
 /* What socket() or connect() has failed with. AW_EAGAIN, which means "on its
@@ -12968,16 +12984,26 @@ static int aw__connect_error(void)
 static int aw__sim_connect(aw_loop *l, const aw__address *to, int *fd)
 {
     aw__sim_listener *x = aw__sim_listener_at(l->sim, to, false);
-    aw__sim_end *e;
+    aw__sim_pair *pair;
+    aw__sim_end *e, *peer;
     if (ASYNCWEB_FAULT("socket") || ASYNCWEB_FAULT("connect"))
         return aw__connect_error();
-    e = aw__sim_new(l, to, false);
-    if (!e) return AW_ENOMEM;
-    if (aw__sim_name(l, e) < 0 || (x && !aw__sim_pair(l, e, x))) {
-        aw__sim_free_end(l, e, false);
+    pair = (aw__sim_pair *)aw__sim_new(l, sizeof *pair);
+    if (!pair) return AW_ENOMEM;
+    e = &pair->ends[0];
+    peer = &pair->ends[1];
+    peer->accepts = 1;
+    peer->closed = !x;
+    if (aw__sim_name(l, e) < 0) {
+        aw__mem_put(aw__sim_mem(l), pair, sizeof *pair);
         return AW_ENOMEM;
     }
     *fd = e->fd;
+    if (x) {
+        peer->fd = -aw__sim_port(l->sim);
+        aw__list_add(&x->queue, &peer->link);
+        aw__sim_touch(l->sim, &x->end);
+    }
     e->silent = l->sim->silent && l->sim->silent(to);
     if (e->silent) return AW_EAGAIN;
     if (x && aw__sim_dice(l, 2)) return 0;
@@ -12991,7 +13017,7 @@ static int aw__sim_connect(aw_loop *l, const aw__address *to, int *fd)
 static int aw__sim_take_error(aw__sim_end *e)
 {
     int error = e->error;
-    if (error) e->ended = e->shut = true;
+    if (error) e->ended = e->shut = 1;
     e->error = 0;
     return error;
 }
@@ -13012,37 +13038,34 @@ static ptrdiff_t aw__sim_recv(aw_loop *l, int fd, void *p, size_t n)
     if (e->listens) return AW_EINVAL;
     if (ASYNCWEB_SHORT("recv") && n) n = 1;
     if (ASYNCWEB_FAULT("recv")) return aw__errno();
-    if (e->count == 0 && e->error) return aw__sim_take_error(e);
-    if (e->count == 0) return e->ended ? 0 : AW_EAGAIN;
-    part = aw__sim_part(l, n, e->count);
+    if (!e->in && e->error) return aw__sim_take_error(e);
+    if (!e->in) return e->ended ? 0 : AW_EAGAIN;
+    part = aw__sim_part(l, n, e->in->count);
     if (part == 0) return n ? AW_EAGAIN : 0;
-    memcpy(p, e->bytes + e->at, part);
-    e->at += part;
-    e->count -= part;
-    if (e->count == 0) aw__sim_drop(l, e);
-    aw__sim_touch(l->sim, e->peer);
+    memcpy(p, aw__sim_text(e->in) + e->in->at, part);
+    e->in->at += part;
+    e->in->count -= part;
+    if (e->in->count == 0) aw__sim_drop(l, e);
+    aw__sim_touch(l->sim, aw__sim_peer(e));
     return (ptrdiff_t)part;
 }
 
 /* Room for n more bytes behind what e has not read. False: out of memory. */
 static bool aw__sim_room(aw_loop *l, aw__sim_end *e, uint32_t n)
 {
-    uint32_t cap = e->cap ? e->cap : 64;
-    char *bytes;
-    if (e->cap - e->at - e->count >= n) return true;
-    while (cap < e->count + n) cap *= 2;
-    if (cap == e->cap) {
-        memmove(e->bytes, e->bytes + e->at, e->count);
-        e->at = 0;
-        return true;
-    }
-    bytes = (char *)aw__mem_get(aw__sim_mem(l), cap);
-    if (!bytes) return false;
-    if (e->count) memcpy(bytes, e->bytes + e->at, e->count);
-    aw__mem_put(aw__sim_mem(l), e->bytes, e->cap);
-    e->bytes = bytes;
-    e->cap = cap;
-    e->at = 0;
+    aw__sim_bytes *old = e->in, *b = old;
+    uint32_t cap = old ? old->cap : 64, count = old ? old->count : 0;
+    if (old && cap - old->at - count >= n) return true;
+    while (cap < count + n) cap *= 2;
+    if (!old || cap != old->cap)
+        b = (aw__sim_bytes *)aw__mem_get(aw__sim_mem(l), sizeof *b + cap);
+    if (!b) return false;
+    if (old) memmove(aw__sim_text(b), aw__sim_text(old) + old->at, count);
+    if (b != old) aw__sim_drop(l, e);
+    b->at = 0;
+    b->count = count;
+    b->cap = cap;
+    e->in = b;
     return true;
 }
 
@@ -13056,30 +13079,31 @@ static ptrdiff_t aw__sim_send(aw_loop *l, int fd, const void *p, size_t n)
     if (ASYNCWEB_FAULT("send")) return aw__errno();
     if (e->error) return aw__sim_take_error(e);
     if (e->shut) return AW_ECLOSED;
-    to = e->peer;
+    to = aw__sim_peer(e);
     if (!to) {
         /* On the wire it has gone; the answer will be a reset. */
         e->error = AW_ECONNRESET;
         aw__sim_touch(l->sim, e);
         return n > INT_MAX ? INT_MAX : (ptrdiff_t)n;
     }
-    if (to->count >= l->sim->pipe_bytes) return AW_EAGAIN;
-    part = aw__sim_part(l, n, l->sim->pipe_bytes - to->count);
+    if (aw__sim_count(to) >= l->sim->pipe_bytes) return AW_EAGAIN;
+    part = aw__sim_part(l, n, l->sim->pipe_bytes - aw__sim_count(to));
     if (part == 0) return n ? AW_EAGAIN : 0;
     if (!aw__sim_room(l, to, part)) return AW_ENOMEM;
-    memcpy(to->bytes + to->at + to->count, p, part);
-    to->count += part;
+    memcpy(aw__sim_text(to->in) + to->in->at + to->in->count, p, part);
+    to->in->count += part;
     aw__sim_touch(l->sim, to);
     return (ptrdiff_t)part;
 }
 
 static void aw__sim_shutdown(aw_loop *l, int fd)
 {
-    aw__sim_end *e = aw__sim_find(l, fd);
+    aw__sim_end *e = aw__sim_find(l, fd), *peer;
     if (!e || e->shut) return;
-    e->shut = true;
-    if (e->peer) e->peer->ended = true;
-    aw__sim_touch(l->sim, e->peer);
+    e->shut = 1;
+    peer = aw__sim_peer(e);
+    if (peer) peer->ended = 1;
+    aw__sim_touch(l->sim, peer);
 }
 
 static int aw__sim_error(aw_loop *l, int fd)
@@ -13094,12 +13118,13 @@ static int aw__sim_error(aw_loop *l, int fd)
 
 static int aw__sim_ready(const aw__sim *s, const aw__sim_end *e)
 {
-    bool full = e->peer && e->peer->count >= s->pipe_bytes && !e->shut;
+    const aw__sim_end *peer = aw__sim_peer(e);
+    bool full = peer && aw__sim_count(peer) >= s->pipe_bytes && !e->shut;
     if (e->silent) return 0;
     if (e->listens)
         return aw__list_empty(&((const aw__sim_listener *)e)->queue) ? 0
             : AW_READ;
-    return (e->count || e->ended ? AW_READ : 0) | (full ? 0 : AW_WRITE);
+    return (e->in || e->ended ? AW_READ : 0) | (full ? 0 : AW_WRITE);
 }
 
 /* What e's owner is to be told. An error is always told to one who waits for
@@ -13151,7 +13176,7 @@ static void aw__sim_free(aw_loop *l)
     aw__sim *s = l->sim;
     int i;
     for (i = 0; i < s->cap; i++)
-        if (s->slots[i].end) aw__sim_close(l, AW__SIM_FD + i, false);
+        aw__sim_close(l, AW__SIM_FD + i, false);
     aw__mem_put(aw__sim_mem(l), s->slots, (size_t)s->cap * sizeof *s->slots);
     aw__mem_put(aw__sim_mem(l), s, sizeof *s);
     l->sim = NULL;
@@ -13172,7 +13197,6 @@ static AW__UNUSED int aw__sim_open(aw_loop *l)
     if (!s) return AW_ENOMEM;
     memset(s, 0, sizeof *s);
     s->ops = &aw__sim_all;
-    s->free = -1;
     s->pipe_bytes = 65536;
     aw__list_init(&s->look);
     aw__list_init(&s->listeners);

@@ -789,13 +789,15 @@ TEST(inherited_sockets)
 static wire wire_from(aw_test *t, const char *address)
 {
     aw__address at = aw__address_loopback(4, aw_serve_port(aw_test_loop(t)));
+    const aw__address from = address_of(address);
     wire w;
     memset(&w, 0, sizeof w);
     w.loop = aw_test_loop(t);
     w.fd = -1;
     (void)aw__io_connect(w.loop, &at, &w.fd);
-    aw__sim_find(w.loop, w.fd)->peer->address = address_of(address);
+    w.loop->sim->caller = &from;
     wire_settle(&w);
+    w.loop->sim->caller = NULL;
     return w;
 }
 

@@ -714,9 +714,9 @@ ASYNC(unmutes, (int64_t ms;), int fd;)
     BEGIN {
         AWAIT(aw_sleep_ms, self->ms);
         for (self->fd = 0; self->fd < AW_LOOP()->sim->cap; self->fd++) {
-            aw__sim_end *e = AW_LOOP()->sim->slots[self->fd].end;
+            aw__sim_end *e = aw__sim_find(AW_LOOP(), AW__SIM_FD + self->fd);
             if (!e || !e->silent) continue;
-            e->silent = false;
+            e->silent = 0;
             aw__sim_touch(AW_LOOP()->sim, e);
         }
     }

@@ -1064,7 +1064,7 @@ TEST(memory_sockets_many)
     SPAWN_ON(l, many, s);
     CHECK_EQ(aw_loop_run(l), 0);
     CHECK_EQ(live(l), 0);
-    CHECK(sizeof(aw__sim_end) + sizeof(aw__sim_slot) + sizeof(aw__fd) < 200);
+    CHECK(sizeof(aw__sim_end) + sizeof(aw__sim_slot) + sizeof(aw__fd) <= 64);
     close_loop(l);
     free(s);
 }
