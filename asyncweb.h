@@ -3642,6 +3642,16 @@ static void *aw__mem_resize(aw__mem *m, void *p, size_t old, size_t n)
     return q;
 }
 
+/* How many entries a table that is full gets next: 0 had none yet. It is filled
+   from its beginning on, and what has not been written to is no memory yet if
+   there is so much that it has pages of its own. So a large one leaves no half
+   of it unused, and no smaller ones behind. */
+static int aw__table_next(int cap, int first)
+{
+    if (!cap) return first;
+    return AW__SLABS && cap >= 512 && cap < 8192 ? 8192 : cap * 2;
+}
+
 /* Everything has been given back: the slabs that were kept go, too. */
 static void aw__mem_close(aw__mem *m)
 {
@@ -9447,7 +9457,8 @@ struct aw_loop {
     int32_t slot_count, slot_cap, slot_free, slot_last, slots_free;
     int32_t slot_again;         /* 1 + that of the last view at once; 0 none */
     aw__fd *fds;
-    int fd_cap, fd_count;       /* fd_count: registered ones */
+    int fd_end, fd_cap;         /* entries there are, and may be */
+    int fd_count;               /* registered ones */
     void (*on_fd[AW__FD_KINDS])(aw_loop *, int fd, int events);
     void (*on_lost[AW__FD_KINDS])(aw_loop *, int fd);   /* open at the end */
     void (*view_ended)(aw__task *);
@@ -9903,17 +9914,20 @@ enum { AW__ONCE = 4, AW__RESET = 8 };
 /* The entry of fd, made when needed. NULL: out of memory. */
 static aw__fd *aw__fd_entry(aw_loop *l, int fd)
 {
-    int cap = l->fd_cap ? l->fd_cap : AW__SIZED(64, 16);
+    int cap = l->fd_cap;
     aw__fd *fds;
-    if (fd < l->fd_cap) return &l->fds[fd];
-    while (cap <= fd) cap *= 2;
-    fds = (aw__fd *)aw__mem_resize(&l->mem, l->fds,
-                                   (size_t)l->fd_cap * sizeof *fds,
-                                   (size_t)cap * sizeof *fds);
-    if (!fds) return NULL;
-    memset(fds + l->fd_cap, 0, (size_t)(cap - l->fd_cap) * sizeof *fds);
-    l->fds = fds;
-    l->fd_cap = cap;
+    if (fd < l->fd_end) return &l->fds[fd];
+    while (cap <= fd) cap = aw__table_next(cap, AW__SIZED(64, 16));
+    if (cap > l->fd_cap) {
+        fds = (aw__fd *)aw__mem_resize(&l->mem, l->fds,
+                                       (size_t)l->fd_cap * sizeof *fds,
+                                       (size_t)cap * sizeof *fds);
+        if (!fds) return NULL;
+        l->fds = fds;
+        l->fd_cap = cap;
+    }
+    memset(l->fds + l->fd_end, 0, (size_t)(fd + 1 - l->fd_end) * sizeof *fds);
+    l->fd_end = fd + 1;
     return &l->fds[fd];
 }
 
@@ -9981,7 +9995,7 @@ static void aw__poll_close(aw_loop *l)
 static int aw__poll_fill(aw_loop *l)
 {
     struct pollfd *set = (struct pollfd *)l->poll_set;
-    const int end = l->sim && l->fd_cap > AW__SIM_FD ? AW__SIM_FD : l->fd_cap;
+    const int end = l->sim && l->fd_end > AW__SIM_FD ? AW__SIM_FD : l->fd_end;
     int fd, n = 0;
     for (fd = 0; fd < end; fd++) {
         const aw__fd *e = &l->fds[fd];
@@ -10439,17 +10453,13 @@ enum { AW__SLOTS_RESTING = AW__SIZED(64, 8) };
 
 static bool aw__slots_grow(aw_loop *l)
 {
-    int32_t i, cap = l->slot_cap ? l->slot_cap * 2 : 2 * AW__SLOTS_RESTING;
+    const int32_t cap = aw__table_next(l->slot_cap, 2 * AW__SLOTS_RESTING);
     aw__slot *slots;
     if (l->slot_cap > INT32_MAX / 2) return false;
     slots = (aw__slot *)aw__mem_resize(&l->mem, l->slots,
                                        (size_t)l->slot_cap * sizeof *slots,
                                        (size_t)cap * sizeof *slots);
     if (!slots) return false;
-    for (i = l->slot_cap; i < cap; i++) {
-        memset(&slots[i], 0, sizeof slots[i]);
-        slots[i].u.result = AW_ENOTASK;
-    }
     l->slots = slots;
     l->slot_cap = cap;
     return true;
@@ -10465,6 +10475,7 @@ static bool aw__slot_take(aw_loop *l, aw__task *t)
     } else {
         if (l->slot_count == l->slot_cap && !aw__slots_grow(l)) return false;
         i = l->slot_count++;
+        l->slots[i].generation = 0;
     }
     t->slot = i;
     l->slots[i].u.task = t;
@@ -11656,7 +11667,7 @@ static const aw__wait aw__wait_fd = {aw__on_fd, aw__undo_fd};
 
 void aw_fd_closing(aw_loop *l, int fd)
 {
-    if (fd < 0 || fd >= l->fd_cap || l->fds[fd].kind != AW__FD_TASKS) return;
+    if (fd < 0 || fd >= l->fd_end || l->fds[fd].kind != AW__FD_TASKS) return;
     aw__fd_tasks_wake(l, fd, AW_READ | AW_WRITE, AW_ECLOSED);
     aw__fd_tasks_rest(l, fd);
 }
@@ -11666,9 +11677,9 @@ static aw__fd_tasks *aw__fd_tasks_of(aw_loop *l, int fd, int *error)
 {
     aw__fd_tasks *w;
     *error = AW_EBUSY;
-    if (fd < l->fd_cap && l->fds[fd].kind == AW__FD_TASKS)
+    if (fd < l->fd_end && l->fds[fd].kind == AW__FD_TASKS)
         return (aw__fd_tasks *)l->fds[fd].object;
-    if (fd < l->fd_cap && l->fds[fd].kind != AW__FD_FREE) return NULL;
+    if (fd < l->fd_end && l->fds[fd].kind != AW__FD_FREE) return NULL;
     *error = AW_ENOMEM;
     w = (aw__fd_tasks *)aw__mem_get(&l->mem, sizeof *w);
     if (!w) return NULL;
@@ -12432,7 +12443,7 @@ static void aw__cancel_all(aw_loop *l)
 static void aw__close_lost(aw_loop *l)
 {
     int fd;
-    for (fd = 0; fd < l->fd_cap; fd++)
+    for (fd = 0; fd < l->fd_end; fd++)
         if (l->on_lost[l->fds[fd].kind])
             l->on_lost[l->fds[fd].kind](l, fd);
     if (l->sim_free) l->sim_free(l);
@@ -12557,7 +12568,7 @@ int aw_loop_after_fork(aw_loop *l)
     wake->kind = AW__FD_FREE;
     wake->generation++;
     l->fd_count--;
-    for (fd = 0; fd < l->fd_cap; fd++) l->fds[fd].registered = 0;
+    for (fd = 0; fd < l->fd_end; fd++) l->fds[fd].registered = 0;
     aw__loop_close(l);
 #ifndef ASYNCWEB_NO_THREADS
     if (l->threads && !aw__threads_were_used(l->threads)) aw__threads_free(l);
@@ -12566,7 +12577,7 @@ int aw_loop_after_fork(aw_loop *l)
 #endif
     if (l->names_lost) l->names_lost(l);
     rc = aw__loop_open(l);
-    for (fd = 0; rc == 0 && fd < l->fd_cap; fd++) {
+    for (fd = 0; rc == 0 && fd < l->fd_end; fd++) {
         aw__fd *e = &l->fds[fd];
         int want = e->have;
         if (e->kind == AW__FD_FREE || fd == l->wake_read || !want) continue;
@@ -13131,7 +13142,7 @@ static int aw__sim_ready(const aw__sim *s, const aw__sim_end *e)
    anything, as by the kernel. */
 static int aw__sim_events(const aw_loop *l, const aw__sim_end *e)
 {
-    int have = e->fd < l->fd_cap ? l->fds[e->fd].have : 0;
+    int have = e->fd < l->fd_end ? l->fds[e->fd].have : 0;
     if (have && e->error) return AW_READ | AW_WRITE | AW__RESET;
     return aw__sim_ready(l->sim, e) & have;
 }
@@ -13245,7 +13256,7 @@ static void aw__raw_shutdown(aw_loop *l, int fd)
 /* The poller forgets it first (rule 23). */
 static void aw__raw_close(aw_loop *l, int fd)
 {
-    if (fd < l->fd_cap) aw__fd_forget(l, fd);
+    if (fd < l->fd_end) aw__fd_forget(l, fd);
     if (aw__sim_has(l, fd)) l->sim->ops->close(l, fd, false);
     else aw__sys_close(fd);
 }
@@ -14231,7 +14242,7 @@ typedef struct aw__tls_loop {
 
 static aw__tls *aw__tls_on(const aw_loop *l, int fd)
 {
-    return fd < l->fd_cap ? l->fds[fd].tls : NULL;
+    return fd < l->fd_end ? l->fds[fd].tls : NULL;
 }
 
 /* ---- buffers ---- */
@@ -14847,7 +14858,7 @@ static bool aw__tls_leave(aw__tls *t)
     aw_loop *l = t->loop;
     const int fd = t->fd;
     aw__tls_rest *r = NULL;
-    if (fd < l->fd_cap) aw__fd_forget(l, fd);
+    if (fd < l->fd_end) aw__fd_forget(l, fd);
     if (t->sends && !t->error && !l->draining)
         r = (aw__tls_rest *)aw__mem_get(&l->mem, sizeof *r);
     if (r && aw__fd_open(l, fd, AW__FD_TLS_REST, r) == 0) {
@@ -15130,7 +15141,7 @@ static void aw__io_reset(aw_loop *l, int fd)
 #ifdef ASYNCWEB_BEARSSL
     if (aw__tls_on(l, fd)) aw__tls_drop(aw__tls_on(l, fd));
 #endif
-    if (fd < l->fd_cap) aw__fd_forget(l, fd);
+    if (fd < l->fd_end) aw__fd_forget(l, fd);
     if (aw__sim_has(l, fd)) {
         l->sim->ops->close(l, fd, true);
         return;

@@ -54,7 +54,7 @@ static int open_descriptors(const aw_loop *l)
 {
     int fd, n = 0;
     if (l->sim) return l->sim->open;
-    for (fd = 0; fd < l->fd_cap; fd++)
+    for (fd = 0; fd < l->fd_end; fd++)
         n += l->fds[fd].kind != AW__FD_FREE && l->fds[fd].kind != AW__FD_WAKE;
     return n;
 }

@@ -511,7 +511,7 @@ static int fetch_on(aw_loop *l, const char *url, const aw_tls *tls)
 static aw__tls *server_side(const aw_loop *l)
 {
     int fd;
-    for (fd = 0; fd < l->fd_cap; fd++)
+    for (fd = 0; fd < l->fd_end; fd++)
         if (l->fds[fd].kind == AW__FD_CONN) return l->fds[fd].tls;
     return NULL;
 }
