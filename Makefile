@@ -85,11 +85,11 @@ coverage:
 	@bash tests/coverage.sh
 
 memory: tls_flags = $(if $(bearssl),-DASYNCWEB_BEARSSL -lbearssl)
-memory:
+memory: $(if $(bearssl),build/certs/done)
 	@mkdir -p build
 	@$(CC) -std=c99 -O2 -w tests/fixed.c -o build/memory $(tls_flags)
 	@MEMORY_TABLE=1 TEST_FULL=1 build/memory -q heap_beyond
-	@MEMORY_TABLE=1 build/memory -q what_things_cost
+	@MEMORY_TABLE=1 build/memory -s 0 -q what_
 	@bash tests/memory.sh table
 
 live:
@@ -114,7 +114,9 @@ build/%: examples/%.c asyncweb.h
 	$(CC) -O2 -Wall -I. $< -o $@
 
 $(out)/fixed: tests/torture.c
-$(out)/tls: LDLIBS += -lbearssl
+$(out)/fixed: CFLAGS += $(if $(bearssl),-DASYNCWEB_BEARSSL)
+$(out)/fixed: $(if $(bearssl),build/certs/done)
+$(out)/tls $(if $(bearssl),$(out)/fixed): LDLIBS += -lbearssl
 $(out)/tls: build/certs/done
 
 build/certs/done: tests/certs.sh

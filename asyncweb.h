@@ -1583,8 +1583,8 @@ AW_API int aw_json_send(aw_json_writer *w);
 /* The first field of that name in a body of application/x-www-form-urlencoded
    (decoded) or, but for GET, of multipart/form-data; NULL: there is none, the
    body is of another type, the route streams, or the value holds a NUL, where
-   it would seem to end. Files are no fields. (A target with %00 is answered 400 before
-   any view sees it.) */
+   it would seem to end. Files are no fields. (A target with %00 is
+   answered 400 before any view sees it.) */
 AW_API const char *aw_form(aw_req *req, const char *name);
 
 /* The i-th field, also of a name that comes several times; false past the
@@ -3599,13 +3599,15 @@ static void aw__mem_put(aw__mem *m, void *p, size_t n)
     aw__plain_put(p);
 }
 
-/* Whether there is room for n bytes, as far as that can be known. */
-static AW__INLINE bool aw__mem_has(const aw__mem *m, size_t n)
+/* Whether there is room for n bytes, and for so many in all, as far as that
+   can be known. */
+static AW__INLINE bool aw__mem_has(const aw__mem *m, size_t n, size_t all)
 {
 #ifdef ASYNCWEB_FIXED_MEMORY
-    return aw__heap_find(m->heap, aw__heap_units(n)) != NULL;
+    return m->heap->free >= aw__heap_units(all) &&
+        aw__heap_find(m->heap, aw__heap_units(n)) != NULL;
 #else
-    (void)m, (void)n;
+    (void)m, (void)n, (void)all;
     return true;
 #endif
 }
@@ -13270,7 +13272,7 @@ enum {
     AW__TLS_CHAIN = 16,
     AW__TLS_RSA = 4096,         /* bits: what BearSSL takes */
     AW__TLS_SINCE = 1577836800, /* 2020: a clock before that was never set */
-    AW__TLS_CACHE = 32768,      /* sessions a server remembers: about 300 */
+    AW__TLS_CACHE = AW__SIZED(32768, 2048), /* of a server, some 100 B each */
     AW__TLS_SESSIONS = 16,      /* that a client keeps for one aw_tls */
     AW__TLS_PROFILES = 16       /* of aw_tls that nobody uses just now */
 };
@@ -14183,7 +14185,7 @@ static void aw__check_close(aw__tls_check *c)
 enum {
     AW__TLS_IN = 16384 + 325,   /* BR_SSL_BUFSIZE_INPUT: any record */
     AW__TLS_OUT = 16384 + 85,   /* BR_SSL_BUFSIZE_OUTPUT */
-    AW__TLS_SPARE = 8,          /* pairs kept for the next records */
+    AW__TLS_SPARE = AW__SIZED(8, 0),    /* pairs kept for the next records */
     AW__TLS_GREET = 4,          /* steps of handshakes in one turn: each takes
                                    milliseconds, and others wait */
     AW__TLS_FILLS = 16,
@@ -14237,6 +14239,9 @@ typedef struct aw__tls_loop {
     aw__tls_buffers *spare;
     int spares;
     int greeted;                /* steps of handshakes in this turn */
+    /* With ASYNCWEB_FIXED_MEMORY, the server's: closes a connection that can be
+       done without, but not that of fd. NULL: nobody serves. */
+    bool (*make_room)(aw_loop *l, int fd);
     int64_t handshakes, resumed;        /* for tests */
 } aw__tls_loop;
 
@@ -14399,7 +14404,11 @@ static bool aw__tls_serve(aw__tls *t)
 /* The engine and its buffers are there. False: out of memory. */
 static bool aw__tls_ready(aw__tls *t)
 {
-    return t->server && !t->eng ? aw__tls_serve(t) : aw__tls_open(t);
+    const aw__tls_loop *x = t->loop->tls;
+    while (!(t->server && !t->eng ? aw__tls_serve(t) : aw__tls_open(t)))
+        if (AW__SIZED(true, !x->make_room || !x->make_room(t->loop, t->fd)))
+            return false;
+    return true;
 }
 
 /* ---- moving ---- */
@@ -24461,11 +24470,11 @@ static const aw__patience aw__dispensable[] = {
     {AW__IN_READ, 5000}
 };
 
-/* Closes the connection that can best be done without. False: there is none.
-   One that idles only since this moment has perhaps not been heard yet; and one
-   that has not said anything has some ms. */
+/* Closes the connection that can best be done without, but not that of fd.
+   False: there is none. One that idles only since this moment has perhaps not
+   been heard yet; and one that has not said anything has some ms. */
 AW__COLD
-static bool aw__server_evict(aw__server *s, int silent_ms)
+static bool aw__server_evict(aw__server *s, int silent_ms, int fd)
 {
     size_t i;
     for (i = 0; i < sizeof aw__dispensable / sizeof *aw__dispensable; i++) {
@@ -24473,7 +24482,8 @@ static bool aw__server_evict(aw__server *s, int silent_ms)
         aw__link *list = &s->lists[p->state];
         aw__conn *c = (aw__conn *)list->next;
         int ms = p->ms;
-        if (&c->link != list && c == s->current) c = (aw__conn *)c->link.next;
+        while (&c->link != list && (c == s->current || c->fd == fd))
+            c = (aw__conn *)c->link.next;
         if (&c->link == list) continue;
         if (p->state == AW__IDLE && !c->served) ms = silent_ms;
         if (s->loop->now - c->since < ms) continue;
@@ -24483,14 +24493,20 @@ static bool aw__server_evict(aw__server *s, int silent_ms)
     return false;
 }
 
-/* With ASYNCWEB_FIXED_MEMORY: whether a block of n bytes can be had. Idle
-   connections make room for it. */
+/* With ASYNCWEB_FIXED_MEMORY: whether a block of n bytes can be had, and some
+   with so many in all. Idle connections make room for it. */
 enum { AW__SILENT_MS = 1000 };
-static bool aw__server_room(aw__server *s, size_t n)
+static bool aw__server_room(aw__server *s, size_t n, size_t all)
 {
-    while (!aw__mem_has(&s->loop->mem, n))
-        if (!aw__server_evict(s, AW__SILENT_MS)) return false;
+    while (!aw__mem_has(&s->loop->mem, n, all))
+        if (!aw__server_evict(s, AW__SILENT_MS, -1)) return false;
     return true;
+}
+
+AW__UNUSED
+static bool aw__server_make_room(aw_loop *l, int fd)
+{
+    return l->server && aw__server_evict(l->server, AW__SILENT_MS, fd);
 }
 
 /* Runs the request's view; with a status, what its table has for that. */
@@ -24558,7 +24574,7 @@ static void aw__conn_refuse(aw__server *s, aw__conn *c, int status)
 static char *aw__body_room(aw__server *s, aw__receiving *r, size_t n)
 {
     char *to = aw__buf_room(&r->buf, n);
-    while (AW__SIZED(false, !to) && aw__server_evict(s, AW__SILENT_MS)) {
+    while (AW__SIZED(false, !to) && aw__server_evict(s, AW__SILENT_MS, -1)) {
         r->buf.failed = false;
         to = aw__buf_room(&r->buf, n);
     }
@@ -24680,7 +24696,7 @@ static aw_req *aw__req_fit(aw__server *s, aw_req *req)
 static size_t aw__conn_begin(aw__server *s, aw__conn *c, aw_slice in, size_t n)
 {
     const aw__head *head;
-    aw_req *req = aw__server_room(s, AW__REQ_BYTES + 256) ? aw__req_new(s)
+    aw_req *req = aw__server_room(s, AW__REQ_BYTES + 256, 0) ? aw__req_new(s)
         : NULL;
     if (!req) {
         aw__conn_reject(s, c, 503);
@@ -24952,6 +24968,8 @@ static void aw__conn_greeted(aw__server *s, aw__conn *c)
     const aw__tls *t = aw__tls_on(s->loop, c->fd);
     if (t->done && !t->error) {
         aw__conn_enter(s, c, AW__IDLE);
+        if (AW__SIZED(false, s->paused && !s->stopping))
+            aw__listeners_want(s, AW_READ);
         if (aw__fd_want(s->loop, c->fd, AW_READ) == 0) return;
     }
     if (s->loop->debug) {
@@ -25090,6 +25108,34 @@ static void aw__on_resume(aw_loop *l, aw__call_timer *t)
     aw__listeners_want(l->server, AW_READ);
 }
 
+#ifdef ASYNCWEB_BEARSSL
+/* What a connection takes while it shakes hands. */
+static size_t aw__hello_bytes(void)
+{
+    return sizeof(aw__tls) + sizeof(aw__tls_buffers) + sizeof(aw__tls_hello) +
+        sizeof(br_ssl_server_context);
+}
+#endif
+
+/* With ASYNCWEB_FIXED_MEMORY: whether there is room for one more, who waits or,
+   if others just did, perhaps waits. Who could not shake hands waits better in
+   the backlog. */
+static bool aw__accept_room(aw__server *s, int listener, bool waits)
+{
+    size_t n = sizeof(aw__conn), all = n;
+#ifdef ASYNCWEB_BEARSSL
+    const aw__link *hellos = &s->lists[AW__IN_HELLO], *i = hellos;
+    if (AW__SIZED(false, aw__server_is_tls(s, listener))) {
+        n = sizeof(aw__tls_buffers);
+        do all += aw__hello_bytes();
+        while ((i = i->next) != hellos);
+    }
+#endif
+    (void)listener;
+    return waits ? aw__server_room(s, n, all)
+        : aw__mem_has(&s->loop->mem, n, all);
+}
+
 /* Accepts those that wait. Where there is no room for one, the connection
    that can best be done without makes some; else the listeners rest, so that
    nothing spins, and clients wait in the backlog. */
@@ -25103,7 +25149,7 @@ static void aw__on_server(aw_loop *l, int fd, int events)
         aw__address peer;
         int client = AW_EMFILE;
         if (s->connections < s->max_connections &&
-            aw__server_room(s, sizeof(aw__conn)))
+            aw__accept_room(s, fd, i == 0))
             client = aw__io_accept(l, fd, &peer);
         else if (i > 0)
             return;             /* does one more wait? the next turn knows */
@@ -25113,7 +25159,7 @@ static void aw__on_server(aw_loop *l, int fd, int events)
             aw__server_accepted(s, fd, client, &peer);
         } else if (!evicted && !s->stopping &&
                    (client == AW_EMFILE || client == AW_ENOMEM) &&
-                   aw__server_evict(s, 1)) {
+                   aw__server_evict(s, 1, -1)) {
             evicted = true;     /* one each; perhaps it did not help */
         } else {
             aw__listeners_want(s, 0);
@@ -27750,8 +27796,9 @@ static int aw__server_tls(aw__server *s)
         return AW_EINVAL;
     }
     s->doors.has_tls = true;
-    return aw__tls_of(s->loop) ? aw__site_open(s->loop, &s->loop->tls->roots,
-                                               config, &s->site) : AW_ENOMEM;
+    if (!aw__tls_of(s->loop)) return AW_ENOMEM;
+    s->loop->tls->make_room = aw__server_make_room;
+    return aw__site_open(s->loop, &s->loop->tls->roots, config, &s->site);
 #else
     if (!s->config.tls.certificate) return 0;
     aw__log(s->loop, AW_LOG_ERROR, "asyncweb: .tls: %s",
@@ -27811,8 +27858,7 @@ static size_t aw__server_least(const aw__server *s)
 {
     size_t n = sizeof(aw__conn) + AW__REQ_BYTES + 512;
 #ifdef ASYNCWEB_BEARSSL
-    if (s->site) n += sizeof(aw__tls) + sizeof(aw__tls_buffers) +
-        sizeof(aw__tls_hello) + sizeof(br_ssl_server_context);
+    if (s->site) n += aw__hello_bytes();
 #endif
     (void)s;
     return n;
@@ -27847,7 +27893,8 @@ static int aw__serve(aw_loop *l, const aw_config *config, const aw__with *with,
     if (rc == 0) rc = aw__server_tls(s);
     aw__arena_trim(&s->memory);
     if (rc == 0) rc = aw__server_listen(s);
-    if (rc == 0 && !aw__mem_has(&l->mem, aw__server_least(s))) rc = AW_ENOMEM;
+    if (rc == 0 && !aw__mem_has(&l->mem, aw__server_least(s), 0))
+        rc = AW_ENOMEM;
     if (rc < 0) aw__server_free(l);
     return rc;
 }
