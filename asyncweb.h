@@ -3963,10 +3963,12 @@ static AW__NOINLINE char *aw__put_large(char *to, uint64_t v)
 
 static AW__INLINE char *aw__put_number(char *to, uint64_t v)
 {
+    unsigned tens;
     if (v >= 100) return aw__put_large(to, v);
-    *to = (char)('0' + v / 10);
+    tens = (unsigned)v * 103 >> 10;     /* v / 10 */
+    *to = (char)('0' + tens);
     to += v >= 10;
-    *to = (char)('0' + v % 10);
+    *to = (char)('0' + (unsigned)v - 10 * tens);
     return to + 1;
 }
 
@@ -5775,6 +5777,7 @@ typedef __m128i aw__v16;
 #define AW__V16_LESS(a, b) _mm_subs_epi8(a, b)
 #define AW__V16_MASK(v) ((uint64_t)(unsigned)_mm_movemask_epi8(v))
 #define AW__V16_FIRST(mask) (unsigned)__builtin_ctz((unsigned)(mask))
+#define AW__V16_LAST 0x8000u        /* of a mask: the last lane */
 
 #elif defined(AW__NEON)
 
@@ -5792,6 +5795,7 @@ typedef uint8x16_t aw__v16;
 #define AW__V16_MASK(v) vget_lane_u64(vreinterpret_u64_u8( \
     vshrn_n_u16(vreinterpretq_u16_u8(v), 4)), 0)
 #define AW__V16_FIRST(mask) ((unsigned)__builtin_ctzll(mask) >> 2)
+#define AW__V16_LAST (UINT64_C(1) << 60)
 
 #endif
 
@@ -5799,13 +5803,6 @@ typedef uint8x16_t aw__v16;
    that may not be; the table decides about that one. They may run past end,
    by less than 32 bytes. */
 #if defined(AW__SSE2) || defined(AW__NEON)
-
-/* Returns from the skipper at the first lane where `stop` holds. */
-#define AW__V16_STEP(p, stop) do { \
-    const uint64_t mask_ = AW__V16_MASK(stop); \
-    if (AW__LIKELY(mask_)) return (p) + AW__V16_FIRST(mask_); \
-    (p) += 16; \
-} while (0)
 
 /* Letters and -: most of every field name. Adding moves the end of a range to
    0x7f: what is above it becomes negative, so that one LESS decides about both
@@ -5819,69 +5816,69 @@ static AW__INLINE uint64_t aw__http_name_ends(const char *p)
     return AW__V16_MASK(AW__V16_WITHOUT(stop, AW__V16_EQUAL(x, AW__V16('-'))));
 }
 
-/* How many of them stand at p; 0 also if there is nothing else before end. */
+/* How many of the class stand at p, by the mask of what stops there; `far` if
+   nothing does before end. Most of what is skipped is shorter than a vector. */
+#define AW__V16_SKIP(stops, far) \
+    uint64_t mask = stops(p); \
+    unsigned n = 16; \
+    if (AW__LIKELY(mask)) return AW__V16_FIRST(mask); \
+    for (; p + n < end; n += 16) { \
+        mask = stops(p + n); \
+        if (mask) return n + AW__V16_FIRST(mask); \
+    } \
+    return far
+
 static AW__INLINE unsigned aw__http_skip_name(const char *p, const char *end)
 {
-    uint64_t mask = aw__http_name_ends(p);
-    unsigned n;
-    if (AW__LIKELY(mask)) return AW__V16_FIRST(mask);
-    for (n = 16; p + n < end; n += 16) {
-        mask = aw__http_name_ends(p + n);
-        if (mask) return n + AW__V16_FIRST(mask);
-    }
-    return 0;
+    AW__V16_SKIP(aw__http_name_ends, 0);
 }
 
 /* Letters, digits, - and dot or slash, the one that is not `but`. As above. */
-static AW__INLINE const char *aw__http_skip_but(const char *p, const char *end,
-                                                char but)
+static AW__INLINE uint64_t aw__http_but_ends(const char *p, char but)
 {
-    do {
-        aw__v16 x = AW__V16_LOAD(p), letter, digit, stop;
-        letter = AW__V16_ADD(AW__V16_OR(x, AW__V16(0x20)), AW__V16(0x7f - 'z'));
-        digit = AW__V16_ADD(x, AW__V16(0x7f - '9'));    /* - . / 0..9 */
-        stop = AW__V16_AND(AW__V16_LESS(letter, AW__V16('a' + 0x7f - 'z')),
-                           AW__V16_LESS(digit, AW__V16('-' + 0x7f - '9')));
-        AW__V16_STEP(p, AW__V16_OR(stop, AW__V16_EQUAL(x, AW__V16(but))));
-    } while (p < end);
-    return p;
+    aw__v16 x = AW__V16_LOAD(p), letter, digit, stop;
+    letter = AW__V16_ADD(AW__V16_OR(x, AW__V16(0x20)), AW__V16(0x7f - 'z'));
+    digit = AW__V16_ADD(x, AW__V16(0x7f - '9'));    /* - . / 0..9 */
+    stop = AW__V16_AND(AW__V16_LESS(letter, AW__V16('a' + 0x7f - 'z')),
+                       AW__V16_LESS(digit, AW__V16('-' + 0x7f - '9')));
+    return AW__V16_MASK(AW__V16_OR(stop, AW__V16_EQUAL(x, AW__V16(but))));
 }
 
 /* Most of every host, and of every path. */
-static AW__INLINE const char *aw__http_skip_host(const char *p,
-                                                 const char *end)
+#define AW__HOST_ENDS(p) aw__http_but_ends(p, '/')
+static AW__INLINE unsigned aw__http_skip_host(const char *p, const char *end)
 {
-    return aw__http_skip_but(p, end, '/');
+    AW__V16_SKIP(AW__HOST_ENDS, n);
 }
 
-static AW__INLINE const char *aw__http_skip_path(const char *p,
-                                                 const char *end)
+#define AW__PATH_ENDS(p) aw__http_but_ends(p, '.')
+static unsigned aw__http_skip_path(const char *p, const char *end)
 {
-    return aw__http_skip_but(p, end, '.');
+    AW__V16_SKIP(AW__PATH_ENDS, n);
 }
 
-/* The first of 16 bytes that is no digit. */
-static AW__INLINE const char *aw__http_skip_digits(const char *p)
+/* How many digits stand at p: up to 15. */
+static AW__INLINE unsigned aw__http_skip_digits(const char *p)
 {
     const aw__v16 x = AW__V16_ADD(AW__V16_LOAD(p), AW__V16(0x7f - '9'));
-    const uint64_t mask = AW__V16_MASK(AW__V16_LESS(
-        x, AW__V16('0' + 0x7f - '9')));
-    return p + (mask ? AW__V16_FIRST(mask) : 16);
+    return AW__V16_FIRST(AW__V16_MASK(AW__V16_LESS(
+        x, AW__V16('0' + 0x7f - '9'))) | AW__V16_LAST);
 }
 
 /* All of a target but controls, space, non-ASCII and ! " # < > \ ^ ` { | } ~
    (adding 5 makes '{' and what is above it negative, or less than '$' + 5). */
-static AW__INLINE const char *aw__http_skip_target(const char *p,
-                                                   const char *end)
+static AW__INLINE uint64_t aw__http_target_ends(const char *p)
 {
-    do {
-        aw__v16 x = AW__V16_LOAD(p), stop, four;
-        stop = AW__V16_LESS(AW__V16_ADD(x, AW__V16(5)), AW__V16('$' + 5));
-        four = AW__V16_AND(x, AW__V16(0x9d));   /* < > \ ^ become 0x1c */
-        stop = AW__V16_OR(stop, AW__V16_EQUAL(four, AW__V16(0x1c)));
-        AW__V16_STEP(p, AW__V16_OR(stop, AW__V16_EQUAL(x, AW__V16('`'))));
-    } while (p < end);
-    return p;
+    aw__v16 x = AW__V16_LOAD(p), stop, four;
+    stop = AW__V16_LESS(AW__V16_ADD(x, AW__V16(5)), AW__V16('$' + 5));
+    four = AW__V16_AND(x, AW__V16(0x9d));       /* < > \ ^ become 0x1c */
+    stop = AW__V16_OR(stop, AW__V16_EQUAL(four, AW__V16(0x1c)));
+    return AW__V16_MASK(AW__V16_OR(stop, AW__V16_EQUAL(x, AW__V16('`'))));
+}
+
+static AW__INLINE unsigned aw__http_skip_target(const char *p, const char *end)
+{
+    AW__V16_SKIP(aw__http_target_ends, n);
 }
 
 /* Printable ASCII from `least` on (adding 1 makes DEL and what is above it
@@ -5920,27 +5917,26 @@ static unsigned aw__http_skip_name(const char *p, const char *end)
     return (unsigned)(aw__http_span(p, end, AW__C_TOKEN) - p);
 }
 
-static const char *aw__http_skip_host(const char *p, const char *end)
+static unsigned aw__http_skip_host(const char *p, const char *end)
 {
-    return aw__http_span(p, end, AW__C_HOST);
+    return (unsigned)(aw__http_span(p, end, AW__C_HOST) - p);
 }
 
-static const char *aw__http_skip_digits(const char *p)
+static unsigned aw__http_skip_digits(const char *p)
 {
-    const char *end = p + 16;
-    while (p < end && aw__is_digit(*p)) p++;
-    return p;
+    unsigned n = 0;
+    while (n < 15 && aw__is_digit(p[n])) n++;
+    return n;
 }
 
-static const char *aw__http_skip_path(const char *p, const char *end)
+static unsigned aw__http_skip_path(const char *p, const char *end)
 {
-    return aw__http_span(p, end, AW__C_PLAIN);
+    return (unsigned)(aw__http_span(p, end, AW__C_PLAIN) - p);
 }
 
-static const char *aw__http_skip_target(const char *p, const char *end)
+static unsigned aw__http_skip_target(const char *p, const char *end)
 {
-    (void)end;
-    return p;
+    return (unsigned)(aw__http_span(p, end, AW__C_PATH) - p);
 }
 
 /* All of a value. Eight bytes of printable ASCII at once: a borrow or carry
@@ -6093,28 +6089,26 @@ static const uint64_t aw__http_known =
     AW__KNOWN_BIT('o', 10) | AW__KNOWN_BIT('o', 14) | AW__KNOWN_BIT('r', 17) |
     AW__KNOWN_BIT(' ', 0);
 
-/* Looks at a Host, n bytes at p. There is one, and well-formed (RFC 9112
-   3.2). */
+/* Looks at a Host, n bytes from `at` on. There is one, and well-formed (RFC
+   9112 3.2). */
 static AW__INLINE int aw__http_note_host(aw__head *h, const char *base,
-                                         const aw__field *f, const char *p,
+                                         const aw__field *f, size_t at,
                                          size_t n)
 {
-    const char *end = p + n, *q;
+    const char *end = base + at + n;
+    const size_t q = (unsigned)at + aw__http_skip_host(base + at, end);
     if (h->known[AW__F_HOST] != AW__NO_FIELD) return AW_HTTP(400);
     h->known[AW__F_HOST] = (uint16_t)(f - h->fields);
     if (!h->host_len) {             /* 3.2.2: the authority of a target wins */
-        h->host = (uint16_t)(p - base);
+        h->host = (uint16_t)at;
         h->host_len = (uint16_t)n;
     }
-    q = aw__http_skip_host(p, end);
-    if (q >= end) return AW_OK;
-    if (AW__LIKELY(*q == ':' && q > p)) {       /* a port */
-        n = (size_t)(end - q);
-        if (n < 2 || n > 6 || aw__http_skip_digits(q + 1) < end)
-            return AW_HTTP(400);
-        return AW_OK;
-    }
-    return aw__http_host(p, q, end) ? AW_OK : AW_HTTP(400);
+    n -= q - at;                    /* what is left */
+    if ((ptrdiff_t)n <= 0) return AW_OK;
+    if (AW__LIKELY(base[q] == ':' && q > at))   /* and up to five digits */
+        return n - 2 < 5 && aw__http_skip_digits(base + q + 1) + 1 >= n
+            ? AW_OK : AW_HTTP(400);
+    return aw__http_host(base + at, base + q, end) ? AW_OK : AW_HTTP(400);
 }
 
 /* The known one of the same length that a field of that length may be. */
@@ -6235,7 +6229,7 @@ static int aw__http_fields(aw__head *h, const char *base, size_t at,
     aw__field *f = h->fields, *const full = f + h->max_fields;
     const size_t size = (size_t)(end - base);
     const char *p = base + at;
-    do {
+    for (;;) {
         aw__line l;
         int r;
         if (!aw__http_line(base, at, size, f, &l)) {
@@ -6249,14 +6243,16 @@ static int aw__http_fields(aw__head *h, const char *base, size_t at,
         }
         if (aw__http_known >> AW__KNOWN(p[1], l.name_len) & 1) {
             r = l.name_len == 4 && aw__http_eq(p, "host", 4)
-                ? aw__http_note_host(h, base, f, base + l.value, l.value_len)
+                ? aw__http_note_host(h, base, f, l.value, l.value_len)
                 : aw__http_note(h, base, f);
             if (AW__UNLIKELY(r < 0)) return r;
         }
         at = l.next;
         p = base + at;
-    } while (AW__LIKELY(++f < full));
-    if (*p != '\r') return p < end ? AW_HTTP(431) : AW_EAGAIN;
+        f++;
+        if (*p == '\r') break;
+        if (AW__UNLIKELY(f == full)) return p < end ? AW_HTTP(431) : AW_EAGAIN;
+    }
     if (p[1] != '\n') return aw__http_stop(p, end);
     if (p + 2 > end) return AW_EAGAIN;
     h->count = (uint16_t)(f - h->fields);
@@ -6266,18 +6262,12 @@ static int aw__http_fields(aw__head *h, const char *base, size_t at,
 /* What frames the message and the connection, once all fields are known. */
 static int aw__http_framing(aw__head *h)
 {
-    h->keep_alive = h->minor > 0;                           /* 9112 9.3 */
-    h->upgrade = false;
-    if (AW__LIKELY(!h->options && !h->chunked)) return AW_OK;
-    if (AW__LIKELY(h->options == AW__O_KEEP && !h->chunked)) {
-        h->keep_alive = true;
-        return AW_OK;
-    }
+    h->keep_alive = h->minor || h->options & AW__O_KEEP;    /* 9112 9.3 */
+    if (AW__LIKELY(!(h->options & ~AW__O_KEEP) && !h->chunked)) return AW_OK;
     /* RFC 9112 6.1: both at once, or chunked in HTTP/1.0, is how requests are
        smuggled; 6.3 lets us refuse what others may repair. */
     if (h->chunked && (h->content_length >= 0 || !h->minor))
         return AW_HTTP(400);
-    if (h->options & AW__O_KEEP) h->keep_alive = true;
     if (h->options & AW__O_CLOSE) h->keep_alive = false;
     if (!h->minor) {                /* 1.0 has neither: 9110 10.1.1, 7.8 */
         h->options &= AW__O_CLOSE | AW__O_KEEP;
@@ -6292,9 +6282,7 @@ static void aw__head_clear(aw__head *h)
 {
     memset(h->known, 0xff, sizeof h->known);
     h->content_length = -1;
-    h->host = h->host_len = 0;
-    h->options = 0;
-    h->chunked = false;
+    memset(&h->host, 0, offsetof(aw__head, method) - offsetof(aw__head, host));
 }
 
 /* Matches `pattern`, where # stands for a digit; returns the first byte that
@@ -6375,42 +6363,46 @@ static AW__NOINLINE int aw__http_old_version(const char *p, const char *end)
 static int aw__http_request_line(aw__head *h, const char *base,
                                  const char *end)
 {
-    const char *p = base, *q;
-    if (AW__UNLIKELY(*p == '\r')) {     /* 2.2: an empty line before it */
-        if (p[1] != '\n') return aw__http_stop(p, end);
-        p += 2;
+    size_t at = 0, n = 3, stop;
+    const char *q;
+    if (AW__UNLIKELY(*base == '\r')) {  /* 2.2: an empty line before it */
+        if (base[1] != '\n') return aw__http_stop(base, end);
+        at = 2;
     }
-    q = p + 3;
-    h->verb = AW__GET;
-    if (AW__UNLIKELY(memcmp(p, "GET ", 4) != 0)) {
-        q = aw__http_span(p, end, AW__C_TOKEN);
-        if (q - p > 32) return AW_HTTP(501);
-        if (q >= end || *q != ' ' || q == p) return aw__http_stop(q, end);
-        h->verb = aw__http_verb(p, (size_t)(q - p));
+    if (AW__UNLIKELY(memcmp(base + at, "GET ", 4) != 0)) {
+        q = aw__http_span(base + at, end, AW__C_TOKEN);
+        n = (size_t)(q - base) - at;
+        if (n > 32) return AW_HTTP(501);
+        if (q >= end || *q != ' ' || !n) return aw__http_stop(q, end);
+        h->verb = aw__http_verb(base + at, n);
     }
-    h->method = (uint16_t)(p - base);
-    h->method_len = (uint16_t)(q - p);
-    p = q + 1;
-    q = aw__http_skip_target(p, end);
-    if (AW__UNLIKELY(*q != ' ')) {
-        q = aw__http_target_slow(p, q, end);
+    h->method = (uint16_t)at;
+    h->method_len = (uint16_t)n;
+    at += n + 1;
+    n = aw__http_skip_target(base + at, end);
+    stop = (unsigned)at + (unsigned)n;
+    if (AW__UNLIKELY(base[stop] != ' ')) {
+        q = aw__http_target_slow(base + at, base + stop, end);
         if (*q != ' ') return aw__http_stop(q, end);
+        stop = (size_t)(q - base);
+        n = stop - at;
     }
-    if (q == p) return aw__http_stop(q, end);
+    if (!n) return aw__http_stop(base + stop, end);
     h->minor = 1;
-    if (AW__UNLIKELY(memcmp(q, " HTTP/1.1\r\n", 11) != 0)) {
-        int r = aw__http_old_version(q + 1, end);
+    if (AW__UNLIKELY(memcmp(base + stop, " HTTP/1.1\r\n", 11) != 0)) {
+        int r = aw__http_old_version(base + stop + 1, end);
         if (r < 0) return r;
         h->minor = 0;
     }
-    if (q + 11 > end) return AW_EAGAIN;
-    h->target = h->path = (uint16_t)(p - base);
-    h->target_len = h->path_len = (uint16_t)(q - p);
-    if (AW__UNLIKELY(*p != '/' || h->verb == AW__CONNECT)) {
+    stop += 11;
+    if (base + stop > end) return AW_EAGAIN;
+    h->target = h->path = (uint16_t)at;
+    h->target_len = h->path_len = (uint16_t)n;
+    if (AW__UNLIKELY(base[at] != '/' || h->verb == AW__CONNECT)) {
         int r = aw__http_target_form(h, base);
         if (r < 0) return r;
     }
-    return (int)(q + 11 - base);
+    return (int)stop;
 }
 
 /* Whether bytes seen..n can change the verdict AW_EAGAIN on 0..seen: the head
@@ -6761,7 +6753,7 @@ static int aw__url_path(char *to, const char *p, size_t n, size_t *out)
 static bool aw__url_split(const char *p, size_t n, aw_slice *path,
                           aw_slice *query)
 {
-    const char *end = p + n, *q = aw__http_skip_path(p, end);
+    const char *end = p + n, *q = p + aw__http_skip_path(p, end);
     bool plain = n && *p == '/';
     if (q > end) q = end;
     while (q < end) {
@@ -19915,12 +19907,6 @@ enum {
 AW__ASSERT(sizeof(aw_req) <= AW__REQ_BYTES - AW__SIZED(512, 192),
            a_request_leaves_room);
 
-static AW__INLINE void aw__req_room(aw_req *req)
-{
-    req->arena.at = (char *)(req + 1);
-    req->arena.end = (char *)req + AW__REQ_BYTES;
-}
-
 /* Room for so many pieces and, behind them, for text of some. */
 static aw__pieces *aw__pieces_new(aw_loop *l, int count, size_t text)
 {
@@ -19950,17 +19936,24 @@ static void aw__pieces_add(aw__pieces *pieces, const char *p, int64_t at,
     pieces->total += n;
 }
 
-/* Makes a block, perhaps a used one, a fresh request. */
-static AW__INLINE void aw__req_reset(aw_req *req, aw_loop *l)
+/* What is the same in every request of a block, unless aw__req_free() has had
+   more to do. */
+static void aw__req_make(aw_req *req, aw_loop *l)
 {
-    memset(&req->flags, 0, offsetof(aw_req, head) - offsetof(aw_req, flags));
-    req->proxied = req->secure = false;
-    req->refs = 1;
     req->bytes = AW__REQ_BYTES;
     req->x = &aw__req_none;
     req->arena.mem = &l->mem;
     req->arena.blocks = NULL;
-    aw__req_room(req);
+    req->arena.end = (char *)req + AW__REQ_BYTES;
+}
+
+/* Makes such a block, perhaps a used one, a fresh request. */
+static AW__INLINE void aw__req_reset(aw_req *req)
+{
+    memset(&req->flags, 0, offsetof(aw_req, head) - offsetof(aw_req, flags));
+    req->proxied = req->secure = false;
+    req->refs = 1;
+    req->arena.at = (char *)(req + 1);
 }
 
 void *aw_alloc(aw_req *req, size_t n)
@@ -23231,6 +23224,7 @@ static AW__NOINLINE void aw__req_free(aw_req *req)
     if (s && l->debug) s->with.debug->ended(s, req);
     else if (!s || !aw__req_rests(s, req))
         aw__mem_put(&l->mem, req, req->bytes);
+    else if (req == s->spare) aw__req_make(req, l);
 }
 
 /* For the request that its connection is done with. */
@@ -23253,9 +23247,14 @@ static AW__NOINLINE void aw__req_drop_one(aw_req *req)
 static AW__INLINE aw_req *aw__req_new(aw__server *s)
 {
     aw_req *req = s->spare;
-    if (req) s->spare = NULL;
-    else req = (aw_req *)aw__mem_get(&s->loop->mem, AW__REQ_BYTES);
-    if (req) aw__req_reset(req, s->loop);
+    if (AW__LIKELY(req)) {
+        s->spare = NULL;
+    } else {
+        req = (aw_req *)aw__mem_get(&s->loop->mem, AW__REQ_BYTES);
+        if (!req) return NULL;
+        aw__req_make(req, s->loop);
+    }
+    aw__req_reset(req);
     return req;
 }
 
@@ -23321,14 +23320,17 @@ static AW__INLINE void aw__sweep_by(aw__server *s, int64_t when)
     if (!s->sweep.timer.link.next || s->sweep_at > when) aw__sweep_set(s, when);
 }
 
-/* Progress: into the list of that state, as its newest. */
+/* Progress: into the list of that state, as its newest; what it is already
+   while a batch of requests is answered. */
 static AW__INLINE void aw__conn_into(aw__server *s, aw__conn *c, int state)
 {
     const int64_t now = s->loop->now, limit = s->time_outs[state];
-    aw__list_remove(&c->link);
+    aw__link *list = &s->lists[state];
     c->state = (uint8_t)state;
     c->since = now;
-    aw__list_add(&s->lists[state], &c->link);
+    if (c->link.next == list) return;
+    aw__list_remove(&c->link);
+    aw__list_add(list, &c->link);
     if (limit != AW_FOREVER) aw__sweep_by(s, now + limit);
 }
 

@@ -47,30 +47,30 @@ TEST(http_skippers)
             memset(in, 'a', sizeof in);
             in[at] = (char)c;
             if (!aw__http_is((char)c, AW__C_HOST))
-                CHECK_EQ(aw__http_skip_host(in, end) - in, at);
+                CHECK_EQ((int)aw__http_skip_host(in, end), at);
             if (!aw__http_is((char)c, AW__C_TOKEN))
                 CHECK((int)aw__http_skip_name(in, end) <= at);
             if (!aw__http_is((char)c, AW__C_PLAIN))
-                CHECK(aw__http_skip_path(in, end) - in <= at);
+                CHECK((int)aw__http_skip_path(in, end) <= at);
             if (!aw__http_is((char)c, AW__C_PATH) && c != '?')
-                CHECK(aw__http_skip_target(in, end) - in <= at);
+                CHECK((int)aw__http_skip_target(in, end) <= at);
             if (!aw__http_is((char)c, AW__C_VALUE) || (c == ' ' && !at))
                 CHECK((int)aw__http_skip_value(in, end) <= at);
             memset(in, '5', 16);
             in[at % 16] = (char)c;
-            CHECK_EQ(aw__http_skip_digits(in) - in,
-                     aw__is_digit((char)c) ? 16 : at % 16);
+            CHECK_EQ(aw__http_skip_digits(in),
+                     aw__is_digit((char)c) ? 15 : at % 16);
             memset(in, 'a', sizeof in);
             in[at] = (char)c;
             in[40] = ':';
 #if defined(AW__SSE2) || defined(AW__NEON)
             CHECK_EQ((int)aw__http_skip_name(in, end) > at,
                      (alnum(c) && !aw__is_digit((char)c)) || c == '-');
-            CHECK_EQ(aw__http_skip_host(in, end) - in > at,
+            CHECK_EQ((int)aw__http_skip_host(in, end) > at,
                      alnum(c) || in_set(c, "-."));
-            CHECK_EQ(aw__http_skip_path(in, end) - in > at,
+            CHECK_EQ((int)aw__http_skip_path(in, end) > at,
                      alnum(c) || in_set(c, "-/"));
-            CHECK_EQ(aw__http_skip_target(in, end) - in > at,
+            CHECK_EQ((int)aw__http_skip_target(in, end) > at,
                      alnum(c) || in_set(c, "-._$&'()*+,;=:@/%[]?"));
             CHECK_EQ((int)aw__http_skip_value(in, end) > at,
                      c >= ' ' && c < 127 && (c != ' ' || at));
