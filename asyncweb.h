@@ -19843,7 +19843,8 @@ typedef struct aw__req_x {
     aw__receiving *receiving;
     aw__sending *sending;       /* NULL: the answer is `out` */
     aw__pieces *pieces;         /* the answer is these instead */
-    const char *message;        /* of aw_error */
+    const char *message;        /* of aw_error; what writes it in JSON */
+    void (*quote)(aw__buf *, const char *, size_t);
     const aw__forwarded *forwarded;     /* once it was read */
     struct aw__form *form;      /* its body as a form, once asked for */
     const struct aw_value *json;
@@ -19853,8 +19854,8 @@ typedef struct aw__req_x {
 } aw__req_x;
 
 static const aw__req_x aw__req_none = {
-    NULL, "", 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0,
-    NULL};
+    NULL, "", 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    0, NULL};
 
 struct aw_req {
     const char *base;           /* the head's bytes: on loan, or settled */
@@ -20970,12 +20971,19 @@ int aw_add_header(aw_req *req, const char *name, const char *value)
     return aw__header_add(req, s, value);
 }
 
+/* In place of any other of that name. */
+static int aw__header_set(aw_req *req, const char *name, const char *value)
+{
+    aw__header_remove(req, name);
+    return aw__header_add(req, aw__slice(name, strlen(name)), value);
+}
+
 int aw_set_header(aw_req *req, const char *name, const char *value)
 {
-    aw_slice s = aw__slice(name, name ? strlen(name) : 0);
+    const aw_slice s = aw__slice(name, name ? strlen(name) : 0);
     if (!aw__header_fits(s, value)) return AW_EINVAL;
-    aw__header_remove(req, name);
-    return aw_add_header(req, name, value);
+    if (req->x->sending && req->x->sending->head_out) return AW_EINVAL;
+    return aw__header_set(req, name, value);
 }
 
 int aw_redirect(aw_req *req, const char *location)
@@ -20990,6 +20998,9 @@ int aw_error(aw_req *req, int status, const char *message)
     if (status < 100 || status > 599) return AW_EINVAL;
     x = message || req->x->message ? aw__req_own(req) : NULL;
     if (x) x->message = message ? aw_strdup(req, message) : NULL;
+#ifndef ASYNCWEB_NO_JSON
+    if (x) x->quote = aw__json_quote;
+#endif
     return AW_HTTP(status);
 }
 
@@ -25766,6 +25777,7 @@ typedef enum aw__node_kind {
 /* One route at the end of its path. */
 typedef struct aw__target {
     aw_route route;             /* first; its whole path, all options */
+    const struct aw__node *node;
     struct aw__target *next;    /* at the same node */
     struct aw__target *later;   /* in the order of the tables */
     const struct aw__table *table;
@@ -25966,62 +25978,43 @@ static AW__INLINE bool aw__exact_take(aw_req *req, const aw__exact *e)
     return true;
 }
 
-/* Of nodes below `node`, at the path `at`: counts them, or with router->exact
-   set notes them. Only paths in which there is nothing to decode: a request's
-   may then be compared as it came. False: out of memory. */
-AW__COLD
-static bool aw__exact_below(aw__router *r, aw__arena *a, const aw__node *node,
-                            aw__buf *path, size_t *count)
+/* There are no parameters, and there is nothing to decode: the path of a request
+   may be compared as it came. */
+static bool aw__exact_fits(const aw__target *t)
 {
-    const size_t at = path->n;
-    size_t n;
-    bool plain;
-    for (; node; node = node->next, path->n = at) {
-        if (node->kind != AW__N_TEXT) continue;
-        aw__buf_add(path, "/", 1);
-        aw__buf_add(path, node->text, node->n);
-        if (path->failed) return false;
-        n = path->n;
-        plain = aw__http_span(path->p, path->p + n, AW__C_PLAIN) == path->p + n;
-        *count += node->targets && plain;
-        if (node->targets && plain && r->exact) {
-            aw__exact *e;
-            char padded[8] = "", *text;
-            text = aw__arena_text(a, path->p, n);
-            if (!text) return false;
-            memcpy(padded, text, n < 8 ? n : 8);
-            e = aw__exact_at(r, n < 8 ? padded : text, n);
-            e->first = aw__eight(n < 8 ? padded : text, n);
-            e->last = n > 8 ? aw__eight(text + n - 8, 8) : e->first;
-            e->targets = node->targets;
-            e->path = text;
-            e->n = n;
-        }
-        if (!aw__exact_below(r, a, node->child, path, count))   /* recursion */
-            return false;
-    }
-    return true;
+    const char *p = t->route.path, *end = p + strlen(p);
+    return aw__http_span(p, end, AW__C_PLAIN) == end;
+}
+
+static void aw__exact_add(aw__router *r, const aw__target *t)
+{
+    const char *p = t->route.path;
+    const size_t n = strlen(p);
+    char padded[8] = "";
+    aw__exact *e;
+    if (n < 8) p = (const char *)memcpy(padded, p, n);
+    e = aw__exact_at(r, p, n);
+    e->first = aw__eight(p, n);
+    e->last = n > 8 ? aw__eight(p + n - 8, 8) : e->first;
+    e->targets = t->node->targets;
+    e->path = t->route.path;
+    e->n = n;
 }
 
 /* Once all routes are there; without memory they are all looked for. */
 AW__COLD
-static void aw__exact_build(aw__router *r, aw__arena *a, aw__mem *mem)
+static void aw__exact_build(aw__router *r, aw__arena *a)
 {
+    const aw__target *t;
     size_t count = 0, cap = 4;
-    aw__buf path;
-    bool fine;
-    memset(&path, 0, sizeof path);
-    path.mem = mem;
-    fine = aw__exact_below(r, a, r->nodes, &path, &count);
+    for (t = r->first; t; t = t->later) count += aw__exact_fits(t);
     while (cap < 2 * count) cap *= 2;
-    path.n = count = 0;
-    if (fine) r->exact = (aw__exact *)aw__arena_get(a, cap * sizeof *r->exact);
-    if (r->exact) {
-        memset(r->exact, 0, cap * sizeof *r->exact);
-        r->mask = cap - 1;
-        if (!aw__exact_below(r, a, r->nodes, &path, &count)) r->exact = NULL;
-    }
-    aw__buf_free(&path);
+    r->exact = (aw__exact *)aw__arena_get(a, cap * sizeof *r->exact);
+    if (!r->exact) return;
+    memset(r->exact, 0, cap * sizeof *r->exact);
+    r->mask = cap - 1;
+    for (t = r->first; t; t = t->later)
+        if (aw__exact_fits(t)) aw__exact_add(r, t);
 }
 
 /* ---- compiling ---- */
@@ -26139,7 +26132,7 @@ static void aw__app_allow(aw_req *req, unsigned allowed)
         to = AW__PUT(to, ", ");
     }
     memcpy(to, "OPTIONS", 8);
-    (void)aw_set_header(req, "Allow", text);
+    (void)aw__header_set(req, "Allow", text);
 }
 
 /* The path with a slash behind it, then the query. NULL: it has one, or no
@@ -26170,7 +26163,7 @@ static bool aw__app_slash(aw_req *req, aw__search *search, const aw__node *all)
     search->path = aw__slice(text, search->path.n + 1);
     search->any_method = true;
     found = aw__route_walk(all, 1, 0, search);
-    return found && aw_set_header(req, "Location", text) == 0;
+    return found && aw__header_set(req, "Location", text) == 0;
 }
 
 /* No route takes this method and path: why, as a status. */
@@ -26420,17 +26413,20 @@ static bool aw__app_wants_json(const aw_req *req)
 static bool aw__app_page_json(aw_req *req, int status)
 {
     const char *const reason = aw__http_reason(status);
-    char head[40];
+    char number[3];
     aw__buf b;
     if (!aw__app_wants_json(req)) return false;
     memset(&b, 0, sizeof b);
     b.arena = &req->arena;
-    aw__print(head, sizeof head, "{\"status\":%d,\"error\":", status);
-    aw__put_text(&b, head);
-    aw__json_quote(&b, reason, strlen(reason));
+    aw__put_text(&b, "{\"status\":");
+    aw__buf_add(&b, number, (size_t)(aw__put_three(number, (unsigned)status) -
+                                     number));
+    aw__put_text(&b, ",\"error\":\"");
+    aw__put_text(&b, reason);
+    aw__put_text(&b, "\"");
     if (req->x->message) {
         aw__put_text(&b, ",\"message\":");
-        aw__json_quote(&b, req->x->message, strlen(req->x->message));
+        req->x->quote(&b, req->x->message, strlen(req->x->message));
     }
     aw__put_text(&b, "}");
     return !b.failed &&
@@ -26442,7 +26438,7 @@ static bool aw__app_page_json(aw_req *req, int status)
 static void aw__app_retry(aw_req *req, int status)
 {
     if (status == 503 && !aw__header_has(req, "Retry-After"))
-        (void)aw_set_header(req, "Retry-After", "1");
+        (void)aw__header_set(req, "Retry-After", "1");
 }
 
 /* The standard page of a status becomes the answer. */
@@ -27347,6 +27343,7 @@ static bool aw__route_add(aw__server *s, const aw__table *table,
     t->view = row->view;
     if (row->view->ops && row->view->ops->needs) row->view->ops->needs(s);
     if (row->websocket) s->sockets = row->view->ops;
+    t->node = node;
     t->next = node->targets;
     node->targets = t;
     *router->last = t;
@@ -27700,7 +27697,7 @@ static bool aw__server_routes(aw__server *s)
     memset(s->router, 0, sizeof *s->router);
     s->router->last = &s->router->first;
     if (!aw__table_add(s, NULL, &top, 0)) return false;
-    aw__exact_build(s->router, &s->memory, &s->loop->mem);
+    aw__exact_build(s->router, &s->memory);
     return true;
 }
 
