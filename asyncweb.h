@@ -23671,16 +23671,18 @@ static char *aw__answer_head(aw__server *s, aw_req *req, size_t more)
     return AW__PUT(to, "\r\n");
 }
 
-/* Whether the answer is like most: text and nothing said about it. */
+/* Whether the end of a request is like most: the answer is text about which
+   nothing is said, there is room for it, and nothing else is left to do. */
 static AW__INLINE bool aw__answer_is_plain(const aw__server *s,
                                            const aw_req *req)
 {
+    const size_t n = s->out.n, room = AW__ANSWER_HEAD + req->out_len;
     return req->type == aw__plain && req->status == 200 && !req->headers &&
         req->x == &aw__req_none && req->head.minor &&
-        req->head.verb != AW__HEAD && !req->conn->last &&
-        req->out_len <= aw__input_bytes(s) / 4 && !s->out.failed &&
-        s->out.cap - s->out.n >= AW__ANSWER_HEAD + req->out_len &&
-        s->loop->now < s->date_until;
+        req->head.verb != AW__HEAD && !req->conn->last && !req->conn->out &&
+        !s->stopping && !s->out.failed && req->refs == 1 &&
+        req->out_len <= aw__input_bytes(s) / 4 && s->out.cap - n >= room &&
+        n + room < aw__input_bytes(s) && s->loop->now < s->date_until;
 }
 
 /* The same bytes as those of aw__answer_head and the body behind it. */
@@ -24414,22 +24416,16 @@ static bool aw__conn_unread(aw__conn *c, aw_req *req)
    spawned in lives on without the connection. A little of a body that the
    view did not read may still come, and is dropped; but what comes instead of
    an expected 100, nobody knows (RFC 9110 10.1.1). */
-static void aw__conn_finish(aw__server *s, aw_req *req)
+static AW__NOINLINE void aw__conn_finish_any(aw__server *s, aw_req *req)
 {
     aw__conn *c = req->conn;
     bool alive, drain = false;
     if (s->stopping) c->last = 1;
-    if (AW__UNLIKELY(req->x != &aw__req_none)) drain = aw__conn_unread(c, req);
+    if (req->x != &aw__req_none) drain = aw__conn_unread(c, req);
     c->req = NULL;
     c->expected = false;
-    if (AW__LIKELY(aw__answer_is_plain(s, req))) {
-        aw__answer_plain(s, req);
-        aw__access_log(s, req, (int64_t)req->out_len);
-        alive = s->out.n < aw__input_bytes(s) || aw__conn_send(s, c);
-    } else {
-        alive = req->x->sending ? req->x->sending->ops->end(s, req)
-            : aw__conn_answer(s, req);
-    }
+    alive = req->x->sending ? req->x->sending->ops->end(s, req)
+        : aw__conn_answer(s, req);
     req->conn = NULL;
     drain = drain && alive && !c->last;
     if (drain) {
@@ -24440,10 +24436,26 @@ static void aw__conn_finish(aw__server *s, aw_req *req)
     }
     if (alive) {
         c->served = true;
-        if (AW__LIKELY(!c->out && !c->req)) aw__conn_into(s, c, AW__IDLE);
-        else aw__conn_next(s, c);
+        aw__conn_next(s, c);
     }
     if (!drain) aw__req_done(s, req);
+}
+
+/* The same on the short way, if it is like most. */
+static void aw__conn_finish(aw__server *s, aw_req *req)
+{
+    aw__conn *c = req->conn;
+    if (AW__UNLIKELY(!aw__answer_is_plain(s, req))) {
+        aw__conn_finish_any(s, req);
+        return;
+    }
+    aw__answer_plain(s, req);
+    aw__access_log(s, req, (int64_t)req->out_len);
+    c->req = NULL;
+    c->expected = false;
+    c->served = true;
+    aw__conn_into(s, c, AW__IDLE);
+    aw__req_done(s, req);
 }
 
 /* A request that cannot be read is answered, and the connection closed: where
