@@ -11,5 +11,11 @@ ROUTES(app, GET("/", hello))
 
 int main(void)
 {
+#ifdef ASYNCWEB_FIXED_MEMORY
+    static char memory[65536];
+    return aw_run(app, .port = 5000, .memory = memory,
+                  .memory_size = sizeof memory);
+#else
     return aw_run(app, .port = 5000);
+#endif
 }

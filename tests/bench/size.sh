@@ -51,20 +51,31 @@ size() {
         bad "$text" "$(head "$tmp/said")"
     fi
 }
-# seconds TEXT GOAL SOURCE FLAG...: CPU time of the compiler
+# seconds TEXT GOAL SOURCE FLAG...: CPU time of the compiler, the best of three
 seconds() {
-    local text=$1 goal=$2 taken TIMEFORMAT='%U %S'
+    local text=$1 goal=$2 taken best= TIMEFORMAT='%U %S'
     shift 2
-    taken=$({ time cc -O2 -w "$@" -o "$tmp/hello" 2>"$tmp/said"; } 2>&1) &&
-        ok || bad "$text" "$(head "$tmp/said")"
-    echo "| $text | $(compute %.2f "${taken/ / + }") s | $goal |"
+    for _ in 1 2 3; do
+        taken=$({ time cc -O2 -w "$@" -o "$tmp/hello" 2>"$tmp/said"; } 2>&1) ||
+            { bad "$text" "$(head "$tmp/said")"; return; }
+        taken=$(compute %.2f "${taken/ / + }")
+        if [ "$(compute %d "(${best:-99} > $taken)")" = 1 ]; then best=$taken; fi
+    done
+    ok
+    echo "| $text | $best s | $goal |"
 }
 
 echo '| hello | | goal |'
 echo '|---|---|---|'
-size 'musl-gcc -Os -static -s' '90 KB' 90 "$bench/hello.c"
+size 'musl-gcc -Os -static -s' '90 KB' 80 "$bench/hello.c"
 # shellcheck disable=SC2086
-size 'the same with all NO_ options' '45 KB' 80 "$bench/hello.c" $options
+size 'the same with all NO_ options' '45 KB' 66 "$bench/hello.c" $options
+# shellcheck disable=SC2086
+size 'and ASYNCWEB_FIXED_MEMORY: without malloc' '' 58 "$bench/hello.c" $options \
+    -DASYNCWEB_FIXED_MEMORY
+# shellcheck disable=SC2086
+size 'and -Wl,-z,noseparate-code: without padding' '' 54 "$bench/hello.c" \
+    $options -DASYNCWEB_FIXED_MEMORY -Wl,-z,noseparate-code
 size 'bare, the same' '' 40 "$bench/bare.c" -D_GNU_SOURCE
 seconds 'cc -O2 takes' '1.0 s' "$bench/hello.c"
 seconds 'cc -O2 takes, all NO_ options' '' "$bench/hello.c" $options
