@@ -69,8 +69,8 @@ bare="$built/bare @"
 # rest as each_of takes it.
 rows=(
     "instructions: plain view, 40 B;1000;1000;callgrind;%.0f;$ours"
-    "instructions: browser, 644 B;2000;1850;callgrind;%.0f;$ours;-b"
-    "instructions: async view, 40 B;1260;1250;callgrind;%.0f;$ours;-p;/async"
+    "instructions: browser, 644 B;1850;1850;callgrind;%.0f;$ours;-b"
+    "instructions: async view, 40 B;1250;1250;callgrind;%.0f;$ours;-p;/async"
     "instructions: async, awaits a child;;;callgrind;%.0f;$ours;-p;/await"
     "instructions: plain, access log;;;callgrind;%.0f;$ours log"
     "instructions: plain, 16 at once;;;callgrind;%.0f;$ours;-d;16"
