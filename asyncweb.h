@@ -7019,12 +7019,10 @@ static void aw__date_civil(int days, int *year, int *month, int *day)
     *day = days - aw__date_before[m] + 1;
 }
 
-/* n decimal digits; returns what follows. */
-static char *aw__date_put(char *to, int value, int n)
+/* n decimal digits. */
+static void aw__date_put(char *to, int value, int n)
 {
-    int i;
-    for (i = n; i--; value /= 10) to[i] = (char)('0' + value % 10);
-    return to + n;
+    for (; n--; value /= 10) to[n] = (char)('0' + value % 10);
 }
 
 /* "Sun, 06 Nov 1994 08:49:37 GMT" and a NUL. A time outside the years 1..9999
@@ -7033,25 +7031,18 @@ static void aw__date_format(char out[30], int64_t t)
 {
     const int64_t first = -INT64_C(62135596800), last = INT64_C(253402300799);
     int days, second, year, month, day;
-    char *p = out;
     t = t < first ? first : t > last ? last : t;
     days = (int)((t - first) / 86400) + 306;    /* 1 January 0001 */
     second = (int)((t - first) % 86400);
     aw__date_civil(days, &year, &month, &day);
-    memcpy(p, aw__date_days + (days + 3) % 7 * 3, 3);
-    memcpy(p + 3, ", ", 2);
-    p = aw__date_put(p + 5, day, 2);
-    *p++ = ' ';
-    memcpy(p, aw__date_months + (month - 1) * 3, 3);
-    p[3] = ' ';
-    p = aw__date_put(p + 4, year, 4);
-    *p = ' ';
-    p = aw__date_put(p + 1, second / 3600, 2);
-    *p = ':';
-    p = aw__date_put(p + 1, second / 60 % 60, 2);
-    *p = ':';
-    p = aw__date_put(p + 1, second % 60, 2);
-    memcpy(p, " GMT", 5);
+    memcpy(out, "Sun, 06 Nov 1994 08:49:37 GMT", 30);
+    memcpy(out, aw__date_days + (days + 3) % 7 * 3, 3);
+    aw__date_put(out + 5, day, 2);
+    memcpy(out + 8, aw__date_months + (month - 1) * 3, 3);
+    aw__date_put(out + 12, year, 4);
+    aw__date_put(out + 17, second / 3600, 2);
+    aw__date_put(out + 20, second / 60 % 60, 2);
+    aw__date_put(out + 23, second % 60, 2);
 }
 
 /* The index of the three letters at p in a list of names, or -1. */
@@ -23152,8 +23143,11 @@ typedef struct aw__server {
 } aw__server;
 
 /* What runs besides views, in floor 6. */
+struct aw__target;
 typedef struct aw__hook_ops {
     const char *(*enter)(aw__server *s, struct aw__table *t);
+    void (*steps)(struct aw__target *t);
+    void (*nearest)(aw_req *req);       /* its table, without a route */
     void (*run)(aw_req *req, int stage, int rc);
     void (*before_head)(aw_req *req);   /* of a streamed answer */
 } aw__hook_ops;
@@ -26189,40 +26183,6 @@ static int aw__app_fate(aw_req *req, aw__search *search, const aw__node *all)
     return aw__app_slash(req, search, all) ? 308 : 404;
 }
 
-/* The table with the longest prefix of a path, and what its prefix captures:
-   a hook may ask for that. */
-typedef struct aw__nearest {
-    aw_slice path;
-    const aw__table *table;
-    int depth;
-    aw__param param[AW__PARAMS_MAX], at[AW__PARAMS_MAX];
-} aw__nearest;
-
-AW__COLD
-static void aw__nearest_walk(const aw__node *node, size_t at, int params,
-                             int depth, aw__nearest *best)
-{
-    const aw_slice path = best->path;
-    const char *slash = (const char *)memchr(path.p + at, '/', path.n - at);
-    size_t end = slash ? (size_t)(slash - path.p) : path.n;
-    for (; node; node = node->next) {
-        int n = params;
-        if (node->kind == AW__N_PATH ||
-            !aw__node_takes(node, path.p + at, end - at)) continue;
-        if (node->kind != AW__N_TEXT) {
-            best->at[n].at = (uint16_t)at;
-            best->at[n++].n = (uint16_t)(end - at);
-        }
-        if (node->table && depth > best->depth) {
-            best->table = node->table;
-            best->depth = depth;
-            memcpy(best->param, best->at, sizeof best->param);
-        }
-        if (end < path.n)
-            aw__nearest_walk(node->child, end + 1, n, depth + 1, best);
-    }                                                   /* recursion */
-}
-
 /* The request is the target's. False: no memory for what it captures. */
 static AW__INLINE bool aw__app_found(aw_req *req, const aw__target *t,
                                      const aw__param *param)
@@ -26245,14 +26205,11 @@ static AW__INLINE bool aw__app_found(aw_req *req, const aw__target *t,
 AW__COLD
 static void aw__app_nowhere(aw_req *req, bool readable)
 {
-    const aw__router *router = aw__req_loop(req)->server->router;
-    aw__nearest best;
-    best.path = aw__req_path(req);
-    best.table = router->top;
-    best.depth = 0;
-    if (readable) aw__nearest_walk(router->nodes, 1, 0, 1, &best);
-    else req->path_n = req->query_n = 0;
-    (void)aw__app_found(req, &best.table->nowhere, best.param);
+    const aw__server *s = aw__req_loop(req)->server;
+    req->route = &s->router->top->nowhere.route;
+    req->params = 0;
+    if (!readable) req->path_n = req->query_n = 0;
+    else if (s->hooks) s->hooks->nearest(req);
 }
 
 /* A view that takes a parameter for a file's name must not be led out by one
@@ -26987,6 +26944,53 @@ static void aw__steps_run(aw_req *req, int stage, int rc)
     }
 }
 
+/* ---- whose they are ---- */
+
+/* The table with the longest prefix of a path, and what its prefix captures:
+   a hook may ask for that. */
+typedef struct aw__nearest {
+    aw_slice path;
+    const aw__table *table;
+    int depth;
+    aw__param param[AW__PARAMS_MAX], at[AW__PARAMS_MAX];
+} aw__nearest;
+
+AW__COLD
+static void aw__nearest_walk(const aw__node *node, size_t at, int params,
+                             int depth, aw__nearest *best)
+{
+    const aw_slice path = best->path;
+    const char *slash = (const char *)memchr(path.p + at, '/', path.n - at);
+    size_t end = slash ? (size_t)(slash - path.p) : path.n;
+    for (; node; node = node->next) {
+        int n = params;
+        if (node->kind == AW__N_PATH ||
+            !aw__node_takes(node, path.p + at, end - at)) continue;
+        if (node->kind != AW__N_TEXT) {
+            best->at[n].at = (uint16_t)at;
+            best->at[n++].n = (uint16_t)(end - at);
+        }
+        if (node->table && depth > best->depth) {
+            best->table = node->table;
+            best->depth = depth;
+            memcpy(best->param, best->at, sizeof best->param);
+        }
+        if (end < path.n)
+            aw__nearest_walk(node->child, end + 1, n, depth + 1, best);
+    }                                                   /* recursion */
+}
+
+static void aw__nearest_find(aw_req *req)
+{
+    const aw__router *router = aw__req_loop(req)->server->router;
+    aw__nearest best;
+    best.path = aw__req_path(req);
+    best.table = router->top;
+    best.depth = 0;
+    aw__nearest_walk(router->nodes, 1, 0, 1, &best);
+    (void)aw__app_found(req, &best.table->nowhere, best.param);
+}
+
 /* ---- entering them ---- */
 
 /* Checks the rows that are neither routes nor mounts, and counts them. */
@@ -27041,8 +27045,20 @@ static const char *aw__table_hooks(aw__server *s, aw__table *t)
     return wrong || aw__table_gather(s, t) ? wrong : "out of memory";
 }
 
+/* A target that has more to run than its view gets a view that is neither
+   plain nor async: its steps. */
+static void aw__target_steps(aw__target *t)
+{
+    bool timed = t->view && t->view->fn && t->route.timeout_ms != AW_FOREVER;
+    if (!t->table->hooked && !timed) return;
+    t->steps.name = t->view ? t->view->name : "(no route)";
+    t->steps.file = t->view ? t->view->file : "asyncweb.h";
+    t->route.view = &t->steps;
+}
+
 static const aw__hook_ops aw__with_hooks = {
-    aw__table_hooks, aw__steps_run, aw__app_before_head};
+    aw__table_hooks, aw__target_steps, aw__nearest_find, aw__steps_run,
+    aw__app_before_head};
 
 void aw__needs_hooks(aw__server *s)
 {
@@ -27256,12 +27272,6 @@ static int aw__tree_view(aw__ctx *t, aw_req *req)
 
 enum { AW__MOUNTS_DEEP = 16 };
 
-static size_t aw__limit(size_t value, size_t otherwise)
-{
-    return value == 0 ? otherwise : value == (size_t)AW_OFF ? SIZE_MAX / 2
-        : value;
-}
-
 static int64_t aw__limit_ms(int64_t value, int64_t otherwise)
 {
     if (value == 0) return otherwise;
@@ -27296,17 +27306,6 @@ static void aw__options_inherit(aw_route *row, const aw_route *from)
     if (!row->timeout_ms) row->timeout_ms = from->timeout_ms;
     else row->timeout_ms = aw__limit_ms(row->timeout_ms, 0);
     if (row->websocket) row->timeout_ms = AW_FOREVER;   /* it lives long */
-}
-
-/* A target that has more to run than its view gets a view that is neither
-   plain nor async: its steps. */
-static void aw__target_steps(aw__target *t)
-{
-    bool timed = t->view && t->view->fn && t->route.timeout_ms != AW_FOREVER;
-    if (!t->table->hooked && !timed) return;
-    t->steps.name = t->view ? t->view->name : "(no route)";
-    t->steps.file = t->view ? t->view->file : "asyncweb.h";
-    t->route.view = &t->steps;
 }
 
 /* A row's own copy, at its place. NULL, with *wrong: out of memory or a path
@@ -27360,7 +27359,7 @@ static bool aw__route_add(aw__server *s, const aw__table *table,
     node->targets = t;
     *router->last = t;
     router->last = &t->later;
-    aw__target_steps(t);
+    if (s->hooks) s->hooks->steps(t);
     return true;
 }
 
@@ -27429,7 +27428,7 @@ static bool aw__table_add(aw__server *s, const aw__table *up,
             "one made by hand: say ROUTE(...), BEFORE(...)");
     if (s->hooks) wrong = s->hooks->enter(s, t);
     if (wrong) return aw__row_wrong(s, row, path, wrong);
-    aw__target_steps(at);
+    if (s->hooks) s->hooks->steps(at);
     for (r = t->rows; r && r->method; r++)
         if (r->kind == AW_ROW_ROUTE ? !aw__route_add(s, t, r)
             : r->kind == AW_ROW_MOUNT && !aw__table_add(s, t, r, depth + 1))
@@ -27622,37 +27621,48 @@ static size_t aw__part(const aw_loop *l, size_t usual, size_t part,
     return n < usual ? n : usual;
 }
 
+static AW__COLD void aw__set_ms(int64_t *value, int64_t otherwise)
+{
+    *value = aw__limit_ms(*value, otherwise);
+}
+
+/* AW_OFF: as good as none. */
+static AW__COLD void aw__set_size(size_t *value, size_t otherwise)
+{
+    if (*value == 0) *value = otherwise;
+    if (*value == (size_t)AW_OFF) *value = SIZE_MAX / 2;
+}
+
 static void aw__config_defaults(aw_config *c, const aw_loop *l)
 {
     if (!c->host) c->host = "127.0.0.1";
     if (!c->port) c->port = 5000;
-    c->max_line = aw__limit(c->max_line, aw__part(l, 8192, 16, 1024));
-    c->max_head = aw__limit(c->max_head, aw__part(l, 32768, 16, 1024));
+    aw__set_size(&c->max_line, aw__part(l, 8192, 16, 1024));
+    aw__set_size(&c->max_head, aw__part(l, 32768, 16, 1024));
     if (c->max_head > 65535) c->max_head = 65535;
-    c->max_fields = aw__limit(c->max_fields, aw__part(l, 100, 1024, 24));
+    aw__set_size(&c->max_fields, aw__part(l, 100, 1024, 24));
     if (c->max_fields > 1000) c->max_fields = 1000;
     c->max_body = aw__limit_bytes(c->max_body,
                                   (int64_t)aw__part(l, 1 << 20, 4, 0));
     if (!c->min_rate) c->min_rate = 500;
-    c->rate_grace_ms = aw__limit_ms(c->rate_grace_ms, 10000);
-    c->max_parts = aw__limit(c->max_parts, 1000);
-    c->max_part_head = aw__limit(c->max_part_head, 8192);
-    c->form_memory = aw__limit(c->form_memory, aw__part(l, 1 << 20, 8, 0));
-    c->file_memory = aw__limit(c->file_memory, aw__part(l, 65536, 8, 0));
-    c->head_ms = aw__limit_ms(c->head_ms, 10000);
-    c->body_ms = aw__limit_ms(c->body_ms, 30000);
-    c->sse_ping_ms = aw__limit_ms(c->sse_ping_ms, 15000);
-    c->idle_ms = aw__limit_ms(c->idle_ms, 15000);
-    c->write_ms = aw__limit_ms(c->write_ms, 30000);
-    c->view_ms = aw__limit_ms(c->view_ms, AW_FOREVER);
-    c->ws_max_message = aw__limit(c->ws_max_message,
-                                  aw__part(l, 1 << 20, 8, 0));
-    c->ws_max_queue = aw__limit(c->ws_max_queue, aw__part(l, 1 << 20, 8, 0));
-    c->ws_ping_ms = aw__limit_ms(c->ws_ping_ms, 30000);
-    c->ws_pong_ms = aw__limit_ms(c->ws_pong_ms, 20000);
-    c->ws_close_ms = aw__limit_ms(c->ws_close_ms, 5000);
-    c->drain_ms = aw__limit_ms(c->drain_ms, 10000);
-    c->tls.handshake_ms = aw__limit_ms(c->tls.handshake_ms, 10000);
+    aw__set_ms(&c->rate_grace_ms, 10000);
+    aw__set_size(&c->max_parts, 1000);
+    aw__set_size(&c->max_part_head, 8192);
+    aw__set_size(&c->form_memory, aw__part(l, 1 << 20, 8, 0));
+    aw__set_size(&c->file_memory, aw__part(l, 65536, 8, 0));
+    aw__set_ms(&c->head_ms, 10000);
+    aw__set_ms(&c->body_ms, 30000);
+    aw__set_ms(&c->sse_ping_ms, 15000);
+    aw__set_ms(&c->idle_ms, 15000);
+    aw__set_ms(&c->write_ms, 30000);
+    aw__set_ms(&c->view_ms, AW_FOREVER);
+    aw__set_size(&c->ws_max_message, aw__part(l, 1 << 20, 8, 0));
+    aw__set_size(&c->ws_max_queue, aw__part(l, 1 << 20, 8, 0));
+    aw__set_ms(&c->ws_ping_ms, 30000);
+    aw__set_ms(&c->ws_pong_ms, 20000);
+    aw__set_ms(&c->ws_close_ms, 5000);
+    aw__set_ms(&c->drain_ms, 10000);
+    aw__set_ms(&c->tls.handshake_ms, 10000);
     if (!c->max_connections) {
         /* Views need descriptors, too. */
         int all = aw__sys_descriptors();

@@ -1064,7 +1064,7 @@ static void secure_stranger(int i)
 static void secure_mutter(const aw__conn *c)
 {
     int fd;
-    for (fd = 0; fd < secure.clients->fd_cap; fd++) {
+    for (fd = 0; fd < secure.clients->fd_end; fd++) {
         struct sockaddr_in a;
         socklen_t n = sizeof a;
         if (!secure.clients->fds[fd].tls ||
@@ -1223,7 +1223,7 @@ TEST(what_tls_costs)
     for (int i = 0; i < MANY; i++) secure_stranger(i);
     idle = in_use(l);
     row("TLS: a connection that idles", (idle - before) / MANY, 5000);
-    for (fd = 0; fd < secure.clients->fd_cap; fd++)
+    for (fd = 0; fd < secure.clients->fd_end; fd++)
         if (secure.clients->fds[fd].tls)
             CHECK_EQ(3, write(fd, "\x17\x03\x03", 3));   /* of a record */
     secure_turn();
