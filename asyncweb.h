@@ -13050,7 +13050,8 @@ static ptrdiff_t aw__sim_recv(aw_loop *l, int fd, void *p, size_t n)
 static bool aw__sim_room(aw_loop *l, aw__sim_end *e, uint32_t n)
 {
     aw__sim_bytes *old = e->in, *b = old;
-    uint32_t cap = old ? old->cap : 64, count = old ? old->count : 0;
+    uint32_t cap = old ? old->cap : (n + 31) & ~31u;
+    const uint32_t count = old ? old->count : 0;
     if (old && cap - old->at - count >= n) return true;
     while (cap < count + n) cap *= 2;
     if (!old || cap != old->cap)
@@ -19848,6 +19849,9 @@ static const aw__req_x aw__req_none = {
     NULL, "", 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
     0, NULL};
 
+/* Whom a connection comes from, and how. */
+enum { AW__FROM_PROXY = 1, AW__FROM_TLS = 2 };      /* one that is trusted */
+
 struct aw_req {
     const char *base;           /* the head's bytes: on loan, or settled */
     const aw__req_x *x;
@@ -19856,8 +19860,7 @@ struct aw_req {
     int32_t refs;
     uint32_t start;             /* for the access log: low bits of the time */
     uint16_t bytes;             /* of this block */
-    bool proxied;               /* it came from a trusted proxy */
-    bool secure;                /* over TLS */
+    uint8_t from;               /* its connection's */
     /* From here on a new one is zero. */
     uint8_t flags, params;
     int16_t status;             /* of the answer; 0 not known yet */
@@ -19943,7 +19946,7 @@ static void aw__req_make(aw_req *req, aw_loop *l)
 static AW__INLINE void aw__req_reset(aw_req *req)
 {
     memset(&req->flags, 0, offsetof(aw_req, head) - offsetof(aw_req, flags));
-    req->proxied = req->secure = false;
+    req->from = 0;
     req->refs = 1;
     req->arena.at = (char *)(req + 1);
 }
@@ -23024,13 +23027,15 @@ typedef struct aw__conn {
     aw__held *in, *out;
     aw_req *req;
     int fd;
-    uint8_t state, last, ended; /* last: close when all is out */
-    bool expected, served;      /* waits for 100 Continue; had an answer */
-    bool trusted, preface;      /* a proxy; its PROXY header is still to come */
-    bool reset;                 /* close with a reset */
-    bool counted;               /* in server->crowd */
-    bool tls;
-    uint32_t lingered;          /* bytes dropped in LINGER */
+    unsigned state : 8;
+    unsigned from : 8;          /* AW__FROM_... */
+    unsigned last : 1, ended : 1;       /* last: close when all is out */
+    unsigned expected : 1;      /* waits for 100 Continue */
+    unsigned served : 1;        /* had an answer */
+    unsigned preface : 1;       /* its PROXY header is still to come */
+    unsigned reset : 1;         /* close with a reset */
+    unsigned counted : 1;       /* in server->crowd */
+    unsigned lingered : 9;      /* pieces dropped in LINGER */
     aw__address peer;
 } aw__conn;
 
@@ -23038,7 +23043,8 @@ enum {
     AW__INPUT_BYTES = 65536,    /* the shared read buffer, with slack */
     AW__PIPELINE_MOST = AW__SIZED(65536, 1024), /* kept for a view's end */
     AW__DRAIN_MOST = 65536,     /* of a body that its view did not read */
-    AW__LINGER_MS = 2000, AW__LINGER_MOST = 262144,
+    AW__LINGER_MS = 2000,
+    AW__LINGER_PIECE = 2048, AW__LINGER_MOST = 128,     /* pieces, or reads */
     AW__STOP_MS = 250,          /* in a drain, to complete a head */
     AW__RESUME_MS = 100,        /* to accept again after EMFILE */
     AW__FULL_GRACE_MS = 2000,   /* instead of rate_grace_ms, in a full table */
@@ -23403,7 +23409,8 @@ static char *aw__put_host(char *to, const aw__address *a)
 static const aw__forwarded *aw__req_proxied(aw_req *req)
 {
     const aw__server *s = aw__req_loop(req)->server;
-    return req->proxied ? s->with.proxies->forwarded(req, &s->trusted) : NULL;
+    if (!(req->from & AW__FROM_PROXY)) return NULL;
+    return s->with.proxies->forwarded(req, &s->trusted);
 }
 
 /* The client of a request, the same. */
@@ -24446,7 +24453,6 @@ static void aw__conn_finish(aw__server *s, aw_req *req)
     aw__answer_plain(s, req);
     aw__access_log(s, req, (int64_t)req->out_len);
     c->req = NULL;
-    c->expected = false;
     c->served = true;
     aw__conn_into(s, c, AW__IDLE);
     aw__req_done(s, req);
@@ -24726,8 +24732,7 @@ static size_t aw__conn_begin(aw__server *s, aw__conn *c, aw_slice in, size_t n)
     req->conn = c;
     req->base = in.p;
     req->start = (uint32_t)s->loop->now;
-    req->proxied = c->trusted;
-    req->secure = c->tls;
+    req->from = c->from;
     c->req = req;
     if (!head->keep_alive) c->last = 1;
     s->route(req);
@@ -24743,7 +24748,8 @@ static size_t aw__conn_begin(aw__server *s, aw__conn *c, aw_slice in, size_t n)
    and UNIX sockets have no addresses to tell apart. */
 static bool aw__conn_admit(aw__server *s, aw__conn *c)
 {
-    if (!s->config.max_per_address || c->trusted || c->preface) return true;
+    if (!s->config.max_per_address || c->from & AW__FROM_PROXY || c->preface)
+        return true;
     if (c->peer.family != 4 && c->peer.family != 6) return true;
     c->counted = s->with.crowd->add(&s->crowd, &c->peer,
                                     (size_t)s->config.max_per_address);
@@ -24765,8 +24771,10 @@ static AW__NOINLINE size_t aw__conn_preface(aw__server *s, aw__conn *c,
     if (x.who == AW__PROXY_CLIENT) c->peer = x.client;
     /* The proxy itself, or a client that is one: its own UNIX sockets are not
        ours. */
-    c->trusted = x.who == AW__PROXY_LOCAL || (x.who == AW__PROXY_CLIENT &&
-        x.client.family != AW__UNIX && aw__nets_have(&s->trusted, &c->peer));
+    c->from &= AW__FROM_TLS;
+    if (x.who == AW__PROXY_LOCAL || (x.who == AW__PROXY_CLIENT &&
+        x.client.family != AW__UNIX && aw__nets_have(&s->trusted, &c->peer)))
+        c->from |= AW__FROM_PROXY;
     aw__conn_enter(s, c, AW__IDLE);
     if (x.who != AW__PROXY_CLIENT || aw__conn_admit(s, c)) return (size_t)rc;
     aw__conn_close(s, c);
@@ -24886,7 +24894,8 @@ static AW__INLINE void aw__conn_settle_now(aw__server *s, aw__conn *c)
     aw__out_trim(s);
     /* The next request may come: nothing changes. */
     if (AW__LIKELY(c->state == AW__IDLE && !c->out && !c->last && !c->ended &&
-                   !c->tls && s->loop->fds[c->fd].have == AW_READ)) return;
+                   !(c->from & AW__FROM_TLS) &&
+                   s->loop->fds[c->fd].have == AW_READ)) return;
     aw__conn_settled(s, c);
 }
 
@@ -24972,8 +24981,8 @@ static AW__INLINE bool aw__conn_readable(aw__server *s, aw__conn *c)
     } else if (n == 0) {
         aw__conn_end(s, c);
     } else if (c->state == AW__LINGER) {
-        c->lingered += (uint32_t)n;
-        if (c->lingered > AW__LINGER_MOST) aw__conn_close(s, c);
+        c->lingered = (uint8_t)(c->lingered + n / AW__LINGER_PIECE + 1);
+        if (c->lingered >= AW__LINGER_MOST) aw__conn_close(s, c);
     } else {
         aw__conn_input(s, c, s->input, (size_t)n);
     }
@@ -25087,12 +25096,13 @@ static bool aw__server_is_tls(const aw__server *s, int fd)
 /* The first state of c. False: out of memory, or of room for its address. */
 static bool aw__conn_welcome(aw__server *s, aw__conn *c)
 {
-    aw__conn_enter(s, c, c->tls ? AW__IN_HELLO : AW__IDLE);
+    const bool tls = c->from & AW__FROM_TLS;
+    aw__conn_enter(s, c, tls ? AW__IN_HELLO : AW__IDLE);
     if (!aw__conn_admit(s, c)) return false;
 #ifdef ASYNCWEB_BEARSSL
-    if (c->tls && !aw__tls_accept(s->loop, c->fd, s->site)) return false;
+    if (tls && !aw__tls_accept(s->loop, c->fd, s->site)) return false;
 #endif
-    return aw__fd_want(s->loop, c->fd, c->tls ? AW_READ | AW_WRITE
+    return aw__fd_want(s->loop, c->fd, tls ? AW_READ | AW_WRITE
                        : (int)AW_READ) == 0;
 }
 
@@ -25113,9 +25123,9 @@ static void aw__server_accepted(aw__server *s, int listener, int fd,
     memset(c, 0, sizeof *c);
     c->fd = fd;
     c->peer = *peer;
-    c->trusted = trusted;
+    if (trusted) c->from = AW__FROM_PROXY;
     c->preface = s->config.proxy_protocol;
-    c->tls = aw__server_is_tls(s, listener);
+    if (aw__server_is_tls(s, listener)) c->from |= AW__FROM_TLS;
     aw__list_init(&c->link);
     s->connections++;
     if (!aw__conn_welcome(s, c)) aw__conn_close(s, c);
@@ -26697,7 +26707,7 @@ const char *aw_scheme(aw_req *req)
 {
     const aw__forwarded *f = aw__req_proxied(req);
     if (f && f->proto) return f->proto;
-    return req->secure ? "https" : "http";
+    return req->from & AW__FROM_TLS ? "https" : "http";
 }
 
 #ifdef ASYNCWEB_BEARSSL
