@@ -1426,6 +1426,238 @@ TEST(routes_in_the_table_and_in_the_tree)
     CHECK_EQ(0, aw_test_close(t));
 }
 
+/* Async views that end in every way that there is, at once or later. */
+typedef struct kinds_much { char some[600]; } kinds_much;
+static int kinds_deferred, kinds_final;
+static void kinds_defer(void *p) { (void)p; kinds_deferred++; }
+
+ASYNC(kinds_child, (int64_t ms; int rc;))
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, self->ms);
+        RETURN(self->rc);
+    }
+}
+
+ASYNC(kinds_spawned, (aw_req *req; const char *text;))
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, 3);
+        CHECK_STR("kept", self->text);
+        CHECK_STR("v", aw_query(self->req, "q"));
+    }
+}
+
+ASYNC_VIEW(kinds, const char *how; int a, b; char large[300]; aw_task task;)
+{
+    BEGIN {
+        self->how = aw_param(req, "how");
+        if (!strcmp(self->how, "defers")) DEFER(kinds_defer, NULL);
+        if (!strcmp(self->how, "status")) RETURN(204);
+        if (!strcmp(self->how, "chosen")) {
+            aw_status(req, 201);
+            RETURN(aw_text(req, "made"));
+        }
+        if (!strcmp(self->how, "other")) {
+            aw_text(req, "said one, returned another");
+            RETURN(418);
+        }
+        if (!strcmp(self->how, "error")) RETURN(AW_EINVAL);
+        if (!strcmp(self->how, "http")) RETURN(AW_HTTP(409));
+        if (!strcmp(self->how, "message"))
+            RETURN(aw_error(req, 404, "no such thing"));
+        if (!strcmp(self->how, "nothing")) RETURN(0);
+        if (!strcmp(self->how, "strange")) RETURN(77);
+        if (!strcmp(self->how, "header")) aw_set_header(req, "X-A", "b");
+        if (!strcmp(self->how, "fails"))
+            AWAIT(kinds_child, 0, AW_EBADMSG);
+        if (!strcmp(self->how, "fails-later"))
+            AWAIT(kinds_child, 2, AW_EBADMSG);
+        if (!strcmp(self->how, "children")) {
+            START_TO(self->a, kinds_child, 1, 7);
+            START_TO(self->b, kinds_child, 2, 8);
+            GATHER();
+        }
+        if (!strcmp(self->how, "left")) START(kinds_child, 1000, 0);
+        if (!strcmp(self->how, "child-fails")) {
+            START(kinds_child, 0, AW_EIO);
+            AWAIT(aw_sleep_ms, 5);
+        }
+        if (!strcmp(self->how, "deadline"))
+            AWAIT_FOR(1, kinds_child, 50, 0);
+        if (!strcmp(self->how, "cancels")) aw_cancel(AW_SELF());
+        if (!strcmp(self->how, "cancels-late")) {
+            aw_cancel(AW_SELF());
+            AWAIT(aw_sleep_ms, 1);
+        }
+        if (!strcmp(self->how, "joins")) {
+            self->task = SPAWN(kinds_child, 0, 5);
+            AWAIT_TO(self->a, aw_join, self->task);
+        }
+        if (!strcmp(self->how, "spawns"))
+            SPAWN(kinds_spawned, req, aw_strdup(req, "kept"));
+        if (!strcmp(self->how, "much")) memset(aw_alloc(req, 5000), 1, 5000);
+        if (!strcmp(self->how, "frame")) (void)aw_frame_new(kinds_much);
+        if (!strcmp(self->how, "sleeps")) {
+            self->large[299] = 1;
+            AWAIT(aw_sleep_ms, 2);
+        }
+        if (!strcmp(self->how, "sleeps-twice")) {
+            AWAIT(aw_sleep_ms, 0);
+            AWAIT(aw_sleep_ms, 1);
+        }
+        RETURN(aw_printf(req, "%s %s %s %s %d %d %s", self->how, aw_path(req),
+                         aw_query(req, "q") ? aw_query(req, "q") : "-",
+                         aw_header(req, "B") ? aw_header(req, "B")
+                             : "-", self->a, self->b,
+                         aw_method(req)));
+    } FINALLY {
+        kinds_final++;
+        if (!strcmp(self->how, "final-waits")) AWAIT(aw_sleep_ms, 1);
+        if (!strcmp(self->how, "final-fails")) AWAIT(kinds_child, 0, AW_EIO);
+        if (!strcmp(self->how, "final-at-once")) AWAIT(kinds_child, 0, 0);
+    }
+}
+
+ASYNC_VIEW(kinds_bare) { BEGIN { RETURN(aw_text(req, "bare")); } }
+ASYNC_VIEW(kinds_bare_error) { BEGIN { RETURN(AW_EINVAL); } }
+ASYNC_VIEW(kinds_falls) { BEGIN { aw_text(req, "no RETURN"); } }
+
+ROUTES(kinds_app, ANY("/<how>", kinds), ANY("/k/bare", kinds_bare),
+       ANY("/k/error", kinds_bare_error), ANY("/k/falls", kinds_falls))
+
+static void kinds_no_op(aw__task *t) { (void)t; }
+
+/* What the request is answered with, and what the log says. Somebody else asks
+   for something else meanwhile. */
+static char *kinds_ask(aw_test *t, const char *request, int times)
+{
+    static const char other[] = "GET /sleeps?q=other&longer=yes HTTP/1.1\r\n"
+        "Host: another\r\nX: 1\r\nB: other\r\nY: 2\r\n\r\n";
+    wire w = wire_open(t), o;
+    char *all;
+    size_t n;
+    said[0] = 0;
+    kinds_deferred = kinds_final = 0;
+    wire_say(&w, request);
+    o = wire_open(t);
+    wire_say(&o, other);
+    aw_test_advance(t, 3000);
+    wire_settle(&o);
+    wire_settle(&w);
+    CHECK(strstr(o.got, "sleeps /sleeps other other 0 0 GET") != NULL);
+    CHECK(w.n > 0);
+    if (!w.n) w.got = strdup("");
+    if (strstr(w.got, "Date: ")) memset(strstr(w.got, "Date: "), '-', 35);
+    n = strlen(w.got) + strlen(said) + 60;
+    all = (char *)malloc(n);
+    snprintf(all, n, "%s|%s|%d %d", w.got, said, kinds_deferred, kinds_final);
+    wire_close(&w);
+    wire_close(&o);
+    aw_test_advance(t, 10);
+    NOTE("%.40s, time %d", request, times);
+    CHECK_EQ(0, aw_test_loop(t)->tasks);
+    return all;
+}
+
+/* The plain way of a view: by the loop, in the usual block. The fast ones: it
+   runs where its head was parsed; its task lies in its request; once a view
+   has slept, its requests get blocks that fit. All say the same, and leave the
+   same behind. */
+TEST(views_in_fast_ways_and_in_the_plain_one)
+{
+    static const struct {
+        const char *how;
+        int status;
+    } rows[] = {
+        {"plain", 200}, {"defers", 200}, {"status", 204}, {"chosen", 201},
+        {"other", 418}, {"error", 500}, {"http", 409}, {"message", 404}, {"nothing", 500},
+        {"strange", 500}, {"header", 200}, {"fails", 502},
+        {"fails-later", 502}, {"children", 200}, {"left", 200},
+        {"child-fails", 500}, {"deadline", 504}, {"cancels", 200},
+        {"cancels-late", 503}, {"joins", 200}, {"spawns", 200}, {"much", 200},
+        {"frame", 200}, {"sleeps", 200}, {"sleeps-twice", 200},
+        {"final-waits", 200}, {"final-fails", 200}, {"final-at-once", 200},
+        {"k/bare", 200}, {"k/error", 500}, {"k/falls", 500}};
+    static const char *const forms[] = {
+        "GET /%s HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /%s?q=v HTTP/1.1\r\nHost: h\r\nB: c\r\nD: %.250s\r\n\r\n",
+        "GET http://h/%s?q=v HTTP/1.1\r\nHost: h\r\nB: c\r\n\r\n",
+        "HEAD /%s?q=v HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /z/../%s?q=%%76 HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /%s?q=v HTTP/1.0\r\nB: %.900s\r\n\r\n",
+        "POST /%s HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"};
+    aw_config c = quiet_config();
+    aw_test *t = app_with(kinds_app, &c);
+    aw_loop *l = aw_test_loop(t);
+    char long_value[1000], request[2000];
+    size_t i, k;
+    int times;
+    memset(long_value, 'e', sizeof long_value - 1);
+    long_value[sizeof long_value - 1] = 0;
+    l->debug = false;
+    for (i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (k = 0; k < sizeof forms / sizeof *forms; k++) {
+            char *plain, *fast;
+            aw__target *target = l->server->router->first;
+            if (!strcmp(rows[i].how, "spawns") && !strstr(forms[k], "q=v"))
+                continue;
+            snprintf(request, sizeof request, forms[k], rows[i].how, long_value);
+            for (; target; target = target->later) target->sleeper = 0;
+            l->on_suspend = kinds_no_op;
+            plain = kinds_ask(t, request, 0);
+            CHECK_EQ(rows[i].status, atoi(plain + 9));
+            l->on_suspend = NULL;
+            target = l->server->router->first;
+            for (; target; target = target->later) target->sleeper = 0;
+            for (times = 1; times < 4; times++) {
+                fast = kinds_ask(t, request, times);
+                CHECK_STR(plain, fast);
+                free(fast);
+            }
+            free(plain);
+        }
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* The slot of a view that ended at once is taken again: a handle of the last
+   one stays that of one that has ended. */
+static aw_task own_handle;
+static int own_result;
+ASYNC_VIEW(joins_own)
+{
+    BEGIN {
+        AWAIT_TO(own_result, aw_join, own_handle);
+        RETURN(aw_text(req, "joined"));
+    }
+}
+ASYNC_VIEW(tells_its_handle)
+{
+    BEGIN {
+        own_handle = AW_SELF();
+        RETURN(aw_text(req, "told"));
+    }
+}
+ROUTES(handles_app, GET("/", tells_its_handle), GET("/bare", kinds_bare),
+       GET("/joins", joins_own))
+
+TEST(handles_of_views_that_ended)
+{
+    aw_test *t = app_with(handles_app, NULL);
+    int i, k;
+    for (k = 0; k < 2; k++) {
+        aw_test_loop(t)->debug = k == 1;
+        for (i = 0; i < 3; i++) {
+            CHECK_STR("200 told", get(t, "/"));
+            for (int n = 0; n < i; n++) CHECK_STR("200 bare", get(t, "/bare"));
+            aw_cancel(own_handle);
+            CHECK_STR("200 joined", get(t, "/joins"));
+            CHECK(own_result == 200 || own_result == AW_ENOTASK);
+        }
+    }
+    CHECK_EQ(0, aw_test_close(t));
+}
+
 /* ---- what a fresh eye found ---- */
 
 VIEW(captured) { return aw_text(req, aw_param(req, "rest")); }

@@ -953,6 +953,33 @@ TEST(real_sockets)
     aw_loop_free(l);
 }
 
+/* No answer waits for the client's ACK of the one before, which may come after
+   40 ms. */
+TEST(answers_wait_for_no_ack)
+{
+    aw_config c = quiet_config();
+    aw_loop *l = aw_loop_new(NULL);
+    char got[1000];
+    int fd, i, all = 0;
+    c.routes = app;
+    c.port = AW_ANY_PORT;
+    CHECK_EQ(0, aw_serve(l, &c));
+    fd = dial(aw_serve_port(l));
+    say_to(fd, GET_("/"));
+    CHECK_EQ(1, hear(l, fd, got, sizeof got, "hello"));
+    for (i = 0; i < l->fd_cap; i++) {
+        int on = 0;
+        socklen_t n = sizeof on;
+        if (l->fds[i].kind != AW__FD_CONN) continue;
+        CHECK_EQ(0, getsockopt(i, IPPROTO_TCP, TCP_NODELAY, &on, &n));
+        CHECK(on);
+        all++;
+    }
+    CHECK_EQ(1, all);
+    close(fd);
+    aw_loop_free(l);
+}
+
 /* The kernel's EMFILE, for real: no spin, and service when there is room. */
 TEST(real_emfile)
 {
