@@ -1643,8 +1643,11 @@ ROUTES(handles_app, GET("/", tells_its_handle), GET("/bare", kinds_bare),
 
 TEST(handles_of_views_that_ended)
 {
-    aw_test *t = app_with(handles_app, NULL);
+    aw_config c = quiet_config();
+    aw_test *t;
     int i, k;
+    c.debug = true;             /* what debug mode calls is there then */
+    t = app_with(handles_app, &c);
     for (k = 0; k < 2; k++) {
         aw_test_loop(t)->debug = k == 1;
         for (i = 0; i < 3; i++) {
