@@ -10378,20 +10378,27 @@ static AW__NOINLINE int aw__task_grow(aw__task *t, size_t n)
     return 0;
 }
 
+/* n bytes, a multiple of 16, where there is room. NULL: there is none. */
+static AW__INLINE void *aw__task_take(aw__task *t, size_t n)
+{
+    char *p = t->at;
+    if (AW__UNLIKELY((size_t)(aw__task_limit(t) - p) < n)) return NULL;
+    t->at = p + n;
+    return p;
+}
+
 /* n bytes aligned to 16. NULL: the reason is in t->ctx.rc. */
 static void *aw__task_get(aw__task *t, size_t n)
 {
-    char *p;
+    void *p;
     int rc;
     n = n > SIZE_MAX - 15 ? n : (n + 15) & ~(size_t)15;
-    if ((size_t)(aw__task_limit(t) - t->at) < n &&
-        (rc = aw__task_grow(t, n)) < 0) {
-        t->ctx.rc = rc;
-        return NULL;
-    }
-    p = t->at;
-    t->at += n;
-    return p;
+    p = aw__task_take(t, n);
+    if (p) return p;
+    rc = aw__task_grow(t, n);
+    if (rc == 0) return aw__task_take(t, n);
+    t->ctx.rc = rc;
+    return NULL;
 }
 
 /* Drops everything from `to` on. */
@@ -10567,7 +10574,9 @@ static AW__INLINE void aw__push_first(aw__task *t, const aw_fn *fn,
 static aw_use_RETURN_not_return aw__push(aw__task *t, const aw_fn *fn,
                                          const void *args)
 {
-    aw_frame *up = t->top, *f = (aw_frame *)aw__task_get(t, fn->size);
+    const size_t size = ((size_t)fn->size + 15) & ~(size_t)15;
+    aw_frame *up = t->top, *f = (aw_frame *)aw__task_take(t, size);
+    if (AW__UNLIKELY(!f)) f = (aw_frame *)aw__task_get(t, fn->size);
     if (!f) return aw__step(AW__AGAIN);
     if (AW__UNLIKELY(t->ctx.flags & AW__CHECKED) && up)
         t->ctx.loop->checks->frame(t, up);
@@ -11214,6 +11223,7 @@ static void aw__run_defers(aw__task *t, aw_frame *f)
 static void aw__pop(aw__task *t)
 {
     aw_frame *f = t->top, *up = f->up;
+    const aw__chunk *c;
     bool unwound = f->flags & AW__UNWOUND;
     int rc = f->rc;
     if (t->extras || f->defer) aw__run_defers(t, f);
@@ -11221,8 +11231,11 @@ static void aw__pop(aw__task *t)
     if (!up && unwound && rc == AW_ECANCELED) t->ctx.flags |= AW__CANCELED;
     t->top = up;
     t->ctx.rc = rc;
-    if (AW__LIKELY(!t->chunk)) t->at = (char *)f;
-    else aw__task_put(t, f);
+    c = t->chunk;
+    if (AW__LIKELY(!c || (uintptr_t)f - (uintptr_t)c < c->size))
+        t->at = (char *)f;
+    else
+        aw__task_put(t, f);
     /* What was asked to end together unwinds together; a result that came
        about by itself is delivered. */
     if (up && unwound && up->cancel && !aw__holds(up))
