@@ -1643,11 +1643,9 @@ ROUTES(handles_app, GET("/", tells_its_handle), GET("/bare", kinds_bare),
 
 TEST(handles_of_views_that_ended)
 {
-    aw_config c = quiet_config();
-    aw_test *t;
+    /* What debug mode calls is there then. */
+    aw_test *t = (test_debug = true, app_with(handles_app, NULL));
     int i, k;
-    c.debug = true;             /* what debug mode calls is there then */
-    t = app_with(handles_app, &c);
     for (k = 0; k < 2; k++) {
         aw_test_loop(t)->debug = k == 1;
         for (i = 0; i < 3; i++) {
