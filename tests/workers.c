@@ -479,7 +479,8 @@ TEST(team_restart_loses_nothing)
     for (i = 0; i < CLIENTS; i++) fds[i] = team_dial(&c);
     for (round = 1; round <= ROUNDS; round++) {
         team_kill(c.pid, SIGHUP);
-        for (i = 0; !team_says(&c, "on_stop", 2 * round); i++) {
+        for (i = 0; !team_says(&c, "on_stop", 2 * round) ||
+             !team_says(&c, "all workers are new", round); i++) {
             bool last = false;
             int *fd = &fds[i % CLIENTS];
             NOTE("request %d", asked++);
