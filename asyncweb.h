@@ -26009,8 +26009,8 @@ static AW__INLINE bool aw__exact_take(aw_req *req, const aw__exact *e)
     return true;
 }
 
-/* There are no parameters, and there is nothing to decode: the path of a request
-   may be compared as it came. */
+/* There are no parameters, and there is nothing to decode: the path of a
+   request may be compared as it came. */
 static bool aw__exact_fits(const aw__target *t)
 {
     const char *p = t->route.path, *end = p + strlen(p);
