@@ -24457,20 +24457,24 @@ static AW__NOINLINE void aw__conn_finish_any(aw__server *s, aw_req *req)
     if (!drain) aw__req_done(s, req);
 }
 
-/* The same on the short way, if it is like most. */
-static void aw__conn_finish(aw__server *s, aw_req *req)
+/* The same on the short way. False: it is not like most. */
+static AW__INLINE bool aw__conn_finish_plain(aw__server *s, aw_req *req)
 {
     aw__conn *c = req->conn;
-    if (AW__UNLIKELY(!aw__answer_is_plain(s, req))) {
-        aw__conn_finish_any(s, req);
-        return;
-    }
+    if (AW__UNLIKELY(!aw__answer_is_plain(s, req))) return false;
     aw__answer_plain(s, req);
     aw__access_log(s, req, (int64_t)req->out_len);
     c->req = NULL;
+    c->expected = false;
     c->served = true;
     aw__conn_into(s, c, AW__IDLE);
     aw__req_done(s, req);
+    return true;
+}
+
+static void aw__conn_finish(aw__server *s, aw_req *req)
+{
+    if (!aw__conn_finish_plain(s, req)) aw__conn_finish_any(s, req);
 }
 
 /* A request that cannot be read is answered, and the connection closed: where
@@ -24549,8 +24553,9 @@ static bool aw__server_make_room(aw_loop *l, int fd)
     return l->server && aw__server_evict(l->server, AW__SILENT_MS, fd);
 }
 
-/* Runs the request's view; with a status, what its table has for that. */
-static AW__INLINE void aw__conn_run(aw__server *s, aw__conn *c, int status)
+/* Runs the request's view; with a status, what its table has for that.
+   True: the request is to be finished. */
+static AW__INLINE bool aw__conn_run(aw__server *s, aw__conn *c, int status)
 {
     aw_req *req = c->req;
     c->state = AW__IN_VIEW;
@@ -24561,29 +24566,27 @@ static AW__INLINE void aw__conn_run(aw__server *s, aw__conn *c, int status)
     s->handling = NULL;
     if (!req->conn) {
         aw__req_drop_one(req);
-        return;
+        return false;
     }
     req->refs--;
-    if (!req->task && c->state != AW__IN_WS) {
-        aw__conn_finish(s, req);
-        return;
-    }
+    if (!req->task && c->state != AW__IN_WS) return true;
     if (c->state != AW__IN_WS) aw__conn_waits(s, c);
-    if (aw__req_settle(req)) return;
+    if (aw__req_settle(req)) return false;
     aw__req_forget_head(req);
     if (c->state == AW__IN_WS ||
         (req->x->sending && req->x->sending->head_out)) {
         aw__conn_close(s, c);
-        return;
+        return false;
     }
     aw__conn_abandon(s, c);
     aw__conn_reject(s, c, 503);
+    return false;
 }
 
 static AW__NOINLINE void aw__conn_run_body(aw__server *s, aw__conn *c,
                                            int status)
 {
-    aw__conn_run(s, c, status);
+    if (aw__conn_run(s, c, status)) aw__conn_finish_any(s, c->req);
 }
 
 /* Hands the complete request to its view. */
@@ -24755,7 +24758,8 @@ static size_t aw__conn_begin(aw__server *s, aw__conn *c, aw_slice in, size_t n)
         return n + aw__conn_expect_body(s, c, req,
                                         aw__slice(in.p + n, in.n - n));
     if (req->flags & AW__SLEEPER) c->req = req->route->view->ops->fit(s, req);
-    aw__conn_run(s, c, 0);
+    if (aw__conn_run(s, c, 0) && !aw__conn_finish_plain(s, c->req))
+        aw__conn_finish_any(s, c->req);
     return n;
 }
 
