@@ -14404,6 +14404,7 @@ static bool aw__tls_serve(aw__tls *t)
 static bool aw__tls_ready(aw__tls *t)
 {
     const aw__tls_loop *x = t->loop->tls;
+    (void)x;
     while (!(t->server && !t->eng ? aw__tls_serve(t) : aw__tls_open(t)))
         if (AW__SIZED(true, !x->make_room || !x->make_room(t->loop, t->fd)))
             return false;
