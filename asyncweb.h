@@ -28201,7 +28201,8 @@ typedef struct aw__worker {
     int line;                   /* our end; -1: lost */
     int round;                  /* so many SIGHUP came before it */
     bool serves, leaves;        /* has said so; was asked to */
-    int64_t since;              /* it serves */
+    bool late;                  /* others wait no longer that it serves */
+    int64_t since;              /* it starts, or serves */
     int64_t kill_at;
 } aw__worker;
 
@@ -28231,9 +28232,15 @@ typedef struct aw__team {
 enum {
     AW__STEADY_MS = 10000,      /* who served so long did not fall */
     AW__REST_MS = 100,          /* doubled by each fall in a row... */
-    AW__REST_DOUBLED = 5,       /* ...so often */
-    AW__KILL_MS = 3000          /* after all that an end may take */
+    AW__REST_DOUBLED = 5        /* ...so often */
 };
+
+/* How long others wait for one that starts; and how long after all that an end
+   may take one is killed. Tests of the header's own have less patience. */
+#ifndef AW__START_MS
+#define AW__START_MS 10000
+#define AW__KILL_MS 3000
+#endif
 
 /* How long a place rests after that many falls. One may happen to anybody;
    clients whom the system has dealt to this place wait meanwhile. */
@@ -28416,6 +28423,7 @@ static int aw__team_start(aw__team *t, int place)
     memset(w, 0, sizeof *w);
     w->line = ends[0];
     w->round = t->round;
+    w->since = t->loop->now;
     w->kill_at = AW_FOREVER;
     rc = aw__fd_open(t->loop, w->line, AW__FD_LINE, t);
     if (rc == 0) rc = aw__fd_want(t->loop, w->line, AW_READ);
@@ -28529,14 +28537,20 @@ static void aw__team_ended(aw__team *t, aw__place *p, aw__worker *w, int status)
 
 /* ---- what the parent does ---- */
 
+static bool aw__worker_starts(const aw__worker *w)
+{
+    return w->pid && !w->serves && !w->late;
+}
+
 /* Starts who is due, one at a time: so an error is seen once, and a restart
-   takes little more memory than there was. */
+   takes little more memory than there was. But one that hangs in on_start must
+   not keep all others from being replaced. */
 static void aw__team_fill(aw__team *t)
 {
     char what[100];
     int i, rc;
     for (i = 0; i < t->count; i++)
-        if (t->places[i].now.pid && !t->places[i].now.serves) return;
+        if (aw__worker_starts(&t->places[i].now)) return;
     for (i = 0; i < t->count; i++) {
         aw__place *p = &t->places[i];
         if (p->now.pid ? p->now.round == t->round || p->before.pid
@@ -28589,6 +28603,12 @@ static void aw__team_look_after(aw__team *t, aw__place *p, aw__worker *w)
                 "killed", (int)w->pid);
         (void)kill(w->pid, SIGKILL);
         w->kill_at = AW_FOREVER;
+    } else if (aw__worker_starts(w) && !w->leaves &&
+               t->loop->now - w->since >= AW__START_MS) {
+        w->late = true;
+        aw__log(t->loop, AW_LOG_ERROR, "asyncweb: worker %d does not come to "
+                "serve: on_start has taken %d s so far", (int)w->pid,
+                AW__START_MS / 1000);
     }
 }
 
@@ -28616,7 +28636,9 @@ static int64_t aw__team_wait(const aw__team *t)
     for (i = 0; i < t->count; i++) {
         const aw__place *p = &t->places[i];
         anybody |= p->now.pid || p->before.pid;
-        starting |= p->now.pid && !p->now.serves;
+        starting |= aw__worker_starts(&p->now);
+        if (aw__worker_starts(&p->now) && p->now.since + AW__START_MS < at)
+            at = p->now.since + AW__START_MS;
         if (p->now.pid && p->now.kill_at < at) at = p->now.kill_at;
         if (p->before.pid && p->before.kill_at < at) at = p->before.kill_at;
         if (!p->now.pid && p->rest_until < rest) rest = p->rest_until;

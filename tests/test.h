@@ -37,6 +37,9 @@ static int (*test_fault)(const char *call), (*test_short)(const char *call);
    of what that mode says sets it. */
 static int test_debug;
 #define AW__TEST_DEBUG test_debug
+/* Of the parent of workers. */
+#define AW__START_MS 1500
+#define AW__KILL_MS 1500
 #include "../asyncweb.h"
 
 #include <errno.h>

@@ -4,10 +4,10 @@
 
 /* ---- an application that says who it is ---- */
 
-/* Shared by all processes: how often on_start was called, and from when on it
-   fails. */
+/* Shared by all processes: how often on_start was called, from when on it
+   fails, and which never returns; who hangs in a view. */
 typedef struct team_common {
-    volatile int starts, fails_from;
+    volatile int starts, fails_from, hangs_at, hung;
 } team_common;
 
 static team_common *team_shared;
@@ -18,6 +18,14 @@ VIEW(team_crash)
 {
     (void)req;
     (void)raise(SIGKILL);
+    return 0;
+}
+
+VIEW(team_hang)
+{
+    (void)req;
+    team_shared->hung = (int)getpid();
+    for (;;) (void)pause();
     return 0;
 }
 
@@ -38,11 +46,13 @@ ASYNC_VIEW(team_nap)
 }
 
 ROUTES(team_app, GET("/", team_pid), GET("/crash", team_crash),
-       GET("/halt", team_halt), GET("/nap", team_nap))
+       GET("/halt", team_halt), GET("/nap", team_nap),
+       GET("/hang", team_hang))
 
 static int team_start(aw_loop *l, void *data)
 {
     (void)l, (void)data;
+    while (team_shared->starts + 1 == team_shared->hangs_at) (void)pause();
     return ++team_shared->starts >= team_shared->fails_from ? AW_EACCES : 0;
 }
 
@@ -76,7 +86,7 @@ static bool team_open(child *c, const aw_config *config, int fails_from)
     if (!team_shared)
         team_shared = (team_common *)mmap(NULL, 4096, PROT_READ | PROT_WRITE,
                                           MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    team_shared->starts = 0;
+    team_shared->starts = team_shared->hangs_at = team_shared->hung = 0;
     team_shared->fails_from = fails_from;
     if (pipe(ends) < 0) abort();
     c->pid = fork();
@@ -183,6 +193,12 @@ static int team_listeners(const child *c)
     return n;
 }
 
+/* Who says so; 0: nobody. */
+static int team_who(const char *answer)
+{
+    return *answer ? atoi(answer + 4) : 0;
+}
+
 /* A connection to that worker, which may be the other's turn often. */
 static int team_dial_worker(const child *c, int pid)
 {
@@ -190,7 +206,7 @@ static int team_dial_worker(const child *c, int pid)
     for (i = 0; i < 1000; i++) {
         bool last;
         const int fd = team_dial(c);
-        if (atoi(team_ask(fd, GET_("/"), &last) + 4) == pid) return fd;
+        if (team_who(team_ask(fd, GET_("/"), &last)) == pid) return fd;
         close(fd);
     }
     return -1;
@@ -378,7 +394,7 @@ TEST(team_killed_worker_is_replaced)
     team_kill(a, SIGKILL);
     CHECK(child_said(&c, "was killed by signal 9; another starts\n", 1));
     CHECK(child_said(&c, " serves\n", 3));
-    CHECK_EQ(b, atoi(team_ask(fd, GET_("/"), &last) + 4));
+    CHECK_EQ(b, team_who(team_ask(fd, GET_("/"), &last)));
     CHECK(!last);
     close(fd);
     close(team_dial_worker(&c, team_worker(&c, 3)));
@@ -466,6 +482,55 @@ TEST(team_parent_dies)
     CHECK_EQ(2, team_times(&c, "on_stop"));
 }
 
+/* One that hangs in a view is killed when its time is over; the others drain as
+   if it were not there. */
+TEST(team_view_that_hangs)
+{
+    aw_config config = team_config(2);
+    child c;
+    char text[60];
+    int a, b, fd, other;
+    config.drain_ms = 800;
+    config.cleanup_ms = 100;
+    CHECK(team_open(&c, &config, INT_MAX));
+    a = team_worker(&c, 1), b = team_worker(&c, 2);
+    fd = team_dial_worker(&c, a);
+    other = team_ask_worker(&c, b, GET_("/nap?ms=400"));
+    close(team_dial_worker(&c, b));     /* it has begun */
+    (void)!write(fd, GET_("/hang"), strlen(GET_("/hang")));
+    while (team_shared->hung != a) (void)poll(NULL, 0, 1);
+    team_kill(c.pid, SIGTERM);
+    CHECK(strncmp(hear(other), "200=", 4) == 0);
+    CHECK_EQ(1, team_end(&c));
+    close(fd);
+    snprintf(text, sizeof text, "worker %d does not end: killed\n", a);
+    CHECK(strstr(c.log, text) != NULL);
+    CHECK_EQ(1, team_times(&c, "was killed by signal 9"));
+    CHECK_EQ(1, team_times(&c, "on_stop"));
+    CHECK(team_gone(a));
+}
+
+/* One that hangs in on_start does not keep others from being replaced. */
+TEST(team_start_that_hangs)
+{
+    aw_config config = team_config(2);
+    child c;
+    int b;
+    config.drain_ms = 300;
+    config.cleanup_ms = 100;
+    CHECK(team_open(&c, &config, INT_MAX));
+    b = team_worker(&c, 2);
+    team_shared->hangs_at = 3;
+    team_kill(team_worker(&c, 1), SIGKILL);
+    CHECK(child_said(&c, "does not come to serve: on_start", 1));
+    team_shared->hangs_at = 0;
+    team_kill(b, SIGKILL);
+    CHECK(child_said(&c, " serves\n", 3));
+    team_kill(c.pid, SIGTERM);
+    CHECK_EQ(1, team_end(&c));
+    CHECK_EQ(1, team_times(&c, "does not end: killed\n"));
+}
+
 /* ---- SIGHUP ---- */
 
 /* One client after the other, on connections that stay and on new ones, while
@@ -512,7 +577,7 @@ TEST(team_restart_keeps_idle_connections)
     team_kill(c.pid, SIGHUP);
     CHECK(child_said(&c, "all workers are new", 1));
     while (!last) {
-        const int by = atoi(team_ask(fd, GET_("/"), &last) + 4);
+        const int by = team_who(team_ask(fd, GET_("/"), &last));
         CHECK_EQ(a, by);
         if (by != a) break;
     }
