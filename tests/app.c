@@ -1571,7 +1571,8 @@ TEST(views_in_fast_ways_and_in_the_plain_one)
         int status;
     } rows[] = {
         {"plain", 200}, {"defers", 200}, {"status", 204}, {"chosen", 201},
-        {"other", 418}, {"error", 500}, {"http", 409}, {"message", 404}, {"nothing", 500},
+        {"other", 418}, {"error", 500}, {"http", 409}, {"message", 404},
+        {"nothing", 500},
         {"strange", 500}, {"header", 200}, {"fails", 502},
         {"fails-later", 502}, {"children", 200}, {"left", 200},
         {"child-fails", 500}, {"deadline", 504}, {"cancels", 200},
