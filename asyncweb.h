@@ -6164,8 +6164,10 @@ static AW__NOINLINE int aw__http_note_more(aw__head *h, const char *base,
 static AW__NOINLINE int aw__http_note(aw__head *h, const char *base,
                                       const aw__field *f)
 {
+    const char *p = base + f->name;
     if (f->name_len != 10 || f->value_len != 10 ||
-        !aw__http_eq(base + f->name, "connection: keep-alive", 22))
+        !aw__http_eq(p, "connection: keep", 16) ||
+        !aw__http_eq(p + 16, "-alive", 6))
         return aw__http_note_more(h, base, f);
     if (h->known[AW__F_CONNECTION] == AW__NO_FIELD)
         h->known[AW__F_CONNECTION] = (uint16_t)(f - h->fields);
