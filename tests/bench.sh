@@ -49,7 +49,7 @@ done
 machine >$to/machine.txt
 chart() { awk -f tests/bench/chart.awk "${@:3}" $to/"$2".md >$to/"$1".svg; }
 chart speed cpu -v column=2 -v title='Server CPU time for a request ÷ bare epoll'
-chart pipelined cpu -v column=5 -v title='The same, 16 requests at once'
+chart pipelined cpu -v column=4 -v title='The same, 16 requests at once'
 chart idle memory -v column=2 -v unit=B \
     -v title='User memory of an idle connection, of 10,000'
 chart asleep memory -v column=5 -v unit=B \

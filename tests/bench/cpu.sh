@@ -13,27 +13,25 @@ if [ "${1:-5}" -le 1 ]; then rounds=1; fi
 seconds=$(compute %.2f "${1:-5} / $rounds")
 shift
 
-# ns PID PORT OPTION...: of the server, for a request; and how busy it was, in
-# percent: where that is well below 100, it has waited for its clients.
+# ns PID PORT OPTION...: of the server, for a request
 ns() {
-    local of=$1 at=$2 n wrong wall used
+    local of=$1 at=$2 n wrong used
     shift 2
-    read -r n wrong wall used < <(load -t "$seconds" -w 'Hello, World!' \
+    read -r n wrong _ used < <(load -t "$seconds" -w 'Hello, World!' \
         -P "$of" "$@" "$at" 2>"$tmp/load.said")
     if [ "${wrong:-1}" != 0 ] || [ "${n:-0}" -lt 1 ]; then return 1; fi
-    compute '%.1f %.0f' "$used / $n, $used / $wall / 1e7"
+    compute %.1f "$used / $n"
 }
 
-# ratio OPTION...: sets $ratio, $micro (median, microseconds), $busy. The server
-# is $pid at $port, bare $bare_pid at $bare_port.
+# ratio OPTION...: sets $ratio and $micro (median, microseconds). The server is
+# $pid at $port, bare $bare_pid at $bare_port.
 ratio() {
     local r ours limit all= times=
     for ((r = 0; r < rounds; r++)); do
         limit=$(ns "$bare_pid" "$bare_port" "$@") &&
             ours=$(ns "$pid" "$port" "$@") || return
-        busy=${ours#* }
-        all+="$(compute %.4f "${ours% *} / ${limit% *}") "
-        times+="$(compute %.3f "${ours% *} / 1000") "
+        all+="$(compute %.4f "$ours / $limit") "
+        times+="$(compute %.3f "$ours / 1000") "
     done
     ratio=$(median_of %.2f <<<"$all")
     micro=$(median_of %.2f <<<"$times")
@@ -59,7 +57,6 @@ line() {
     shift 2
     printf '| %s |' "$text"
     cells "$name" "$@"
-    printf ' %s |' "${busy:+$busy %}"
     cells "$name" -d 16 "$@"
     echo
 }
@@ -72,11 +69,10 @@ in_order() {
 
 peer_up bare
 bare_pid=$pid bare_port=$port
-echo "| CPU time ÷ bare | one at a time | µs | busy | 16 at a time | µs |"
-echo '|---|---|---|---|---|---|'
+echo "| CPU time ÷ bare | one at a time | µs | 16 at a time | µs |"
+echo '|---|---|---|---|---|'
 [ $# -gt 0 ] || set -- bare "${peers[@]}"
 for name; do
-    busy=
     peer_up "$name"
     case $? in
         0) ;;

@@ -78,13 +78,16 @@ median_of() {
 }
 
 # debian_source PACKAGE PATTERN: $built/sources/FILE of a Debian source package,
-# whatever Debian this is; nothing of it comes into the repository.
+# whatever Debian this is, from where its packages come from; nothing of it comes
+# into the repository.
 debian_source() {
-    local at=$built/sources apt
+    local at=$built/sources apt from
     [ -n "$(compgen -G "$at/$2")" ] && return
     have apt-get && mkdir -p "$at/list.d" "$at/lists/partial" || return
-    printf '%s\n' 'Types: deb-src' 'URIs: http://deb.debian.org/debian' \
-        'Suites: trixie' 'Components: main' \
+    from=$(apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' |
+        head -n 1)
+    printf '%s\n' 'Types: deb-src' "URIs: $from" \
+        'Suites: bookworm trixie' 'Components: main' \
         'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg' \
         >"$at/list.d/debian.sources"
     apt=(timeout 120 apt-get -q -o Dir::Etc::SourceList=/dev/null
