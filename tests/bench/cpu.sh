@@ -3,12 +3,12 @@
 # that of bare.c, which answers in turn with it: bare, server, bare, server, ...
 # 64 connections; one request at a time on each, and 16; of 40 bytes, and a
 # browser's of 644. Prints a table: the median of the rounds, which take SECONDS
-# together, and their range. With 1 second it is a short round.
+# together, and the quartiles. With 1 second it is a short round.
 
 . "$(dirname "$0")/lib.sh"
 . "$bench/peers/lib.sh"
 make_tools || { bad "the tools compile"; finish cpu; }
-rounds=11
+rounds=31
 if [ "${1:-5}" -le 1 ]; then rounds=1; fi
 seconds=$(compute %.2f "${1:-5} / $rounds")
 shift

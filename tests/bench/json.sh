@@ -29,5 +29,5 @@ else skip "cJSON is not installed"; fi
 if debian_source yyjson 'yyjson.[ch]'; then
     built json_yy "$bench/json.c" -w -DYYJSON "-I$sources" \
         "$sources/yyjson.c" && documents yyjson json_yy
-else echo "Not compared: no source of yyjson."; fi
+else skip "no source of yyjson"; fi
 finish json

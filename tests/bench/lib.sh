@@ -69,12 +69,14 @@ cpu() { awk '{ ns += $1 } END { printf "%.0f", ns }' /proc/$1/task/*/schedstat \
     2>/dev/null; }
 compute() { awk "BEGIN { printf \"$1\", $2 }"; }
 
-# median_of FORMAT < NUMBERS: and the least and the most, if there are several.
+# median_of FORMAT < NUMBERS: and the quartiles; of fewer than 20 the least and
+# the most.
 median_of() {
     tr -s ' ' '\n' | grep . | sort -n | awk -v f="$1" '{ v[NR] = $1 } END {
         m = NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2
+        q = NR < 20 ? 1 : int((NR + 3) / 4)
         if (NR > 1) f = f " (" f "-" f ")"
-        printf f, m, v[1], v[NR] }'
+        printf f, m, v[q], v[NR + 1 - q] }'
 }
 
 # debian_source PACKAGE PATTERN: $built/sources/FILE of a Debian source package,
