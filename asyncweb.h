@@ -768,7 +768,8 @@ AW_API void aw_fd_closing(aw_loop *loop, int fd);
 
 /* Waits for a task's end: its result, AW_ECHILDCANCELED when it was cancelled,
    AW_ENOTASK when its slot was reused (after at least 64 later tasks),
-   AW_EDEADLK for oneself or an ancestor, AW_EINVAL for another loop's. */
+   AW_EDEADLK for oneself or an ancestor, AW_EINVAL for another loop's,
+   AW_ENOMEM. */
 AW__AWAITABLE(aw_join, (aw_task task;));
 
 /* Runs a bound function; its result. AW_ENOMEM when AW_BIND had no memory. */
@@ -11674,7 +11675,14 @@ void aw_fd_closing(aw_loop *l, int fd)
     aw__fd_tasks_rest(l, fd);
 }
 
-/* The waiters' record of fd. NULL: *error tells why. */
+static bool aw__fd_is_open(aw_loop *l, int fd)
+{
+    return l->sim && fd >= AW__SIM_FD ? l->sim_want(l, fd) == 0
+        : fcntl(fd, F_GETFD) >= 0;
+}
+
+/* The waiters' record of fd. NULL: *error tells why. The table does not grow
+   for a number that is no descriptor. */
 static aw__fd_tasks *aw__fd_tasks_of(aw_loop *l, int fd, int *error)
 {
     aw__fd_tasks *w;
@@ -11682,6 +11690,8 @@ static aw__fd_tasks *aw__fd_tasks_of(aw_loop *l, int fd, int *error)
     if (fd < l->fd_end && l->fds[fd].kind == AW__FD_TASKS)
         return (aw__fd_tasks *)l->fds[fd].object;
     if (fd < l->fd_end && l->fds[fd].kind != AW__FD_FREE) return NULL;
+    *error = AW_EBADF;
+    if (fd >= l->fd_end && !aw__fd_is_open(l, fd)) return NULL;
     *error = AW_ENOMEM;
     w = (aw__fd_tasks *)aw__mem_get(&l->mem, sizeof *w);
     if (!w) return NULL;

@@ -955,10 +955,13 @@ TEST(fd_two_waiters)
     SPAWN_ON(l, waits_fd, p[1], AW_WRITE, AW_WRITE);
     SPAWN_ON(l, waits_fd, -1, AW_READ, AW_EBADF);
     SPAWN_ON(l, waits_fd, 1000000, AW_READ, AW_EBADF);
+    SPAWN_ON(l, waits_fd, INT_MAX, AW_READ, AW_EBADF);
     SPAWN_ON(l, waits_fd, l->wake_read, AW_READ, AW_EBUSY);
     SPAWN_ON(l, feeds, p[1], 10);
+    CHECK_EQ(aw_loop_run(l), 0);
+    CHECK(l->fd_end < 1000);        /* it has not grown for what is none */
     run_and_close(l);
-    CHECK_STR(trail, "wwwwwww");
+    CHECK_STR(trail, "wwwwwwww");
     close(p[0]);
     close(p[1]);
 }
