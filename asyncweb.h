@@ -5713,12 +5713,13 @@ static bool aw__is_value(const char *text)
    a message ends (request smuggling), the message is refused.
 
    The scanners look at 16 bytes at a time and may look at bytes that have not
-   arrived: up to 64 bytes behind the input must be readable, whatever they
-   hold. What keeps those bytes out of every result is one rule: a verdict
+   arrived: some bytes behind the input must be readable, whatever they hold. What keeps those bytes out of every result is one rule: a verdict
    counts only if all bytes it rests on lie before `end`; any other verdict
    becomes AW_EAGAIN. So the fast path needs no bound check for each byte. */
 
-enum { AW__HEAD_SLACK = 64 };   /* readable bytes behind every head */
+/* Readable bytes behind every head. 67 are looked at where they begin with 15
+   letters, a colon and a space, and none of the others ends a value. */
+enum { AW__HEAD_SLACK = 80 };
 
 enum {
     AW__GET, AW__HEAD, AW__POST, AW__PUT, AW__DELETE, AW__PATCH, AW__OPTIONS,
@@ -5802,7 +5803,7 @@ typedef uint8x16_t aw__v16;
 
 /* Skippers: over bytes that are certainly in the class, up to the first
    that may not be; the table decides about that one. They may run past end,
-   by less than 32 bytes. */
+   by up to 48 bytes. */
 #if defined(AW__SSE2) || defined(AW__NEON)
 
 /* Letters and -: most of every field name. Adding moves the end of a range to
@@ -27420,7 +27421,8 @@ static bool aw__row_needs(aw__server *s, const aw_route *row)
 {
 #if defined(ASYNCWEB_STATIC) && !defined(__cplusplus)
     if (!row->needs) return row->kind == AW_ROW_MOUNT ||
-        row->kind == AW_ROW_FILES || strcmp(row->method, "GET") == 0;
+        row->kind == AW_ROW_FILES ||
+        (row->kind == AW_ROW_ROUTE && strcmp(row->method, "GET") == 0);
     row->needs(s);
 #else
     if (row->needs) row->needs(s);
@@ -28551,7 +28553,7 @@ static void aw__team_ended(aw__team *t, aw__place *p, aw__worker *w, int status)
 
 static bool aw__worker_starts(const aw__worker *w)
 {
-    return w->pid && !w->serves && !w->late;
+    return w->pid && !w->serves && !w->late && !w->leaves;
 }
 
 /* Starts who is due, one at a time: so an error is seen once, and a restart
@@ -28615,7 +28617,7 @@ static void aw__team_look_after(aw__team *t, aw__place *p, aw__worker *w)
                 "killed", (int)w->pid);
         (void)kill(w->pid, SIGKILL);
         w->kill_at = AW_FOREVER;
-    } else if (aw__worker_starts(w) && !w->leaves &&
+    } else if (aw__worker_starts(w) &&
                t->loop->now - w->since >= AW__START_MS) {
         w->late = true;
         aw__log(t->loop, AW_LOG_ERROR, "asyncweb: worker %d does not come to "

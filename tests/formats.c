@@ -690,6 +690,26 @@ TEST(head_verbs)
                  i < AW__OTHER ? i : AW__OTHER);
 }
 
+/* What lies behind the input looks like a line that does not end. */
+TEST(head_slack_suffices)
+{
+    const char *text = "GET / HTTP/1.1\r\n";
+    const size_t n = strlen(text);
+    size_t i, k;
+    for (i = 0; i < 20; i++) {
+        for (k = 1; k <= n; k++) {
+            aw__field fields[4];
+            aw__head h;
+            char *p = block(text, k, 1);
+            memcpy(p + k + i, ": ", 2);
+            h.fields = fields;
+            h.max_fields = 4;
+            CHECK_EQ(AW_EAGAIN, aw__http_head(p, k, 0, &limits, &h));
+            free(p);
+        }
+    }
+}
+
 /* 32 KB byte by byte: how often is it really parsed? */
 TEST(head_bytewise_linear)
 {

@@ -71,7 +71,9 @@ TEST(rows_made_by_hand)
     static const aw_route rows[][2] = {
         {{.method = "POST", .path = "/", .view = &aw_view_hi}, {.method = NULL}},
         {{.method = "AFTER", .view = &aw_view_marks, .kind = AW_ROW_AFTER},
-         {.method = NULL}}};
+         {.method = NULL}},
+        {{.method = "GET", .path = "/", .view = &aw_view_marks,
+          .kind = AW_ROW_BEFORE}, {.method = NULL}}};
     aw_config config = quiet_config();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         CHECK(app_with(rows[i], &config) == NULL);

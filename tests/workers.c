@@ -249,6 +249,26 @@ TEST(team_rests_longer_and_longer)
     CHECK_EQ(3200, aw__team_rest(INT_MAX));
 }
 
+/* Who has not come to serve when it is asked to leave: the parent sleeps until
+   it is to be killed. */
+TEST(team_sleeps_until_one_is_to_be_killed)
+{
+    static aw_loop l;
+    aw__place place;
+    aw__team t;
+    memset((void *)&t, 0, sizeof t);
+    memset(&place, 0, sizeof place);
+    l.now = 100000;
+    t.loop = &l;
+    t.places = &place;
+    t.count = t.stops = place.now.pid = 1;
+    place.now.kill_at = l.now + 500;
+    place.before.kill_at = AW_FOREVER;
+    CHECK_EQ(0, aw__team_wait(&t));
+    place.now.leaves = true;
+    CHECK_EQ(500, aw__team_wait(&t));
+}
+
 /* ---- serving ---- */
 
 TEST(team_both_serve)
