@@ -878,7 +878,7 @@ TEST(full_and_back)
 /* Connections that idle make room, the oldest first. */
 TEST(idle_ones_make_room)
 {
-    enum { MANY = 60 };
+    enum { MANY = 120 };
     static wire all[MANY];
     aw_config c = in_buffer(kib24, 18000);
     aw_test *t = app_with(small, &c);
