@@ -24540,7 +24540,9 @@ static bool aw__server_evict(aw__server *s, int silent_ms, int fd)
         aw__link *list = &s->lists[p->state];
         aw__conn *c = (aw__conn *)list->next;
         int ms = p->ms;
-        while (&c->link != list && (c == s->current || c->fd == fd))
+        /* Whose view runs stands yet where it was before. */
+        while (&c->link != list && (c == s->current || c->fd == fd ||
+                                    c->state != (unsigned)p->state))
             c = (aw__conn *)c->link.next;
         if (&c->link == list) continue;
         if (p->state == AW__IDLE && !c->served) ms = silent_ms;

@@ -1160,6 +1160,55 @@ TEST(overload_by_slow_heads)
     CHECK_EQ(0, aw_test_close(t));
 }
 
+/* A view that sends on another's connection, for which there is no room: its
+   own is not the one that makes some. */
+static aw_req *lends_to;
+
+ASYNC_VIEW(lends_first)
+{
+    BEGIN {
+        lends_to = req;
+        AWAIT(aw_sleep_ms, 100000);
+        RETURN(aw_text(req, "first"));
+    }
+}
+
+VIEW(lends)
+{
+    aw__server *s = aw__req_loop(req)->server;
+    aw__conn *was = aw__out_lend(s, lends_to->conn);
+    const bool evicted = aw__server_evict(s, 1000, lends_to->conn->fd);
+    CHECK(req->conn != NULL);
+    aw__out_back(s, was, lends_to->conn);
+    return aw_text(req, evicted ? "somebody" : "nobody");
+}
+
+ROUTES(lending, GET("/", peer), GET("/first", lends_first), GET("/lend", lends))
+
+TEST(overload_evicts_nobody_whose_view_runs)
+{
+    aw_config c = quiet_config();
+    aw_test *t = app_with(lending, &c);
+    wire w[3];
+    for (int i = 0; i < 3; i++) w[i] = wire_open(t);
+    wire_say(&w[0], GET_("/first"));
+    wire_say(&w[1], GET_("/"));
+    CHECK_STR("200=127.0.0.1", digest(&w[1]));
+    aw_test_advance(t, 10);
+    wire_say(&w[2], GET_("/"));
+    CHECK_STR("200=127.0.0.1", digest(&w[2]));
+    aw_test_advance(t, 10);
+    wire_say(&w[1], GET_("/lend"));     /* the oldest that idled */
+    wire_settle(&w[2]);
+    CHECK(w[2].ended);
+    CHECK_STR("200=127.0.0.1 200=somebody", digest(&w[1]));
+    aw_test_advance(t, 10);
+    wire_say(&w[1], GET_("/lend"));
+    CHECK_STR("200=127.0.0.1 200=somebody 200=nobody", digest(&w[1]));
+    for (int i = 0; i < 3; i++) wire_close(&w[i]);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
 /* Who goes first when there is no room. */
 TEST(overload_evicts_in_order)
 {
