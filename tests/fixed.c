@@ -878,9 +878,9 @@ TEST(full_and_back)
 /* Connections that idle make room, the oldest first. */
 TEST(idle_ones_make_room)
 {
-    enum { MANY = 120 };
+    enum { MANY = 60 };
     static wire all[MANY];
-    aw_config c = in_buffer(kib24, 18000);
+    aw_config c = in_buffer(kib24, 17000);
     aw_test *t = app_with(small, &c);
     int open = 0, i;
     for (i = 0; i < MANY; i++) {
