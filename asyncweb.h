@@ -28488,7 +28488,8 @@ static void aw__team_letters(aw__team *t, aw__place *p, aw__worker *w)
         w->since = t->loop->now;
         aw__log(t->loop, AW_LOG_INFO, "asyncweb: worker %d serves",
                 (int)w->pid);
-        if (p->before.pid) aw__team_dismiss(t, &p->before, AW__LEAVE);
+        if (w == &p->now && p->before.pid)
+            aw__team_dismiss(t, &p->before, AW__LEAVE);
     }
 }
 

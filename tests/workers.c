@@ -269,6 +269,30 @@ TEST(team_sleeps_until_one_is_to_be_killed)
     CHECK_EQ(500, aw__team_wait(&t));
 }
 
+/* SIGHUP while one has not come to serve yet: when it does, it stays until who
+   follows it serves. */
+TEST(team_late_one_serves_before_its_successor)
+{
+    aw_loop *l = aw_loop_new(NULL);
+    aw__place place;
+    aw__team t;
+    int ends[2];
+    memset((void *)&t, 0, sizeof t);
+    memset(&place, 0, sizeof place);
+    CHECK_EQ(0, aw__sys_pair(ends));
+    t.loop = l;
+    place.before.line = ends[0];
+    place.before.pid = place.now.pid = getpid();
+    place.before.late = true;
+    place.before.kill_at = AW_FOREVER;
+    CHECK_EQ(1, aw__sys_send(ends[1], "r", 1));
+    aw__team_letters(&t, &place, &place.before);
+    CHECK(place.before.serves && !place.before.leaves);
+    aw__sys_close(ends[0]);
+    aw__sys_close(ends[1]);
+    aw_loop_free(l);
+}
+
 /* ---- serving ---- */
 
 TEST(team_both_serve)
