@@ -669,8 +669,8 @@ static inline aw_use_RETURN_not_return aw__step(int v)
         (lv) = aw_t->rc; \
     } while (0)
 
-/* Waits for fn; a cancellation of this task waits too (up to cleanup_ms):
-   for a COMMIT that must not be cut in half. */
+/* Waits for fn; a cancellation of this task waits too (up to cleanup_ms, which
+   see): for a COMMIT that must not be cut in half. */
 #define AW_SHIELD(...) do { \
         self->aw.flags |= AW__SHIELD; \
         AW__AT(__LINE__, aw__call AW__CALL((aw_t, ), __VA_ARGS__)) \
@@ -838,7 +838,8 @@ typedef enum aw_log_level {
 
 /* Everything in it may be zero. */
 typedef struct aw_loop_config {
-    int64_t cleanup_ms;         /* for all FINALLY of a cancellation; 5,000;
+    int64_t cleanup_ms;         /* for all FINALLY of a cancellation; 5,000,
+                                   but 0 if there is no memory for a timer;
                                    negative: no limit */
     size_t max_task_bytes;      /* frames of one task; 1 MiB */
     int64_t names_ms;           /* that a name's addresses are kept; 30,000;
@@ -10841,9 +10842,10 @@ static void aw__no_grace(aw__task *t)
 /* All up to the frame `to` is to be cleaned up. Each unwinding has one time
    for it: asking again does not prolong it, and when more is asked to end
    while an inner one is under way, the time for the rest begins after it.
-   Without memory for the time there is none. */
+   Without memory for a limited time there is none. */
 static void aw__unwind(aw__task *t, aw_frame *to)
 {
+    const int64_t ms = t->ctx.loop->cleanup_ms;
     aw_frame *last;
     if (t->ctx.flags & AW__UNWINDING) {
         last = aw__outermost(t->top);
@@ -10857,9 +10859,9 @@ static void aw__unwind(aw__task *t, aw_frame *to)
     }
     t->ctx.flags |= AW__UNWINDING;
     to->flags |= AW__OUTERMOST;
+    if (ms == AW_FOREVER) return;
     if (aw__task_own(t))
-        aw__timer_start(t->ctx.loop, &t->x->grace, t->ctx.loop->cleanup_ms,
-                        AW__TIMER_GRACE);
+        aw__timer_start(t->ctx.loop, &t->x->grace, ms, AW__TIMER_GRACE);
     else
         aw__no_grace(t);
 }

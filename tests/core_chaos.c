@@ -512,6 +512,24 @@ TEST(cancel_without_memory_leaves_no_time)
     }
 }
 
+/* No limit needs no timer, so it needs no memory either. */
+TEST(cancel_without_memory_and_limit)
+{
+    aw_loop *l = open_loop_with(-1, 0);
+    int64_t begun = aw_now_ms(l);
+    aw_task t = SPAWN_ON(l, cleans_up, 1000);
+    char want[40];
+    snprintf(want, sizeof want, "f%d g0 ", AW_ECANCELED);
+    test_fault = fail_alloc;
+    aw_loop_step(l, 0);
+    aw_cancel(t);
+    CHECK_EQ(aw_loop_run(l), 0);
+    CHECK_STR(trail, want);
+    CHECK_EQ(aw_now_ms(l) - begun, 3600000);
+    fault_at = 0;
+    close_loop(l);
+}
+
 ASYNC(joins_in_vain, (aw_task task;), int rc;)
 {
     BEGIN {
