@@ -1015,6 +1015,8 @@ TEST(tls_until_memory_fails)
     static char buffer[400000];
     int served = 0, k;
     size_t i, before;
+    int64_t begun;
+    bool slow;
     memset(letters, 'a', sizeof letters);
     for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         const bool open = secure_open(buffer, sizes[i]);
@@ -1027,6 +1029,7 @@ TEST(tls_until_memory_fails)
             secure_leave();
             before = loop_rest_bytes(secure.server);
             secure.whole = secure.refused = secure.cut = 0;
+            begun = aw__sys_now_ms();
             for (int n = 0; n < 24; n++)
                 secure_ask(n % 4 == 0 ? "/slow/5" : n % 4 == 1 ? "/asset"
                            : n % 4 == 2 ? "/echo" : "/", n % 4 == 2 ? 2500 : 0);
@@ -1034,9 +1037,12 @@ TEST(tls_until_memory_fails)
             NOTE("%d bytes: %d whole, %d refused, %d cut", (int)sizes[i],
                  secure.whole, secure.refused, secure.cut);
             CHECK_EQ(0, secure.wrong);
-            CHECK(secure.whole > 20);   /* most wait to be accepted */
+            /* Most wait to be accepted. Who shakes hands for a second, as
+               under valgrind, makes room for others. */
+            slow = aw__sys_now_ms() - begun >= 1000;
+            CHECK(slow || secure.whole > 20);
             if (getenv("TALLY")) printf("%s\n", test_.note);
-            CHECK(sizes[i] < 400000 || secure.whole == 24);
+            CHECK(slow || sizes[i] < 400000 || secure.whole == 24);
             secure_leave();
             CHECK_EQ(before, loop_rest_bytes(secure.server));
             secure.whole = k + 1;
