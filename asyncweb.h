@@ -5714,9 +5714,10 @@ static bool aw__is_value(const char *text)
    a message ends (request smuggling), the message is refused.
 
    The scanners look at 16 bytes at a time and may look at bytes that have not
-   arrived: some bytes behind the input must be readable, whatever they hold. What keeps those bytes out of every result is one rule: a verdict
-   counts only if all bytes it rests on lie before `end`; any other verdict
-   becomes AW_EAGAIN. So the fast path needs no bound check for each byte. */
+   arrived: some bytes behind the input must be readable, whatever they hold.
+   What keeps those bytes out of every result is one rule: a verdict counts
+   only if all bytes it rests on lie before `end`; any other verdict becomes
+   AW_EAGAIN. So the fast path needs no bound check for each byte. */
 
 /* Readable bytes behind every head. 67 are looked at where they begin with 15
    letters, a colon and a space, and none of the others ends a value. */
@@ -10357,7 +10358,7 @@ static void aw__chunk_drop(aw_loop *l, aw__chunk *c)
     if (old) aw__mem_put(&l->mem, old, old->size);
 }
 
-/* Blocks are multiples of a slab's step, less one. */
+/* Chunks are multiples of this and one. */
 enum { AW__TASK_STEP = AW__SIZED(63, 15) };
 
 static AW__NOINLINE int aw__task_grow(aw__task *t, size_t n)
