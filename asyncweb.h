@@ -839,8 +839,8 @@ typedef enum aw_log_level {
 /* Everything in it may be zero. */
 typedef struct aw_loop_config {
     int64_t cleanup_ms;         /* for all FINALLY of a cancellation; 5,000,
-                                   but 0 if there is no memory for a timer;
-                                   negative: no limit */
+                                   up to twice that if there is no memory
+                                   for a timer; negative: no limit */
     size_t max_task_bytes;      /* frames of one task; 1 MiB */
     int64_t names_ms;           /* that a name's addresses are kept; 30,000;
                                    AW_OFF */
@@ -9334,7 +9334,9 @@ enum {
     AW__KNOWN = 512,            /* somebody was given a handle */
     AW__KID = 1024,             /* a child: an aw__kid lies behind it */
     AW__UNWINDING = 2048,       /* frames of it were asked to end, */
-    AW__WIDER = 4096            /* and meanwhile some further out */
+    AW__WIDER = 4096,           /* and meanwhile some further out */
+    AW__UNTIMED = 8192,         /* no memory for aw__task_x.grace */
+    AW__OVERDUE = 16384         /* and aw_loop.grace was started again since */
 };
 
 /* What few tasks have. */
@@ -9444,6 +9446,7 @@ struct aw_loop {
     int tasks;                  /* alive */
     bool stopped, draining, debug, is_virtual, clock_due;
     int64_t cleanup_ms;
+    aw__call_timer grace;       /* see aw__grace_look */
     size_t max_task_bytes;
     aw__wheel wheel;
     aw__slot *slots;
@@ -10840,13 +10843,45 @@ static void aw__no_grace(aw__task *t)
     }
 }
 
+/* cleanup_ms after it was asked to end, a task still waits in some FINALLY or
+   SHIELD. */
+static void aw__grace_over(aw__task *t)
+{
+    aw__log(t->ctx.loop, AW_LOG_WARNING,
+            "%s: its clean-up took more than cleanup_ms (%lld ms); the awaits "
+            "left in it fail now", t->top->fn->name,
+            (long long)t->ctx.loop->cleanup_ms);
+    aw__no_grace(t);
+}
+
+/* One timer for all that had no memory for their own: they get cleanup_ms at
+   least and twice that at most. */
+static void aw__grace_look(aw_loop *l, aw__call_timer *timer)
+{
+    int32_t i;
+    for (i = 0; i < l->slot_count; i++) {
+        aw__task *t = l->slots[i].u.task;
+        if (!(l->slots[i].generation & 1) || !(t->ctx.flags & AW__UNTIMED))
+            continue;
+        if (t->ctx.flags & AW__OVERDUE) {
+            t->ctx.flags &= ~(unsigned)(AW__UNTIMED | AW__OVERDUE);
+            aw__grace_over(t);
+        } else {
+            t->ctx.flags |= AW__OVERDUE;
+            if (!timer->timer.link.next)
+                aw__timer_start(l, &timer->timer, l->cleanup_ms,
+                                AW__TIMER_CALL);
+        }
+    }
+}
+
 /* All up to the frame `to` is to be cleaned up. Each unwinding has one time
    for it: asking again does not prolong it, and when more is asked to end
-   while an inner one is under way, the time for the rest begins after it.
-   Without memory for a limited time there is none. */
+   while an inner one is under way, the time for the rest begins after it. */
 static void aw__unwind(aw__task *t, aw_frame *to)
 {
-    const int64_t ms = t->ctx.loop->cleanup_ms;
+    aw_loop *l = t->ctx.loop;
+    const int64_t ms = l->cleanup_ms;
     aw_frame *last;
     if (t->ctx.flags & AW__UNWINDING) {
         last = aw__outermost(t->top);
@@ -10861,17 +10896,22 @@ static void aw__unwind(aw__task *t, aw_frame *to)
     t->ctx.flags |= AW__UNWINDING;
     to->flags |= AW__OUTERMOST;
     if (ms == AW_FOREVER) return;
-    if (aw__task_own(t))
-        aw__timer_start(t->ctx.loop, &t->x->grace, ms, AW__TIMER_GRACE);
-    else
-        aw__no_grace(t);
+    if (aw__task_own(t)) {
+        aw__timer_start(l, &t->x->grace, ms, AW__TIMER_GRACE);
+        return;
+    }
+    t->ctx.flags |= AW__UNTIMED;
+    if (l->grace.timer.link.next) return;
+    l->grace.fn = aw__grace_look;
+    aw__timer_start(l, &l->grace.timer, ms, AW__TIMER_CALL);
 }
 
 /* The unwinding that frame f was the outermost part of is over. */
 static void aw__unwound(aw__task *t, aw_frame *f)
 {
     const bool wider = t->ctx.flags & AW__WIDER;
-    t->ctx.flags &= ~(unsigned)(AW__NO_GRACE | AW__UNWINDING | AW__WIDER);
+    t->ctx.flags &= ~(unsigned)(AW__NO_GRACE | AW__UNWINDING | AW__WIDER |
+                                AW__UNTIMED | AW__OVERDUE);
     f->flags &= (uint16_t)~AW__OUTERMOST;
     if (t->x) aw__timer_stop(t->ctx.loop, &t->x->grace);
     if (wider) aw__unwind(t, aw__outermost(f->up));
@@ -10894,17 +10934,6 @@ static void aw__cancel_frame(aw__task *t, aw_frame *to, int why)
     }
     aw__unwind(t, to);
     if (!held) aw__cut_wait(t);
-}
-
-/* cleanup_ms after it was asked to end, a task still waits in some FINALLY or
-   SHIELD. */
-static void aw__grace_over(aw__task *t)
-{
-    aw__log(t->ctx.loop, AW_LOG_WARNING,
-            "%s: its clean-up took more than cleanup_ms (%lld ms); the awaits "
-            "left in it fail now", t->top->fn->name,
-            (long long)t->ctx.loop->cleanup_ms);
-    aw__no_grace(t);
 }
 
 static void aw__cancel_task(aw__task *t, int why)

@@ -488,13 +488,14 @@ ASYNC(goes_on, (), int rc;)
     }
 }
 
-TEST(cancel_without_memory_leaves_no_time)
+/* One timer for all of them: each has cleanup_ms at least, twice at most. */
+TEST(cancel_without_memory_takes_longer)
 {
     int cancels;
     for (cancels = 0; cancels <= 1; cancels++) {
         char want[80];
         const int why = cancels ? AW_ECANCELED : AW_EDEADLINE;
-        aw_loop *l = open_loop();
+        aw_loop *l = open_loop_with(1000, 0);
         int64_t begun = aw_now_ms(l);
         aw_task t = cancels ? SPAWN_ON(l, cleans_up, 1000)
             : SPAWN_ON(l, goes_on);
@@ -506,10 +507,93 @@ TEST(cancel_without_memory_leaves_no_time)
         snprintf(want, sizeof want, cancels ? "f%d g%d " : "f%d g%d r%d on",
                  why, AW_EDEADLINE, why);
         CHECK_STR(trail, want);
-        CHECK_EQ(aw_now_ms(l) - begun, cancels ? 0 : 25);
+        CHECK_EQ(aw_now_ms(l) - begun, 2000 + (cancels ? 0 : 25));
         fault_at = 0;
         close_loop(l);
     }
+}
+
+static int fail_each_alloc(const char *call)
+{
+    return strcmp(call, "alloc") == 0;
+}
+
+ASYNC(cleans_for, (int64_t ms;), int rc;)
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, AW_FOREVER);
+    } FINALLY {
+        AWAIT_TO(self->rc, aw_sleep_ms, self->ms);
+    }
+}
+
+static void cancel_without_memory(aw_task t)
+{
+    test_fault = fail_each_alloc;
+    aw_cancel(t);
+    test_fault = NULL;
+}
+
+static void run_for(aw_loop *l, int64_t ms)
+{
+    int64_t until = aw_now_ms(l) + ms;
+    while (aw_now_ms(l) < until) aw_loop_step(l, until - aw_now_ms(l));
+}
+
+/* Cancelled at 0, 0, 1,200 and with memory; looks are at 1,000, 2,000 ... */
+TEST(cleanups_without_memory_share_a_timer)
+{
+    aw_loop *l = open_loop_with(1000, 0);
+    const int64_t begun = aw_now_ms(l);
+    aw_task early = SPAWN_ON(l, cleans_for, 9000);
+    aw_task brief = SPAWN_ON(l, cleans_for, 1001);
+    aw_task late = SPAWN_ON(l, cleans_for, 9000);
+    aw_task timed = SPAWN_ON(l, cleans_for, 9000);
+    aw_loop_step(l, 0);
+    cancel_without_memory(early);
+    cancel_without_memory(brief);
+    run_for(l, 1200);
+    CHECK(aw_ended(brief));
+    cancel_without_memory(late);
+    aw_cancel(timed);
+    run_for(l, 799);
+    CHECK(!aw_ended(early));
+    run_for(l, 1);
+    CHECK(aw_ended(early));
+    run_for(l, 200);
+    CHECK(aw_ended(timed));
+    CHECK(!aw_ended(late));
+    CHECK_EQ(aw_loop_run(l), 0);
+    CHECK_EQ(aw_now_ms(l) - begun, 3000);
+    CHECK_EQ(times_said("its clean-up took more than"), 3);
+    close_loop(l);
+}
+
+ASYNC(lives_on, (), int rc;)
+{
+    BEGIN {
+        AWAIT_FOR_TO(5, self->rc, cleans_for, 10);
+        mark_number("r", self->rc);
+        AWAIT_TO(self->rc, aw_sleep_ms, 5000);
+        mark_number("s", self->rc);
+    }
+}
+
+/* What is over in time is no longer looked at. */
+TEST(cleanup_without_memory_done_in_time)
+{
+    char want[40];
+    aw_loop *l = open_loop_with(1000, 0);
+    (void)SPAWN_ON(l, lives_on);
+    aw_loop_step(l, 0);
+    test_fault = fail_each_alloc;
+    run_for(l, 6);
+    test_fault = NULL;
+    CHECK_EQ(aw_loop_run(l), 0);
+    snprintf(want, sizeof want, "r%d s0 ", AW_EDEADLINE);
+    CHECK_STR(trail, want);
+    CHECK_EQ(times_said("its clean-up took more than"), 0);
+    close_loop(l);
 }
 
 /* No limit needs no timer, so it needs no memory either. */
