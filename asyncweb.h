@@ -17154,6 +17154,13 @@ static bool aw__jar_guards(const aw__jar *jar, const aw__url *url,
     return false;
 }
 
+/* In any case: else a site would have a share for each way to write it. */
+static bool aw__cookie_is_of(const aw__cookie *c, aw_slice domain)
+{
+    return c->domain_n == domain.n &&
+        aw__slice_tail(aw__cookie_domain(c), domain);
+}
+
 /* The one that a new one of that name takes the place of, or NULL. */
 static aw__cookie *aw__jar_find(const aw__jar *jar,
                                 const aw__set_cookie *s, bool host_only)
@@ -17161,8 +17168,7 @@ static aw__cookie *aw__jar_find(const aw__jar *jar,
     aw__link *i = jar->cookies.next;
     for (; jar->count && i != &jar->cookies; i = i->next) {
         aw__cookie *c = (aw__cookie *)i;
-        if (c->host_only == host_only && c->domain_n == s->domain.n &&
-            aw__slice_tail(aw__cookie_domain(c), s->domain) &&
+        if (c->host_only == host_only && aw__cookie_is_of(c, s->domain) &&
             aw__slice_is(aw__cookie_name(c), s->name) &&
             aw__slice_is(aw__cookie_path(c), s->path)) return c;
     }
@@ -17197,8 +17203,7 @@ static void aw__jar_crowd(aw__jar *jar, aw_slice domain)
     aw__link *i, *oldest = NULL;
     int n = 0;
     for (i = jar->cookies.prev; i != &jar->cookies; i = i->prev) {
-        if (!aw__slice_is(aw__cookie_domain((aw__cookie *)i), domain))
-            continue;
+        if (!aw__cookie_is_of((aw__cookie *)i, domain)) continue;
         oldest = i;
         n++;
     }

@@ -311,6 +311,11 @@ TEST(a_domain_has_its_share)
     set(&s, "http://a.b/", "n11=2; Path=/11");      /* replaced, not added */
     CHECK_EQ(s.jar.count, 51);
     CHECK_STR(sent(&s, "http://a.b/10"), "n10=1");
+    for (i = 0; i < 60; i++) {                      /* hosts have no case */
+        snprintf(cookie, sizeof cookie, "m%d=1; Domain=%c.b", i, "aA"[i % 2]);
+        set(&s, i % 3 ? "http://a.b/" : "http://A.B/", cookie);
+    }
+    CHECK_EQ(s.jar.count, 51);
     close_jar(&s);
 }
 
