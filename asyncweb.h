@@ -5984,8 +5984,8 @@ static AW__NOINLINE const char *aw__http_value_slow(const char *p,
     return p;
 }
 
-/* Equal but for case; `name` is of letters and '-' in lower case, 4 at least.
-   `| 0x20` would make a '-' of a CR, but no name or value holds one. */
+/* Equal but for case; `name` is of letters in lower case and of "-: ", 4 at
+   least. `| 0x20` would make those of controls, which no field line holds. */
 static AW__INLINE bool aw__http_eq(const char *p, const char *name, size_t n)
 {
     uint64_t a, b;
@@ -10456,9 +10456,10 @@ enum { AW__SLOTS_RESTING = AW__SIZED(64, 8) };
 
 static bool aw__slots_grow(aw_loop *l)
 {
-    const int32_t cap = aw__table_next(l->slot_cap, 2 * AW__SLOTS_RESTING);
+    int32_t cap;
     aw__slot *slots;
     if (l->slot_cap > INT32_MAX / 2) return false;
+    cap = aw__table_next(l->slot_cap, 2 * AW__SLOTS_RESTING);
     slots = (aw__slot *)aw__mem_resize(&l->mem, l->slots,
                                        (size_t)l->slot_cap * sizeof *slots,
                                        (size_t)cap * sizeof *slots);
@@ -24361,8 +24362,8 @@ static void aw__send_hold(aw_req *req, const aw__send_op *op)
                       (sending->left == AW__CHUNKS &&
                        !aw__held_add(l, &c->out, "\r\n", 2))))
         sending->broken = true;
-    if (c->out) c->out->pace.since = aw__req_loop(req)->now;
-    aw__conn_waits(aw__req_loop(req)->server, c);
+    if (c->out) c->out->pace.since = l->now;
+    aw__conn_waits(l->server, c);
 }
 
 static void aw__undo_send(aw__task *t)
@@ -24400,7 +24401,7 @@ static aw_use_RETURN_not_return aw__send_wait(aw__send_op *tried, aw_req *req)
     req->x->sending->writer = op;
     t->w.op.on = req;
     t->wait = &aw__wait_send;
-    aw__conn_waits(aw__req_loop(req)->server, c);
+    aw__conn_waits(l->server, c);
     return aw__step(AW__SUSPEND);
 }
 
@@ -24428,11 +24429,11 @@ static aw_use_RETURN_not_return aw__aw_send(aw__ctx *ctx, const void *args)
     if (rc < 0) return aw__at_once(op.task, rc);
     op.data = (const char *)a->data;
     op.size = a->size;
-    op.pace.since = aw__req_loop(req)->now;
+    op.pace.since = ctx->loop->now;
     if (req->x->sending->head_out &&
         (a->size == 0 || req->x->sending->left == AW__NO_BODY))
         return aw__at_once(op.task, (int)a->size);
-    rc = aw__send_try(aw__req_loop(req)->server, req, &op);
+    rc = aw__send_try(ctx->loop->server, req, &op);
     if (rc == AW_EAGAIN) return aw__send_wait(&op, req);
     return aw__at_once(op.task, rc);
 }
@@ -26464,14 +26465,14 @@ static bool aw__app_wants_json(const aw_req *req)
 static bool aw__app_page_json(aw_req *req, int status)
 {
     const char *const reason = aw__http_reason(status);
-    char number[3];
+    char number[4];
     aw__buf b;
     if (!aw__app_wants_json(req)) return false;
+    *aw__put_three(number, (unsigned)status) = 0;
     memset(&b, 0, sizeof b);
     b.arena = &req->arena;
     aw__put_text(&b, "{\"status\":");
-    aw__buf_add(&b, number, (size_t)(aw__put_three(number, (unsigned)status) -
-                                     number));
+    aw__put_text(&b, number);
     aw__put_text(&b, ",\"error\":\"");
     aw__put_text(&b, reason);
     aw__put_text(&b, "\"");
@@ -26498,7 +26499,7 @@ static void aw__app_page(aw_req *req, int status, int rc,
                          const aw__trace *trace)
 {
     const char *reason = aw__http_reason(status);
-    char number[3];
+    char number[4];
     aw__buf b;
     /* What the view said of another answer does not hold for this one. */
     aw__header_remove(req, "Content-Type");
@@ -26512,11 +26513,11 @@ static void aw__app_page(aw_req *req, int status, int rc,
 #ifndef ASYNCWEB_NO_JSON
     if (aw__app_page_json(req, status)) return;
 #endif
+    *aw__put_three(number, (unsigned)status) = 0;
     memset(&b, 0, sizeof b);
     b.arena = &req->arena;
     aw__put_text(&b, "<!doctype html>\n<title>");
-    aw__buf_add(&b, number, (size_t)(aw__put_three(number, (unsigned)status) -
-                                     number));
+    aw__put_text(&b, number);
     aw__put_text(&b, " ");
     aw__put_text(&b, reason);
     aw__put_text(&b, "</title>\n<h1>");
@@ -27918,10 +27919,8 @@ static int aw__server_doors(aw__doors *x, const aw_config *c,
     const bool list = c->listen && !x->loop->sim;
     const int port = c->port == AW_ANY_PORT || (c->listen && !list) ? 0
         : c->port;
-    aw__address here = aw__address_any(4, port);
+    const aw__address here = aw__address_loopback(4, port);
     int i, rc;
-    here.bytes[0] = 127;
-    here.bytes[3] = 1;
     x->mode = c->unix_mode;
     if (port < 0 || port > 65535) return AW_EINVAL;
     rc = list ? with->list->open(x, c->listen)

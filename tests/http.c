@@ -967,7 +967,7 @@ TEST(answers_wait_for_no_ack)
     fd = dial(aw_serve_port(l));
     say_to(fd, GET_("/"));
     CHECK_EQ(1, hear(l, fd, got, sizeof got, "hello"));
-    for (i = 0; i < l->fd_cap; i++) {
+    for (i = 0; i < l->fd_end; i++) {
         int on = 0;
         socklen_t n = sizeof on;
         if (l->fds[i].kind != AW__FD_CONN) continue;
