@@ -1787,8 +1787,8 @@ typedef struct aw__view_ops {
     int (*steps)(aw_req *, const struct aw__steps *);
     aw_req *(*fit)(struct aw__server *, aw_req *);  /* one that will wait */
     /* STATIC, ASSETS: enters the row. */
-    bool (*add)(struct aw__server *, const struct aw__table *,
-                const struct aw_route *row);
+    int (*add)(struct aw__server *, const struct aw__table *,
+               const struct aw_route *row);
     /* WS: the request has come; its view has said rc, and that is no answer;
        it has ended; the connection is lost; the handshake is out; the drain
        begins. */
@@ -3145,7 +3145,6 @@ typedef struct aw__heap {
     char *base;                 /* block n's bytes lie at base + 16 n, n > 0 */
     uint32_t units, free;       /* in all; in free blocks */
     uint32_t least;             /* free ones there ever were */
-    uint32_t missed;            /* blocks that were not to be had */
     uint64_t some[2];           /* classes whose list has members */
     uint32_t *first;            /* of each class; 0: none */
 } aw__heap;
@@ -3307,10 +3306,7 @@ static void *aw__heap_get(aw__heap *x, size_t n)
     const uint32_t units = aw__heap_units(n);
     char *p = aw__heap_find(x, units);
     uint32_t more;
-    if (!p) {
-        x->missed++;
-        return NULL;
-    }
+    if (!p) return NULL;
     aw__heap_unlink(x, p);
     more = aw__heap_size(p) - units;
     aw__heap_put_word(p - 4, (more + units) << 2);
@@ -3612,13 +3608,6 @@ static AW__INLINE bool aw__mem_has(const aw__mem *m, size_t n, size_t all)
     (void)m, (void)n, (void)all;
     return true;
 #endif
-}
-
-/* Whether there was too little of a buffer for something. */
-static AW__INLINE bool aw__mem_missed(const aw__mem *m)
-{
-    (void)m;
-    return AW__SIZED(false, m->heap->missed > 0);
 }
 
 /* Grows or shrinks; on failure NULL, and the old block is untouched. */
@@ -26173,6 +26162,9 @@ static aw__node *aw__node_child(aw__arena *a, aw__node **list,
     return node;
 }
 
+/* What may be wrong with a row though it is right. */
+static const char aw__no_memory[] = "out of memory";
+
 /* Follows the pattern t->route.path to its last node, made where there is
    none, and takes the names of the parameters. NULL, or what is wrong. */
 AW__COLD
@@ -26199,7 +26191,7 @@ static const char *aw__route_node(aw__arena *a, aw__node **list, aw__target *t,
         if (name) t->names[t->params++] = name;
         else want.text = aw__route_text(a, p + 1, n, &want.n);
         *out = name || want.text ? aw__node_child(a, list, &want) : NULL;
-        if (!*out) return "out of memory";
+        if (!*out) return aw__no_memory;
         p = end;
     }
     return NULL;
@@ -27125,7 +27117,7 @@ static bool aw__table_gather(aw__server *s, aw__table *t)
 static const char *aw__table_hooks(aw__server *s, aw__table *t)
 {
     const char *wrong = aw__table_count(t);
-    return wrong || aw__table_gather(s, t) ? wrong : "out of memory";
+    return wrong || aw__table_gather(s, t) ? wrong : aw__no_memory;
 }
 
 /* A target that has more to run than its view gets a view that is neither
@@ -27361,13 +27353,13 @@ static int64_t aw__limit_ms(int64_t value, int64_t otherwise)
     return value < 0 || value > AW_FOREVER / 2 ? AW_FOREVER : value;
 }
 
-/* Says what is wrong with a row. */
-static bool aw__row_wrong(const aw__server *s, const aw_route *row,
-                          const char *path, const char *why)
+/* Says what is wrong with a row: AW_EINVAL, or AW_ENOMEM. */
+static int aw__row_wrong(const aw__server *s, const aw_route *row,
+                         const char *path, const char *why)
 {
     aw__log(s->loop, AW_LOG_ERROR, "asyncweb: route %s %s: %s", row->method,
             path ? path : "(NULL)", why);
-    return false;
+    return why == aw__no_memory ? AW_ENOMEM : AW_EINVAL;
 }
 
 static const char *aw__path_join(aw__arena *a, const char *prefix,
@@ -27398,7 +27390,7 @@ static aw__target *aw__target_new(aw__server *s, const aw__table *table,
 {
     aw__arena *a = &s->memory;
     aw__target *t = (aw__target *)aw__arena_get(a, sizeof *t);
-    *wrong = row->path ? "out of memory" : "it has no path";
+    *wrong = row->path ? aw__no_memory : "it has no path";
     if (!row->path || !t) return NULL;
     memset((void *)t, 0, sizeof *t);
     t->route = *row;
@@ -27413,8 +27405,8 @@ static aw__target *aw__target_new(aw__server *s, const aw__table *table,
 }
 
 AW__COLD
-static bool aw__route_add(aw__server *s, const aw__table *table,
-                          const aw_route *row)
+static int aw__route_add(aw__server *s, const aw__table *table,
+                         const aw_route *row)
 {
     const char *wrong;
     aw__router *router = s->router;
@@ -27430,7 +27422,7 @@ static bool aw__route_add(aw__server *s, const aw__table *table,
     for (other = node && !wrong ? node->targets : NULL; other;
          other = other->next) {
         if (strcmp(other->route.method, row->method) != 0) continue;
-        if (row->kind == AW_ROW_FILES) return true;     /* that one wins */
+        if (row->kind == AW_ROW_FILES) return 0;        /* that one wins */
         wrong = "there is another route for the same";
     }
     if (wrong) return aw__row_wrong(s, row, t->route.path, wrong);
@@ -27443,12 +27435,12 @@ static bool aw__route_add(aw__server *s, const aw__table *table,
     *router->last = t;
     router->last = &t->later;
     if (s->hooks) s->hooks->steps(t);
-    return true;
+    return 0;
 }
 
 /* Enters what STATIC and ASSETS say. */
-static bool aw__row_files(aw__server *s, const aw__table *t,
-                          const aw_route *row)
+static int aw__row_files(aw__server *s, const aw__table *t,
+                         const aw_route *row)
 {
     if (row->view && row->view->ops && row->view->ops->add)
         return row->view->ops->add(s, t, row);
@@ -27472,17 +27464,18 @@ static bool aw__row_needs(aw__server *s, const aw_route *row)
     return true;
 }
 
-/* Enters a table: `row` mounts it in the table `up`. */
+/* Enters a table: `row` mounts it in the table `up`. 0, or an error. */
 AW__COLD
-static bool aw__table_add(aw__server *s, const aw__table *up,
-                          const aw_route *row, int depth)
+static int aw__table_add(aw__server *s, const aw__table *up,
+                         const aw_route *row, int depth)
 {
     aw__table *t = (aw__table *)aw__arena_get(&s->memory, sizeof *t);
     const char *wrong = NULL, *path = row->path;
     const aw_route *r;
     aw__target *at;
     aw__node *node = NULL;
-    if (!t) return aw__row_wrong(s, row, path, "out of memory");
+    int rc = 0;
+    if (!t) return aw__row_wrong(s, row, path, aw__no_memory);
     memset((void *)t, 0, sizeof *t);
     t->up = up;
     t->rows = row->routes;
@@ -27513,14 +27506,14 @@ static bool aw__table_add(aw__server *s, const aw__table *up,
     if (s->hooks) wrong = s->hooks->enter(s, t);
     if (wrong) return aw__row_wrong(s, row, path, wrong);
     if (s->hooks) s->hooks->steps(at);
-    for (r = t->rows; r && r->method; r++)
-        if (r->kind == AW_ROW_ROUTE ? !aw__route_add(s, t, r)
-            : r->kind == AW_ROW_MOUNT && !aw__table_add(s, t, r, depth + 1))
-            return false;                               /* recursion */
+    for (r = t->rows; rc == 0 && r && r->method; r++)
+        if (r->kind == AW_ROW_ROUTE) rc = aw__route_add(s, t, r);
+        else if (r->kind == AW_ROW_MOUNT)               /* recursion */
+            rc = aw__table_add(s, t, r, depth + 1);
     /* Last, because any other route for the same path wins. */
-    for (r = t->rows; r && r->method; r++)
-        if (r->kind == AW_ROW_FILES && !aw__row_files(s, t, r)) return false;
-    return true;
+    for (r = t->rows; rc == 0 && r && r->method; r++)
+        if (r->kind == AW_ROW_FILES) rc = aw__row_files(s, t, r);
+    return rc;
 }
 
 /* ---- STATIC and ASSETS ---- */
@@ -27536,8 +27529,8 @@ static uint64_t *aw__assets_hash(aw__arena *a, const aw_route *r)
 }
 
 /* STATIC and ASSETS are two routes: the directory, and what is below. */
-static bool aw__files_add(aw__server *s, const aw__table *table,
-                          const aw_route *row)
+static int aw__files_add(aw__server *s, const aw__table *table,
+                         const aw_route *row)
 {
     static const char *const behind[] = {"/", "/<path:name>"};
     aw__arena *a = &s->memory;
@@ -27546,6 +27539,7 @@ static bool aw__files_add(aw__server *s, const aw__table *table,
     char *prefix = n ? aw__arena_text(a, row->path, n) : NULL;
     aw__target *t;
     uint64_t *tags;
+    int rc = 0;
     if (!n || (!row->dir && !row->assets))
         return aw__row_wrong(s, row, row->path, "it has no path or directory");
 #ifndef ASYNCWEB_NO_STATIC_FILES
@@ -27559,16 +27553,17 @@ static bool aw__files_add(aw__server *s, const aw__table *table,
     }
 #endif
     while (prefix && n && prefix[n - 1] == '/') prefix[--n] = 0;
-    for (i = 0; i < 2; i++) {
+    for (i = 0; rc == 0 && i < 2; i++) {
         one.path = prefix ? aw__path_join(a, prefix, behind[i]) : NULL;
-        if (!one.path) return aw__row_wrong(s, row, row->path, "out of memory");
-        if (!aw__route_add(s, table, &one)) return false;
+        rc = one.path ? aw__route_add(s, table, &one)
+            : aw__row_wrong(s, row, row->path, aw__no_memory);
     }
+    if (rc < 0) return rc;
     tags = aw__assets_hash(a, row);
-    if (!tags) return aw__row_wrong(s, row, row->path, "out of memory");
+    if (!tags) return aw__row_wrong(s, row, row->path, aw__no_memory);
     for (t = s->router->first; t; t = t->later)
         if (t->route.assets == row->assets) t->tags = tags;
-    return true;
+    return 0;
 }
 
 static const aw__view_ops aw__files_ops = {
@@ -27784,14 +27779,15 @@ static int aw__server_trust(aw__server *s)
 static const aw__proxy_ops aw__with_proxies = {
     aw__server_trust, aw__nets_have, aw__req_forwarded, aw__conn_preface};
 
-/* Compiles the routes; says what is wrong with one. */
-static bool aw__server_routes(aw__server *s)
+/* Compiles the routes; says what is wrong with one. 0, or an error. */
+static int aw__server_routes(aw__server *s)
 {
     aw_route top;
+    int rc;
     if (!s->config.routes) {
         aw__log(s->loop, AW_LOG_ERROR, "asyncweb: there are no routes: "
                 "ROUTES(app, ...), then aw_run(app, ...)");
-        return false;
+        return AW_EINVAL;
     }
     memset((void *)&top, 0, sizeof top);
     top.method = "";
@@ -27799,12 +27795,12 @@ static bool aw__server_routes(aw__server *s)
     top.timeout_ms = s->config.view_ms;
     top.routes = s->config.routes;
     s->router = (aw__router *)aw__arena_get(&s->memory, sizeof *s->router);
-    if (!s->router) return false;
+    if (!s->router) return AW_ENOMEM;
     memset(s->router, 0, sizeof *s->router);
     s->router->last = &s->router->first;
-    if (!aw__table_add(s, NULL, &top, 0)) return false;
-    aw__exact_build(s->router, &s->memory);
-    return true;
+    rc = aw__table_add(s, NULL, &top, 0);
+    if (rc == 0) aw__exact_build(s->router, &s->memory);
+    return rc;
 }
 
 AW__COLD
@@ -27989,10 +27985,8 @@ static int aw__serve(aw_loop *l, const aw_config *config, const aw__with *with,
     l->req_replies = aw__req_replies;
     l->on_fd[AW__FD_SERVER] = aw__on_server;
     l->on_fd[AW__FD_CONN] = aw__on_conn;
-    rc = !aw__server_open(s) ? AW_ENOMEM
-        : !aw__server_routes(s) ? (int)(aw__mem_missed(&l->mem) ? AW_ENOMEM
-                                                                : AW_EINVAL)
-        : s->with.proxies ? s->with.proxies->read(s) : 0;
+    rc = aw__server_open(s) ? aw__server_routes(s) : AW_ENOMEM;
+    if (rc == 0 && s->with.proxies) rc = s->with.proxies->read(s);
     if (rc == 0) rc = aw__server_tls(s);
     aw__arena_trim(&s->memory);
     if (rc == 0) rc = aw__server_listen(s);

@@ -1132,6 +1132,39 @@ TEST(torture_real_sockets)
     CHECK(k > 20);
 }
 
+/* No memory for a route is not a wrong route. */
+TEST(routes_without_memory)
+{
+    static const aw_asset asset[] = {{"x", "x", 1, NULL}};
+    static const aw_route inner[] = {
+        BEFORE(sync_view), GET("/long/enough/for/a/block", sync_view), {NULL}
+    };
+    static const aw_route outer[] = {
+        GET("/", sync_view), MOUNT("/inner/<name>", inner),
+        ASSETS("/assets/of/many", asset), {NULL}
+    };
+    aw_config c = quiet_config();
+    long k;
+    int rc = AW_ENOMEM;
+    c.port = AW_ANY_PORT;
+    c.routes = outer;
+    for (k = 1; rc == AW_ENOMEM; k++) {
+        aw_loop_config lc;
+        aw_loop *l;
+        memset(&lc, 0, sizeof lc);
+        lc.log = keep_log;
+        l = aw_loop_new(&lc);
+        fault_set("alloc", k, ENOMEM);
+        rc = aw_serve(l, &c);
+        NOTE("allocation %ld fails", k);
+        CHECK(rc == 0 || fault_count >= k);
+        fault_set(NULL, 0, 0);
+        CHECK_EQ(0, aw__loop_end(l));
+    }
+    CHECK_EQ(0, rc);
+    CHECK(k > 8);
+}
+
 /* ---- aw_run, with signals ---- */
 
 static void log_to_pipe(void *data, aw_log_level level, const char *line)
