@@ -3645,6 +3645,14 @@ static int aw__table_next(int cap, int first)
     return AW__SLABS && cap >= 512 && cap < 8192 ? 8192 : cap * 2;
 }
 
+/* A table of that many entries can be doubled, and neither their number wraps
+   nor that of their bytes. */
+static int aw__table_most(size_t entry)
+{
+    const size_t most = SIZE_MAX / 2 / entry;
+    return most < INT_MAX / 2 ? (int)most : INT_MAX / 2;
+}
+
 /* Everything has been given back: the slabs that were kept go, too. */
 static void aw__mem_close(aw__mem *m)
 {
@@ -9902,6 +9910,7 @@ static aw__fd *aw__fd_entry(aw_loop *l, int fd)
     int cap = l->fd_cap;
     aw__fd *fds;
     if (fd < l->fd_end) return &l->fds[fd];
+    if (fd >= aw__table_most(sizeof *fds)) return NULL;
     while (cap <= fd) cap = aw__table_next(cap, AW__SIZED(64, 16));
     if (cap > l->fd_cap) {
         fds = (aw__fd *)aw__mem_resize(&l->mem, l->fds,
@@ -10447,7 +10456,7 @@ static bool aw__slots_grow(aw_loop *l)
 {
     int32_t cap;
     aw__slot *slots;
-    if (l->slot_cap > INT32_MAX / 2) return false;
+    if (l->slot_cap > aw__table_most(sizeof *slots)) return false;
     cap = aw__table_next(l->slot_cap, 2 * AW__SLOTS_RESTING);
     slots = (aw__slot *)aw__mem_resize(&l->mem, l->slots,
                                        (size_t)l->slot_cap * sizeof *slots,
@@ -24778,7 +24787,8 @@ static aw_req *aw__req_fit(aw__server *s, aw_req *req)
 }
 
 /* A head has been read, the first n bytes of `in`. Returns how much of that
-   is used up. */
+   is used up. A spare block does not count as room: it is a reserve. Without
+   it more requests begin, and fewer of them get to their end. */
 static size_t aw__conn_begin(aw__server *s, aw__conn *c, aw_slice in, size_t n)
 {
     const aw__head *head;

@@ -1234,6 +1234,24 @@ TEST(deadline_of_the_always_ready)
     }
 }
 
+/* Neither the number of entries nor that of their bytes. */
+TEST(tables_do_not_wrap)
+{
+    aw_loop *l = open_loop();
+    const int32_t had = l->slot_cap;
+    size_t n;
+    for (n = 1; n < 200; n++) {
+        const size_t most = (size_t)aw__table_most(n);
+        CHECK(2 * most <= INT_MAX && 2 * most <= SIZE_MAX / n);
+    }
+    CHECK(aw__fd_entry(l, INT_MAX) == NULL);
+    CHECK(aw__fd_entry(l, aw__table_most(sizeof *l->fds)) == NULL);
+    l->slot_cap = aw__table_most(sizeof *l->slots) + 1;
+    CHECK(!aw__slots_grow(l));
+    l->slot_cap = had;
+    close_loop(l);
+}
+
 ASYNC(waits_io, (int64_t ms; int fd;), int rc;)
 {
     BEGIN {
