@@ -99,6 +99,16 @@ calls_per_request() {
         END { print "calls a request"; exit bad }' "$tmp/strace"
 }
 
+# With the ACK that each would wait for it were 4 s.
+no_wait_for_acks() {
+    local ms
+    serve "$tmp/workers"
+    ms=$("$tmp/batch" "$port" 100) || return
+    stop || return
+    echo "100 batches, the client delays its ACKs: $ms ms"
+    [ "$ms" -le 2000 ]
+}
+
 heap_blocks() {
     serve "$tmp/hello" valgrind --log-file="$tmp/valgrind"
     "$tmp/keep" "$port" / "$1" || return
@@ -202,7 +212,7 @@ hanging_worker_is_killed() {
         [ $((SECONDS - start)) -le 12 ]
 }
 
-for program in load keep drive; do
+for program in load keep drive batch; do
     cc -O2 tests/live/$program.c -o "$tmp/$program" || exit
 done
 for program in article hello; do
@@ -222,6 +232,7 @@ if have curl; then
 fi
 if have strace && have pgrep; then check "system calls" calls_per_request
 else skip "strace is not installed"; fi
+check "no answer waits for an ACK" no_wait_for_acks
 if have valgrind; then check "no malloc a request" no_malloc
 else skip "valgrind is not installed"; fi
 if have pgrep; then

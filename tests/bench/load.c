@@ -9,7 +9,7 @@
      -t 5      for so many seconds
      -p /      the target
      -b        as a browser asks: 644 bytes; else the shortest, of 40
-     -k BYTES  sends in pieces of so many, a segment each
+     -k BYTES  sends in pieces of so many, a segment each, and delays its ACKs
      -o        each target ends in a number of its own, and so has the body:
                answers that change places are seen
      -w TEXT   the body has to be this, not only always the same
@@ -150,9 +150,12 @@ static void put_number(char *p, unsigned number)
 static void ask(client *c)
 {
     const size_t all = request_size * (size_t)args.depth;
+    const int at_once = 0;
     size_t at, piece;
     unsigned i;
 
+    if (args.piece) setsockopt(c->fd, IPPROTO_TCP, TCP_QUICKACK, &at_once,
+                               sizeof at_once);
     for (i = 0; args.ordered && i < (unsigned)args.depth; i++)
         put_number(request + request_size * i + number_at, c->number + i);
     for (at = 0; at < all; at += piece) {

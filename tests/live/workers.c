@@ -1,7 +1,7 @@
 /* workers.c: several processes, for tests/live.sh and tests/bench/workers.sh.
 
-   WORKERS=2 workers PORT; / says who it is, /nap sleeps for a second, /work
-   computes for a while, /hang never ends. */
+   WORKERS=2 workers PORT; / says who it is, /nap sleeps for a second, /soon
+   for a millisecond, /work computes for a while, /hang never ends. */
 #define ASYNCWEB_STATIC
 #include "asyncweb.h"
 
@@ -11,6 +11,14 @@ ASYNC_VIEW(nap)
 {
     BEGIN {
         AWAIT(aw_sleep_ms, 1000);
+        RETURN(aw_printf(req, "%d", (int)getpid()));
+    }
+}
+
+ASYNC_VIEW(soon)
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, 1);
         RETURN(aw_printf(req, "%d", (int)getpid()));
     }
 }
@@ -30,8 +38,8 @@ VIEW(hang)
     return aw_text(req, "");
 }
 
-ROUTES(app, GET("/", who), GET("/nap", nap), GET("/work", work),
-       GET("/hang", hang))
+ROUTES(app, GET("/", who), GET("/nap", nap), GET("/soon", soon),
+       GET("/work", work), GET("/hang", hang))
 
 int main(int argc, char **argv)
 {
