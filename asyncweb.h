@@ -10714,9 +10714,10 @@ void aw__bad_await(const aw_frame *f)
 
 /* ---- where errors came through ---- */
 
+/* NULL: none, or no task. */
 static const aw__trace *aw__trace_of(const aw__task *t)
 {
-    return t->x ? t->x->trace : NULL;
+    return t && t->x ? t->x->trace : NULL;
 }
 
 static void aw__trace_add(aw__task *t, const aw_frame *f, int rc, uint32_t line)
@@ -11042,7 +11043,7 @@ static void aw__group_fail(aw__group *g, aw__task *child, int rc)
     aw_frame *f = g->extra.owner;
     g->error = rc;
     aw__cancel_kids(g, AW_ECANCELED);
-    if (child && aw__trace_of(child) && aw__task_own(t) &&
+    if (aw__trace_of(child) && aw__task_own(t) &&
         (!t->x->trace || t->top == f)) {
         aw__trace_drop(t);
         t->x->trace = child->x->trace;
@@ -24759,10 +24760,8 @@ static aw_req *aw__req_fit(aw__server *s, aw_req *req)
     const size_t params = req->params * sizeof *req->param;
     const size_t fields = req->head.count * sizeof(aw__field);
     const size_t text = (sizeof *req + params + fields + n + 16) / 16 * 16;
-    const size_t need = text + aw__task_room(req->route->view->fn) +
+    const size_t bytes = text + aw__task_room(req->route->view->fn) +
         AW__ANSWER_ROOM;
-    const size_t bytes = (need + AW__SLAB_STEP - 1) / AW__SLAB_STEP *
-        AW__SLAB_STEP;
     aw_req *to = s->fitted;
     char *at;
     if (bytes >= AW__REQ_BYTES || req->x != &aw__req_none ||
@@ -25865,7 +25864,6 @@ typedef enum aw__node_kind {
 /* One route at the end of its path. */
 typedef struct aw__target {
     aw_route route;             /* first; its whole path, all options */
-    const struct aw__node *node;
     struct aw__target *next;    /* at the same node */
     struct aw__target *later;   /* in the order of the tables */
     const struct aw__table *table;
@@ -26074,6 +26072,7 @@ static bool aw__exact_fits(const aw__target *t)
     return aw__http_span(p, end, AW__C_PLAIN) == end;
 }
 
+/* In the order of the list: the last one of a path has all others behind it. */
 static void aw__exact_add(aw__router *r, const aw__target *t)
 {
     const char *p = t->route.path;
@@ -26084,7 +26083,7 @@ static void aw__exact_add(aw__router *r, const aw__target *t)
     e = aw__exact_at(r, p, n);
     e->first = aw__eight(p, n);
     e->last = n > 8 ? aw__eight(p + n - 8, 8) : e->first;
-    e->targets = t->node->targets;
+    e->targets = t;
     e->path = t->route.path;
     e->n = n;
 }
@@ -26616,8 +26615,7 @@ static void aw__app_answer(aw_req *req, int rc, const aw__task *t)
 {
     const aw_view *view = req->route->view;
     if (aw__app_answered(req, view, rc, t)) return;
-    aw__app_page(req, aw__app_status(req, view, rc, t), rc,
-                 t ? aw__trace_of(t) : NULL);
+    aw__app_page(req, aw__app_status(req, view, rc, t), rc, aw__trace_of(t));
 }
 
 /* What could not become a request is answered like this. */
@@ -26902,7 +26900,7 @@ static const aw_view *aw__steps_page(aw__steps *s, aw_req *req, int rc,
     if (aw__app_answered(req, s->view, rc, t)) return NULL;
     page = aw__app_status(req, s->view, rc, t);
     if (page >= 400) view = aw__page_view(target->table, page);
-    if (!view) aw__app_page(req, page, rc, t ? aw__trace_of(t) : NULL);
+    if (!view) aw__app_page(req, page, rc, aw__trace_of(t));
     if (!view) return NULL;
     /* What was said of another answer does not hold for the page. */
     aw__header_remove(req, "Content-Type");
@@ -26927,7 +26925,7 @@ static void aw__steps_judge(aw__steps *s, aw_req *req, int rc,
     if (aw__app_answered(req, s->view, rc, t)) return;
     page = aw__app_status(req, s->view, rc, t);
     if (s->stage == AW__PAGE && rc <= 0) page = s->page;
-    aw__app_page(req, page, rc, t ? aw__trace_of(t) : NULL);
+    aw__app_page(req, page, rc, aw__trace_of(t));
 }
 
 /* The step before has ended with rc: which is next? */
@@ -27439,7 +27437,6 @@ static int aw__route_add(aw__server *s, const aw__table *table,
     t->view = row->view;
     if (row->view->ops && row->view->ops->needs) row->view->ops->needs(s);
     if (row->websocket) s->sockets = row->view->ops;
-    t->node = node;
     t->next = node->targets;
     node->targets = t;
     *router->last = t;
