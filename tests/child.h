@@ -44,6 +44,48 @@ static int child_end(child *c)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + status;
 }
 
+/* A listener that it gets as systemd would pass it. */
+static int child_inherits = -1;
+
+static void child_inherit(void)
+{
+    char pid[20];
+    snprintf(pid, sizeof pid, "%ld", (long)getpid());
+    dup2(child_inherits, AW__INHERITED);
+    setenv("LISTEN_PID", pid, 1);
+    setenv("LISTEN_FDS", "1", 1);
+}
+
+/* It serves, in a group of its own with its workers. What all say on the
+   standard error is its log; it ends when the last of them is gone. */
+AW__UNUSED
+static bool child_serves(child *c, const aw_config *config)
+{
+    int ends[2];
+    const char *at;
+    memset(c, 0, sizeof *c);
+    fflush(stdout);
+    if (pipe(ends) < 0) abort();
+    c->pid = fork();
+    if (c->pid < 0) abort();
+    if (c->pid == 0) {
+        (void)setpgid(0, 0);
+        close(ends[0]);
+        dup2(ends[1], 2);
+        close(ends[1]);
+        if (child_inherits >= 0) child_inherit();
+        aw__say("rc %d", aw_run_config(*config));
+        _exit(0);
+    }
+    (void)setpgid(c->pid, c->pid);
+    close(ends[1]);
+    c->said = ends[0];
+    if (!child_said(c, "Ctrl-C", 1)) return false;
+    at = strstr(c->log, "http://127.0.0.1:");
+    c->port = at ? atoi(at + 17) : 0;
+    return c->port > 0;
+}
+
 AW__UNUSED
 static int dial(int port)
 {

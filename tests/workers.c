@@ -75,37 +75,14 @@ static aw_config team_config(int workers)
     return config;
 }
 
-/* What all say on the standard error is the child's log; it ends when the last
-   of them is gone. */
 static bool team_open(child *c, const aw_config *config, int fails_from)
 {
-    int ends[2];
-    const char *at;
-    memset(c, 0, sizeof *c);
-    fflush(stdout);
     if (!team_shared)
         team_shared = (team_common *)mmap(NULL, 4096, PROT_READ | PROT_WRITE,
                                           MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     team_shared->starts = team_shared->hangs_at = team_shared->hung = 0;
     team_shared->fails_from = fails_from;
-    if (pipe(ends) < 0) abort();
-    c->pid = fork();
-    if (c->pid < 0) abort();
-    if (c->pid == 0) {
-        (void)setpgid(0, 0);
-        close(ends[0]);
-        dup2(ends[1], 2);
-        close(ends[1]);
-        aw__say("rc %d", aw_run_config(*config));
-        _exit(0);
-    }
-    (void)setpgid(c->pid, c->pid);
-    close(ends[1]);
-    c->said = ends[0];
-    if (!child_said(c, "Ctrl-C", 1)) return false;
-    at = strstr(c->log, "http://127.0.0.1:");
-    c->port = at ? atoi(at + 17) : 0;
-    return c->port > 0;
+    return child_serves(c, config);
 }
 
 static bool team_at(child *c, int workers)
@@ -775,6 +752,36 @@ TEST(team_unix_socket)
     CHECK_EQ(0, team_end(&c));
     CHECK(lstat(path, &file) < 0);
     CHECK_EQ(0, rmdir(dir));
+}
+
+/* Sockets of systemd's, or of who speaks its protocol: all share the one, and
+   it listens on when they have ended. */
+TEST(team_inherits_sockets)
+{
+    aw_config config = team_config(2);
+    aw__address at = aw__address_loopback(4, 0);
+    child c;
+    int i, fd;
+    child_inherits = aw__sys_socket(AF_INET);
+    CHECK_EQ(0, aw__io_bind(child_inherits, &at, &fd));
+    CHECK_EQ(0, listen(child_inherits, 8));
+    config.listen = "systemd";
+    CHECK(team_open(&c, &config, INT_MAX));
+    CHECK(team_listeners(&c) == 1 || team_listeners(&c) < 0);
+    for (i = 1; i <= 5; i++) {
+        if (i == 3) team_kill(team_worker(&c, 1), SIGKILL);
+        if (i == 4) team_kill(c.pid, SIGHUP);
+        if (i == 5) CHECK(child_said(&c, "all workers are new", 1));
+        fd = team_dial_worker(&c, team_worker(&c, i));
+        NOTE("worker %d", i);
+        CHECK(fd >= 0);
+        close(fd);
+    }
+    team_kill(c.pid, SIGTERM);
+    CHECK_EQ(0, team_end(&c));
+    close(team_dial(&c));
+    close(child_inherits);
+    child_inherits = -1;
 }
 
 /* ---- faults ---- */
