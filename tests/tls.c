@@ -1,7 +1,7 @@
 /* tls.c: TLS, client and server in one loop. Sockets are in memory and time is
    virtual; certificates are made by tests/certs.sh. */
 #define ASYNCWEB_BEARSSL
-#include "test.h"
+#include "child.h"
 
 #define CERTS "build/certs/"
 
@@ -468,7 +468,7 @@ WS_VIEW(ws_echo, aw_ws_message msg; int rc;)
 ROUTES(app, GET("/", hello), GET("/large", large), GET("/away", away),
        WS("/ws", ws_echo))
 
-static aw_config app_with(const char *certificate, const char *key)
+static aw_config https_at(const char *certificate, const char *key)
 {
     aw_config c;
     memset((void *)&c, 0, sizeof c);
@@ -519,7 +519,7 @@ static aw__tls *server_side(const aw_loop *l)
 TEST(https_from_end_to_end)
 {
     aw_loop *l = open_loop();
-    aw_config c = app_with(CERTS "good.pem", CERTS "good.key");
+    aw_config c = https_at(CERTS "good.pem", CERTS "good.key");
     aw_tls tls = trusts(CERTS "roots.pem"), other;
     int i;
     memset(big, 'b', sizeof big - 1);
@@ -585,7 +585,7 @@ ASYNC(wss, (const aw_tls *tls;), aw_ws *ws; aw_ws_message msg; int i;)
 TEST(websockets_over_tls)
 {
     aw_loop *l = open_loop();
-    aw_config c = app_with(CERTS "good.pem", CERTS "good.key");
+    aw_config c = https_at(CERTS "good.pem", CERTS "good.key");
     aw_tls tls = trusts(CERTS "roots.pem");
     memset(big, 'b', sizeof big - 1);
     CHECK_EQ(aw_serve(l, &c), 0);
@@ -680,7 +680,7 @@ ASYNC(fetch_sure, (aw_client *client; const aw_tls *tls;), aw_response *reply;)
 TEST(one_that_is_verified_in_an_insecure_client)
 {
     aw_loop *l = open_loop();
-    aw_config c = app_with(CERTS "good.pem", CERTS "good.key");
+    aw_config c = https_at(CERTS "good.pem", CERTS "good.key");
     aw_tls sure = trusts(CERTS "roots.pem"), not_sure = sure;
     aw_client_config config;
     aw_client *client;
@@ -702,7 +702,7 @@ TEST(one_that_is_verified_in_an_insecure_client)
 static aw_loop *open_tunnel(const char *says, aw_client **client)
 {
     aw_loop *l = open_loop();
-    aw_config c = app_with(CERTS "good.pem", CERTS "good.key");
+    aw_config c = https_at(CERTS "good.pem", CERTS "good.key");
     aw_client_config with;
     aw_tls tls = trusts(CERTS "roots.pem");
     memset((void *)&with, 0, sizeof with);
@@ -876,7 +876,7 @@ TEST(tunnels_under_faults)
 TEST(https_to_strangers)
 {
     aw_loop *l = open_loop();
-    aw_config c = app_with(CERTS "good.pem", CERTS "good.key");
+    aw_config c = https_at(CERTS "good.pem", CERTS "good.key");
     aw_tls tls = trusts(CERTS "roots.pem");
     CHECK_EQ(aw_serve(l, &c), 0);
     setenv("SSL_CERT_FILE", CERTS "ecroot.pem", 1);
@@ -911,7 +911,7 @@ TEST(several_certificates)
     } names[] = {{"good.test", 200}, {"a.wild.test", 200}, {"other.test", 200},
                  {"unknown.test", AW_ETLS_NAME}, {"127.0.0.1", 200}};
     aw_loop *l = open_loop();
-    aw_config c = app_with(CERTS "good.pem", CERTS "good.key");
+    aw_config c = https_at(CERTS "good.pem", CERTS "good.key");
     aw_tls tls = trusts(CERTS "roots.pem");
     size_t i;
     c.tls.more = more;
@@ -941,7 +941,7 @@ TEST(certificates_of_clients)
     size_t i, again;
     for (i = 0; i < sizeof clients / sizeof *clients; i++) {
         aw_loop *l = open_loop();
-        aw_config c = app_with(CERTS "ec.pem", CERTS "ec.key");
+        aw_config c = https_at(CERTS "ec.pem", CERTS "ec.key");
         aw_tls tls = trusts(CERTS "roots.pem");
         char certificate[100], key[100], body[200];
         NOTE("client %d", (int)i);
@@ -987,7 +987,7 @@ TEST(certificates_that_do_not_serve)
     aw_loop *l = open_loop();
     size_t i;
     for (i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        aw_config c = app_with(wrong[i].certificate, wrong[i].key);
+        aw_config c = https_at(wrong[i].certificate, wrong[i].key);
         log_text[0] = 0;
         CHECK_EQ(aw_serve(l, &c), wrong[i].rc);
         NOTE("%d: %.150s", (int)i, log_text);
@@ -1013,7 +1013,7 @@ static void copy_file(const char *from, const char *to)
 TEST(certificates_are_read_again)
 {
     aw_loop *l = open_loop();
-    aw_config c = app_with(NEW ".pem", NEW ".key");
+    aw_config c = https_at(NEW ".pem", NEW ".key");
     aw_tls tls = trusts(CERTS "roots.pem"), pinned = tls;
     char pin[60];
     copy_file(CERTS "good.pem", NEW ".pem");
@@ -1064,7 +1064,7 @@ TEST(handshakes_have_a_deadline)
 {
     static const size_t sizes[] = {0, 1, 5, 7};
     aw_loop *l = open_loop();
-    aw_config c = app_with(CERTS "ec.pem", CERTS "ec.key");
+    aw_config c = https_at(CERTS "ec.pem", CERTS "ec.key");
     size_t i;
     CHECK_EQ(aw_serve(l, &c), 0);
     for (i = 0; i < 4; i++)
@@ -1078,7 +1078,7 @@ TEST(what_an_idle_connection_takes)
 {
     enum { MANY = 40 };
     aw_loop *l = open_loop();
-    aw_config c = app_with(CERTS "ec.pem", CERTS "ec.key");
+    aw_config c = https_at(CERTS "ec.pem", CERTS "ec.key");
     aw_tls tls = trusts(CERTS "roots.pem");
     char name[MANY][30];
     size_t before, idle = 0;
@@ -1168,7 +1168,7 @@ static aw_loop *open_scenario(void)
     static const aw_tls_pair more[] = {{CERTS "ec.pem", CERTS "ec.key"},
                                        {NULL, NULL}};
     aw_loop *l = open_loop();
-    aw_config c = app_with(CERTS "wild.pem", CERTS "wild.key");
+    aw_config c = https_at(CERTS "wild.pem", CERTS "wild.key");
     memset(big, 'b', sizeof big - 1);
     finals = 0;
     c.tls.more = more;
@@ -1346,7 +1346,7 @@ TEST(dates_of_certificates)
 TEST(over_the_kernel)
 {
     aw_loop *l = aw_loop_new(NULL);
-    aw_config c = app_with(CERTS "good.pem", CERTS "good.key");
+    aw_config c = https_at(CERTS "good.pem", CERTS "good.key");
     aw_tls tls = trusts(CERTS "root.pem");
     char url[60];
     int i;
@@ -1364,10 +1364,86 @@ TEST(over_the_kernel)
     aw_loop_free(l);
 }
 
+/* ---- several processes ---- */
+
+VIEW(pid) { return aw_printf(req, "%d", (int)getpid()); }
+
+ROUTES(crew, GET("/", pid))
+
+static void crew_stop(void *data)
+{
+    (void)data;
+    aw__say("on_stop");
+}
+
+/* Somebody new asks: who serves; 0: nobody does. */
+static int crew_asked(int port, const aw_tls *tls)
+{
+    aw_loop *l = aw_loop_new(NULL);
+    char url[60];
+    snprintf(url, sizeof url, "https://127.0.0.1:%d/", port);
+    (void)fetch_on(l, url, tls);
+    aw_loop_free(l);
+    return came.rc == 200 ? atoi(came.body) : 0;
+}
+
+/* Each is answered, until both were seen; none of them known from before. */
+static void crew_serves(int port, const aw_tls *tls, int known[2])
+{
+    const int before[2] = {known[0], known[1]};
+    int i, n = 0;
+    for (i = 0; n < 2 && i < 200; i++) {
+        const int by = crew_asked(port, tls);
+        CHECK(by > 0);
+        if (by <= 0) return;
+        if (by == before[0] || by == before[1] || (n && by == known[0]))
+            continue;
+        known[n++] = by;
+    }
+    CHECK_EQ(2, n);
+}
+
+/* Each worker has TLS, at the listener that is to have it; and those that come
+   with SIGHUP show what the files have then. */
+TEST(workers_over_tls)
+{
+    aw_config config = https_at(NEW ".pem", NEW ".key");
+    aw_tls tls = trusts(CERTS "roots.pem");
+    char pin[60];
+    const char *at;
+    child c;
+    int port, who[2] = {0, 0};
+    copy_file(CERTS "good.pem", NEW ".pem");
+    copy_file(CERTS "good.key", NEW ".key");
+    config.routes = crew;
+    config.on_stop = crew_stop;
+    config.listen = "127.0.0.1:0 tls:127.0.0.1:0";
+    config.workers = 2;
+    CHECK(child_serves(&c, &config));
+    CHECK(child_said(&c, "\n", 4));         /* both serve, at these two */
+    at = strstr(c.log, "https://127.0.0.1:");
+    port = at ? atoi(at + 18) : 0;
+    tls.pin = pin_of("good", pin);
+    crew_serves(port, &tls, who);
+    CHECK_EQ('2', hear(say(c.port, "GET / HTTP/1.0\r\n\r\n"))[0]);
+    copy_file(CERTS "ec.pem", NEW ".pem");
+    copy_file(CERTS "ec.key", NEW ".key");
+    if (c.pid > 1) kill(c.pid, SIGHUP);
+    CHECK(child_said(&c, "all workers are new", 1));
+    CHECK(child_said(&c, "on_stop", 2));
+    tls.pin = pin_of("ec", pin);
+    crew_serves(port, &tls, who);
+    if (c.pid > 1) kill(c.pid, SIGTERM);
+    CHECK(child_said(&c, "rc 0\n", 1));
+    CHECK_EQ(0, child_end(&c));
+    remove(NEW ".pem");
+    remove(NEW ".key");
+}
+
 TEST(roots_as_text)
 {
     aw_loop *l = open_loop();
-    aw_config c = app_with(CERTS "ec.pem", CERTS "ec.key");
+    aw_config c = https_at(CERTS "ec.pem", CERTS "ec.key");
     aw_tls tls = trusts("/nowhere");
     aw__buf text;
     memset(&text, 0, sizeof text);
@@ -1392,7 +1468,7 @@ TEST(roots_as_text)
 TEST(roots_that_change)
 {
     aw_loop *l = open_loop();
-    aw_config c = app_with(CERTS "ec.pem", CERTS "ec.key");
+    aw_config c = https_at(CERTS "ec.pem", CERTS "ec.key");
     aw_tls tls = trusts(CERTS "changing.pem");
     copy_file(CERTS "roots.pem", CERTS "changing.pem");
     CHECK_EQ(aw_serve(l, &c), 0);
@@ -1410,11 +1486,11 @@ TEST(roots_that_change)
 TEST(a_client_ca_that_is_none)
 {
     aw_loop *l = open_loop();
-    aw_config c = app_with(CERTS "ec.pem", CERTS "ec.key");
+    aw_config c = https_at(CERTS "ec.pem", CERTS "ec.key");
     c.tls.client_ca = CERTS "ec.key";
     CHECK_EQ(aw_serve(l, &c), AW_ETLS_ROOTS);
     CHECK(strstr(log_text, "client_ca " CERTS "ec.key: TLS: no root") != NULL);
-    c = app_with(CERTS "ec.pem", CERTS "ec.key");
+    c = https_at(CERTS "ec.pem", CERTS "ec.key");
     c.proxy_protocol = true;
     c.trusted_proxies = "unix";
     CHECK_EQ(aw_serve(l, &c), AW_EINVAL);
@@ -1426,7 +1502,7 @@ TEST(a_client_ca_that_is_none)
 TEST(many_origins)
 {
     aw_loop *l = open_loop();
-    aw_config c = app_with(CERTS "ec.pem", CERTS "ec.key");
+    aw_config c = https_at(CERTS "ec.pem", CERTS "ec.key");
     aw_tls tls = trusts(CERTS "roots.pem");
     aw__tls_profile *p;
     br_ssl_session_parameters data;
@@ -1484,7 +1560,7 @@ TEST(options_are_copied)
     int at = 0, rc = 1;
     for (at = 0; at < 200; at++) {
         aw_loop *l = open_loop();
-        aw_config c = app_with(CERTS "ec.pem", CERTS "ec.key");
+        aw_config c = https_at(CERTS "ec.pem", CERTS "ec.key");
         NOTE("allocation %d", at);
         CHECK_EQ(aw_serve(l, &c), 0);
         pass(l, 1);
@@ -1533,7 +1609,7 @@ TEST(listeners_with_and_without_tls)
 {
     aw_loop_config config;
     aw_loop *l;
-    aw_config c = app_with(NULL, NULL);
+    aw_config c = https_at(NULL, NULL);
     aw_tls tls = trusts(CERTS "roots.pem");
     char url[60];
     memset(&config, 0, sizeof config);
@@ -1697,7 +1773,7 @@ static void start_falsely(const char *pem, const char *key, uint32_t pipe)
 {
     aw_loop *l = open_loop();
     aw__tls_roots *own = NULL;
-    aw_config c = app_with(pem, key);
+    aw_config c = https_at(pem, key);
     NOTE("%s, %d at once", pem, (int)pipe);
     CHECK_EQ(aw_serve(l, &c), 0);
     l->sim->pipe_bytes = pipe;
@@ -1729,7 +1805,7 @@ TEST(babble_is_refused)
         "\x00\x22\x00\x0a\x00\x04\x00\x02\x00\x17\x00\x0d\x00\x04\x00\x02\x04\x03"
         "\x00\x00\x00\x0e\x00\x0c\x00\x00\x09good.test";
     aw_loop *l = open_loop();
-    aw_config c = app_with(CERTS "ec.pem", CERTS "ec.key");
+    aw_config c = https_at(CERTS "ec.pem", CERTS "ec.key");
     uint32_t x = 1;
     int round;
     CHECK_EQ(aw_serve(l, &c), 0);
