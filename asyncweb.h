@@ -6076,9 +6076,14 @@ static int aw__http_connection(aw_slice value)
     return options;
 }
 
-static const char aw__http_names[AW__F_COUNT][18] = {
-    "host", "expect", "upgrade", "connection", "content-length",
-    "transfer-encoding"
+typedef struct aw__known {
+    uint8_t n;                  /* each has another one */
+    char text[18];
+} aw__known;
+
+static const aw__known aw__http_names[AW__F_COUNT] = {
+    {4, "host"}, {6, "expect"}, {7, "upgrade"}, {10, "connection"},
+    {14, "content-length"}, {17, "transfer-encoding"}
 };
 
 /* Fields of these lengths and second letters may be known ones. The case does
@@ -6113,33 +6118,20 @@ static AW__INLINE int aw__http_note_host(aw__head *h, const char *base,
     return aw__http_host(base + at, base + q, end) ? AW_OK : AW_HTTP(400);
 }
 
-/* The known one of the same length that a field of that length may be. */
-static int aw__http_known_of(size_t n)
-{
-    switch (n) {
-        case 4: return AW__F_HOST;
-        case 6: return AW__F_EXPECT;
-        case 7: return AW__F_UPGRADE;
-        case 10: return AW__F_CONNECTION;
-        case 14: return AW__F_LENGTH;
-        case 17: return AW__F_TRANSFER;
-        default: return AW__F_COUNT;
-    }
-}
-
 /* Looks at a field whose length and second letter promise a known one other
    than Host. */
 static AW__NOINLINE int aw__http_note_more(aw__head *h, const char *base,
                                            const aw__field *f)
 {
     const aw_slice value = aw__slice(base + f->value, f->value_len);
-    const int known = aw__http_known_of(f->name_len);
+    const size_t n = f->name_len;
     bool again;
-    int r;
-    if (!f->name_len) return AW_HTTP(400);
-    if (known == AW__F_COUNT || !aw__http_eq(base + f->name,
-                                             aw__http_names[known],
-                                             f->name_len)) return AW_OK;
+    int known = 0, r;
+    if (!n) return AW_HTTP(400);
+    while (known < AW__F_COUNT && aw__http_names[known].n != n) known++;
+    if (known == AW__F_COUNT ||
+        !aw__http_eq(base + f->name, aw__http_names[known].text, n))
+        return AW_OK;
     again = h->known[known] != AW__NO_FIELD;
     if (!again) h->known[known] = (uint16_t)(f - h->fields);
     switch (known) {
