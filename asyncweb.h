@@ -23105,6 +23105,7 @@ enum {
     AW__LINGER_PIECE = 2048, AW__LINGER_MOST = 128,     /* pieces, or reads */
     AW__STOP_MS = 250,          /* in a drain, to complete a head */
     AW__RESUME_MS = 100,        /* to accept again after EMFILE */
+    AW__NEW_MS = 100,           /* in a full table, to say something */
     AW__FULL_GRACE_MS = 2000,   /* instead of rate_grace_ms, in a full table */
     AW__ACCEPT_MOST = 1024,     /* in one go */
     AW__QUARANTINE = AW__SIZED(32, 2)
@@ -25251,7 +25252,7 @@ static void aw__on_server(aw_loop *l, int fd, int events)
             aw__server_accepted(s, fd, client, &peer);
         } else if (!evicted && !s->stopping &&
                    (client == AW_EMFILE || client == AW_ENOMEM) &&
-                   aw__server_evict(s, 1, -1)) {
+                   aw__server_evict(s, AW__NEW_MS, -1)) {
             evicted = true;     /* one each; perhaps it did not help */
         } else {
             aw__listeners_want(s, 0);

@@ -1251,6 +1251,41 @@ TEST(overload_evicts_in_order)
     CHECK_EQ(0, aw_test_close(t));
 }
 
+/* One that has only just come is not yet idle: the next one waits. */
+TEST(overload_lets_newcomers_speak)
+{
+    aw_config c = quiet_config();
+    aw_test *t;
+    wire first, next;
+    c.max_connections = 1;
+    t = app_with(crowded, &c);
+    first = wire_open(t);
+    for (int i = 0; i < 8; i++) (void)aw_loop_step(first.loop, 0);
+    aw_test_advance(t, 50);
+    next = wire_open(t);
+    wire_say(&next, GET_("/"));
+    CHECK_EQ(0, next.n);
+    wire_say(&first, GET_("/"));
+    CHECK_STR("200=127.0.0.1", digest(&first));
+    aw_test_advance(t, 150);
+    wire_settle(&next);
+    CHECK_STR("200=127.0.0.1", digest(&next));
+    wire_close(&next);
+    wire_close(&first);
+    first = wire_open(t);               /* who says nothing has to go */
+    for (int i = 0; i < 8; i++) (void)aw_loop_step(first.loop, 0);
+    aw_test_advance(t, 90);
+    next = wire_open(t);
+    wire_say(&next, GET_("/"));
+    CHECK_EQ(0, next.n);
+    aw_test_advance(t, 150);
+    wire_settle(&next);
+    CHECK_STR("200=127.0.0.1", digest(&next));
+    wire_close(&next);
+    wire_close(&first);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
 TEST(max_per_address)
 {
     static const char *const four[] = {"192.0.2.1", "192.0.2.2", "10.0.0.1",

@@ -628,7 +628,7 @@ TEST(max_connections_evicts_oldest_idle)
     t = app_with(app, &c);
     for (int i = 0; i < 3; i++) {
         w[i] = wire_open(t);
-        aw_test_advance(t, 10);
+        aw_test_advance(t, 100);
     }
     wire_say(&w[0], GET_("/"));         /* no more the oldest idle */
     aw_test_advance(t, 10);
