@@ -24,7 +24,7 @@ else
     skip "size not installed"
 fi
 
-# takes WHAT FILE: nothing of the libc's that takes memory, as far as names tell.
+# takes WHAT FILE: nothing of the libc's that takes memory, as names tell.
 takes() {
     local names
     names=$(nm -u "$2" | grep -wE '(m|c|re)alloc|free|mmap(64)?|s?brk|'\

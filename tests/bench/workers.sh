@@ -49,16 +49,17 @@ awk '
         return v[int((rounds + 1) / 2)]
     }
     END {
+        print "| workers | requests/s | of cores | requests/s of a core |"
+        print "|---|---|---|---|"
         for (f = 1; f <= 2; f++) {
             m[f] = median(r, f)
             for (i = 1; i <= rounds; i++) p[f, i] = r[f, i] / c[f, i]
-            printf "%d worker%s %6.0f requests/s (%.0f to %.0f)", f,
-                (f > 1 ? "s" : " "), m[f], low, high
-            printf ", of %.2f cores, ", median(c, f)
+            printf "| %d | %.0f (%.0f-%.0f) | %.2f |", f, m[f], low, high,
+                median(c, f)
             k[f] = median(p, f)
-            printf "%.0f a core (%.0f to %.0f)\n", k[f], low, high
+            printf " %.0f (%.0f-%.0f) |\n", k[f], low, high
         }
-        printf "2 to 1:   x %.2f, a core x %.2f\n", m[2] / m[1], k[2] / k[1]
+        printf "| 2 to 1 | x %.2f | | x %.2f |\n", m[2] / m[1], k[2] / k[1]
     }' "$tmp/1" "$tmp/2"
 ok
 finish workers
