@@ -898,6 +898,7 @@ typedef struct aw_memory {
     size_t largest;             /* block that could be had now */
 } aw_memory;
 AW_API aw_memory aw_loop_memory(const aw_loop *loop);
+
 /* >>json  JSON: reading, lookup, writing --------------------------------- */
 
 #ifndef ASYNCWEB_NO_JSON
@@ -10222,12 +10223,12 @@ static void aw__fd_forget(aw_loop *l, int fd)
 /* The invariants of this section:
    - t->wait is set exactly while the task is suspended in a leaf; what ends
      that wait clears it, stores t->ctx.rc and makes the task ready. From then
-     on the result will be delivered, whatever else happens (rule 6), and t->w
-     is the ready queue's.
+     on the result will be delivered, whatever else happens, and t->w is the
+     ready queue's.
    - f->cancel is set on the frames that were asked to end: a run of them up
      to one with AW__OUTERMOST, and perhaps another up to a second one. A frame
-     that stands in its FINALLY, or in a
-     SHIELD, holds its await: frames it awaits are not marked (rule 4).
+     that stands in its FINALLY, or in a SHIELD, holds its await: frames it
+     awaits are not marked.
    - AW__CUT: the top frame is marked, holds nothing, and its await was not
      done or was taken back: it goes to its FINALLY instead of its body. */
 
@@ -13291,7 +13292,7 @@ static void aw__raw_shutdown(aw_loop *l, int fd)
     else (void)shutdown(fd, SHUT_WR);
 }
 
-/* The poller forgets it first (rule 23). */
+/* The poller forgets it first: its number may soon be another's. */
 static void aw__raw_close(aw_loop *l, int fd)
 {
     if (fd < l->fd_end) aw__fd_forget(l, fd);
@@ -16151,7 +16152,7 @@ static void aw__undo_write(aw__task *t)
 static const aw__wait aw__wait_read = {"a stream to read", aw__undo_read};
 static const aw__wait aw__wait_write = {"a stream to write", aw__undo_write};
 
-/* The operation becomes a wait; with a copy of the delimiter (rule 15). */
+/* The operation becomes a wait, with a copy of the caller's delimiter. */
 static aw_use_RETURN_not_return aw__op_wait(const aw__stream_op *tried)
 {
     aw__task *t = tried->task;
@@ -16346,7 +16347,7 @@ AW__LEAF(aw_close);
 
 /* A function that has a frame is entered when the step of its caller, and all
    that lay on the stack there, is over. So who is given a string copies it
-   in a leaf, and hands it on by value (rule 15). */
+   in a leaf, and hands it on by value. */
 typedef struct aw__host {
     bool given;
     char name[AW__HOST_MAX + 1];
@@ -18137,7 +18138,7 @@ static void aw__replies_free(aw__reply **owner)
     while (*owner) aw__reply_free(*owner);
 }
 
-/* Where the replies belong that t fetches (rule 15). A child's belong to its
+/* Where the replies belong that t fetches. A child's belong to its
    ancestors: the parent reads them when the child has long ended. NULL: out of
    memory; not, once it was not. */
 static aw__reply **aw__replies_of(aw__task *t)
@@ -21754,7 +21755,7 @@ static void aw__ws_over(aw_ws *ws, int rc)
 }
 
 /* The peer is gone, or given up, without a closing handshake: nobody is there
-   to work for any more (rule 16). */
+   to work for any more. */
 static void aw__ws_gone(aw_ws *ws, int rc)
 {
     if (ws->state <= AW__WS_OPEN) {
@@ -26528,7 +26529,7 @@ static void aw__app_page(aw_req *req, int status, int rc,
     else (void)aw__answer(req, status, aw__html, b.p, b.n);
 }
 
-/* Which status an error that leaves a view becomes (rule 18). */
+/* Which status an error that leaves a view becomes. */
 static int aw__status_of(int rc)
 {
     if (rc <= AW_HTTP(100) && rc >= AW_HTTP(599)) return AW_HTTP(0) - rc;

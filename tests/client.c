@@ -920,7 +920,7 @@ TEST(replies_of_a_request_stay_with_it)
     aw_loop_free(l);
 }
 
-/* ---- rule 15: strings are copied before the caller goes on ---- */
+/* ---- strings are copied before the caller goes on ---- */
 
 ASYNC(short_lived, (), aw_response *a, *b, *c; int ra; aw_task task;)
 {

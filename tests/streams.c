@@ -275,7 +275,7 @@ ASYNC(reads_lines, (ends *e;), char all[4000]; char line[300]; int i, n;)
 }
 TEST(stream_lines) { RUN_ENDS(reads_lines, 0); }
 
-/* The delimiter may be gone while the read waits (rule 15). */
+/* The delimiter may be gone while the read waits. */
 ASYNC(until_child, (ends *e; char *text;), int n;)
 {
     BEGIN {
@@ -592,7 +592,7 @@ TEST(connect_errors)
         }
 }
 
-/* The name of the host may be gone while it waits (rule 15). */
+/* The name of the host may be gone while it waits. */
 ASYNC(host_on_stack, (const char *host;), aw_listener *x; aw_stream *s;)
 {
     BEGIN {
