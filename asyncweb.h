@@ -24559,29 +24559,36 @@ static const aw__patience aw__dispensable[] = {
     {AW__IN_READ, 5000}
 };
 
-/* Closes the connection that can best be done without, but not that of fd.
-   False: there is none. One that idles only since this moment has perhaps not
-   been heard yet; and one that has not said anything has some ms. */
+/* The connection that can best be done without, but not that of fd; or NULL.
+   One that idles only since this moment has perhaps not been heard yet; and one
+   that has not said anything has some ms. */
 AW__COLD
-static bool aw__server_evict(aw__server *s, int silent_ms, int fd)
+static aw__conn *aw__server_spare(aw__server *s, int silent_ms, int fd)
 {
     size_t i;
     for (i = 0; i < sizeof aw__dispensable / sizeof *aw__dispensable; i++) {
         const aw__patience *p = &aw__dispensable[i];
         aw__link *list = &s->lists[p->state];
         aw__conn *c = (aw__conn *)list->next;
-        int ms = p->ms;
-        /* Whose view runs stands yet where it was before. */
+        /* Whose view runs stands yet where it was before; and behind who has
+           just come stands perhaps one that was answered since. */
         while (&c->link != list && (c == s->current || c->fd == fd ||
-                                    c->state != (unsigned)p->state))
+                                    c->state != (unsigned)p->state ||
+                                    (p->state == AW__IDLE && !c->served &&
+                                     s->loop->now - c->since < silent_ms)))
             c = (aw__conn *)c->link.next;
-        if (&c->link == list) continue;
-        if (p->state == AW__IDLE && !c->served) ms = silent_ms;
-        if (s->loop->now - c->since < ms) continue;
-        aw__conn_close(s, c);
-        return true;
+        if (&c->link != list && s->loop->now - c->since >= p->ms) return c;
     }
-    return false;
+    return NULL;
+}
+
+/* False: nobody can go. */
+AW__COLD
+static bool aw__server_evict(aw__server *s, int silent_ms, int fd)
+{
+    aw__conn *c = aw__server_spare(s, silent_ms, fd);
+    if (c) aw__conn_close(s, c);
+    return c != NULL;
 }
 
 /* With ASYNCWEB_FIXED_MEMORY: whether a block of n bytes can be had, and some
@@ -25211,6 +25218,30 @@ static size_t aw__hello_bytes(void)
 }
 #endif
 
+/* What it has sent is perhaps in the kernel yet: it is read a last time. False:
+   nothing is there. */
+AW__COLD
+static bool aw__conn_hear(aw__server *s, aw__conn *c)
+{
+    return aw__conn_readable(s, c);
+}
+
+/* Somebody waits, for whom another has to go; but that one may have spoken
+   while the loop was busy. False: nobody can go. */
+AW__COLD
+static bool aw__server_make_way(aw__server *s, int silent_ms)
+{
+    const int before = s->connections;
+    aw__conn *c;
+    do {
+        c = aw__server_spare(s, silent_ms, -1);
+        if (!c) return false;
+        if (c->state > AW__IN_HEAD || !aw__conn_hear(s, c))
+            aw__conn_close(s, c);
+    } while (s->connections == before);
+    return true;
+}
+
 /* With ASYNCWEB_FIXED_MEMORY: whether there is room for one more, who waits or,
    if others just did, perhaps waits. Who could not shake hands waits better in
    the backlog. */
@@ -25226,8 +25257,9 @@ static bool aw__accept_room(aw__server *s, int listener, bool waits)
     }
 #endif
     (void)listener;
-    return waits ? aw__server_room(s, n, all)
-        : aw__mem_has(&s->loop->mem, n, all);
+    while (!aw__mem_has(&s->loop->mem, n, all))
+        if (!waits || !aw__server_make_way(s, AW__SILENT_MS)) return false;
+    return true;
 }
 
 /* Accepts those that wait. Where there is no room for one, the connection
@@ -25253,7 +25285,7 @@ static void aw__on_server(aw_loop *l, int fd, int events)
             aw__server_accepted(s, fd, client, &peer);
         } else if (!evicted && !s->stopping &&
                    (client == AW_EMFILE || client == AW_ENOMEM) &&
-                   aw__server_evict(s, AW__NEW_MS, -1)) {
+                   aw__server_make_way(s, AW__NEW_MS)) {
             evicted = true;     /* one each; perhaps it did not help */
         } else {
             aw__listeners_want(s, 0);
@@ -25279,7 +25311,7 @@ static void aw__server_hush(aw__server *s)
         aw__conn *c = (aw__conn *)idle.next;
         const bool served = c->served;
         aw__conn_enter(s, c, AW__IDLE);
-        if (!aw__conn_readable(s, c) && served) aw__conn_close(s, c);
+        if (!aw__conn_hear(s, c) && served) aw__conn_close(s, c);
     }
 }
 
@@ -28498,11 +28530,11 @@ static void aw__team_tell(aw__worker *w, char order)
 static void aw__team_dismiss(const aw__team *t, aw__worker *w, char order)
 {
     const int64_t drain = order == AW__END ? 0 : t->config.drain_ms;
-    const int64_t cleanup = t->loop->cleanup_ms;
+    const int64_t cleanup = t->loop->cleanup_ms, ages = AW_FOREVER / 4;
     int64_t at = AW_FOREVER;
     aw__team_tell(w, order);
     w->leaves = true;
-    if (drain != AW_FOREVER && cleanup != AW_FOREVER)
+    if (drain < ages && cleanup < ages)
         at = t->loop->now + drain + cleanup + AW__KILL_MS;
     if (at < w->kill_at) w->kill_at = at;
 }

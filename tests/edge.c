@@ -1286,6 +1286,66 @@ TEST(overload_lets_newcomers_speak)
     CHECK_EQ(0, aw_test_close(t));
 }
 
+/* It does not guard who was answered since, at the cost of one that is busy. */
+TEST(overload_behind_newcomers)
+{
+    aw_config c = quiet_config();
+    wire busy, mute, idle, next;
+    aw_test *t;
+    c.max_connections = 3;
+    c.write_ms = 60000;
+    t = app_with(crowded, &c);
+    busy = wire_open(t);
+    wire_send(&busy, GET_("/large"), strlen(GET_("/large")));
+    for (int i = 0; i < 8; i++) (void)aw_loop_step(busy.loop, 0);
+    aw_test_advance(t, 6000);
+    mute = wire_open(t);
+    for (int i = 0; i < 8; i++) (void)aw_loop_step(mute.loop, 0);
+    aw_test_advance(t, 20);
+    idle = wire_open(t);
+    wire_say(&idle, GET_("/"));
+    aw_test_advance(t, 20);
+    next = wire_open(t);
+    wire_say(&next, GET_("/"));
+    CHECK_STR("200=127.0.0.1", digest(&next));
+    wire_take(&idle);
+    CHECK(idle.ended);
+    CHECK(!aw__list_empty(&busy.loop->server->lists[AW__IN_WRITE]));
+    wire_close(&busy), wire_close(&mute);
+    wire_close(&idle), wire_close(&next);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* What came while the loop was busy is heard before somebody has to go. */
+TEST(overload_hears_before_it_evicts)
+{
+    static const struct { int said, busy_ms; } rows[] = {{0, 150}, {9, 1500}};
+    static const char get_[] = GET_("/");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        aw_config c = quiet_config();
+        const int n = rows[i].said;
+        wire first, next;
+        aw_test *t;
+        NOTE("%d bytes before", n);
+        c.max_connections = 1;
+        t = app_with(crowded, &c);
+        first = wire_open(t);
+        wire_send(&first, get_, (size_t)n);
+        for (int k = 0; k < 8; k++) (void)aw_loop_step(first.loop, 0);
+        next = wire_ask(t);
+        wire_send(&first, get_ + n, strlen(get_ + n));
+        first.loop->now += rows[i].busy_ms;
+        wire_settle(&first);
+        CHECK_STR("200=127.0.0.1", digest(&first));
+        wire_say(&next, get_);
+        aw_test_advance(t, 150);
+        wire_settle(&next);
+        CHECK_STR("200=127.0.0.1", digest(&next));
+        wire_close(&first), wire_close(&next);
+        CHECK_EQ(0, aw_test_close(t));
+    }
+}
+
 TEST(max_per_address)
 {
     static const char *const four[] = {"192.0.2.1", "192.0.2.2", "10.0.0.1",

@@ -152,8 +152,9 @@ static void wire_settle(wire *w)
     }
 }
 
+/* Asks for a connection, which the server has not seen yet. */
 AW__UNUSED
-static wire wire_open(aw_test *t)
+static wire wire_ask(aw_test *t)
 {
     wire w;
     aw__address at;
@@ -162,6 +163,13 @@ static wire wire_open(aw_test *t)
     at = aw__address_loopback(4, aw_serve_port(w.loop));
     w.fd = -1;
     (void)aw__io_connect(w.loop, &at, &w.fd);
+    return w;
+}
+
+AW__UNUSED
+static wire wire_open(aw_test *t)
+{
+    wire w = wire_ask(t);
     wire_settle(&w);
     return w;
 }

@@ -103,10 +103,10 @@ calls_per_request() {
 no_wait_for_acks() {
     local ms
     serve "$tmp/workers"
-    ms=$("$tmp/batch" "$port" 100) || return
+    ms=$("$tmp/batch" "$port" 100)
     stop || return
     echo "100 batches, the client delays its ACKs: $ms ms"
-    [ "$ms" -le 2000 ]
+    [ "${ms:-9999}" -le 2000 ]
 }
 
 heap_blocks() {

@@ -27,9 +27,10 @@ fi
 # takes WHAT FILE: nothing of the libc's that takes memory, as names tell.
 takes() {
     local names
-    names=$(nm -u "$2" | grep -wE '(m|c|re)alloc|free|mmap(64)?|s?brk|'\
+    if ! nm -u "$2" >"$tmp/names"; then bad "nm of $1"; return; fi
+    names=$(grep -wE '(m|c|re)alloc|free|mmap(64)?|s?brk|'\
 'posix_memalign|strn?dup|getaddrinfo|f(d|re)?open(64)?|(fd)?opendir|scandir|'\
-'getline|qsort|(v?as|v?f)?printf|pthread_create')
+'getline|qsort|(v?as|v?f)?printf|pthread_create' "$tmp/names")
     if [ -z "$names" ]; then ok; else bad "$1 calls" "$names"; fi
 }
 if have nm; then
