@@ -11209,13 +11209,13 @@ static void aw__task_end(aw__task *t)
     aw_req *req = t->req;
     bool cancelled = t->ctx.flags & AW__CANCELED;
     int rc = cancelled ? AW_ECHILDCANCELED : t->ctx.rc;
+    aw__slot_leave(l, t->slot, rc);     /* the next view may know its handle */
     if (t->ctx.flags & AW__VIEW_TASK) l->view_ended(t);
     else if (rc < 0 && !cancelled && !(t->ctx.flags & AW__KID) &&
              !(t->x && t->x->joiners))
         aw__log_error(t, "a task ended with an error", rc);
     if (t->ctx.flags & AW__KID) aw__kid_ended(t, rc);
     if (t->x) aw__task_x_end(t, rc);
-    aw__slot_leave(l, t->slot, rc);
     if (t->chunk) aw__task_put(t, (char *)t + sizeof *t);
     if (l->spare) aw__chunk_drop(l, NULL);
     l->tasks--;

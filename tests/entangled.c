@@ -106,12 +106,27 @@ WS_VIEW(in_parts)
     }
 }
 
+static aw_task before_me;
+
+/* As one does who wants the newest search only. */
+ASYNC_VIEW(newest)
+{
+    BEGIN {
+        result[0] += aw_ended(before_me);
+        aw_cancel(before_me);
+        before_me = AW_SELF();
+        AWAIT(aw_sleep_ms, 10);
+        RETURN(aw_text(req, "newest"));
+    }
+}
+
 ROUTES(hooked, AFTER(hook), GET("/events", events))
 ROUTES(entangled,
     GET("/leaves", leaves), GET("/last", last_one), GET("/many", many),
     GET("/fill", fill), GET("/cut", cut),
     POST("/rests", reads_and_rests, .stream = true),
     WS("/closes", closes), WS("/listens", listens), WS("/parts", in_parts),
+    GET("/newest", newest),
     MOUNT("/", hooked))
 
 #define GET_(path) "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -169,6 +184,23 @@ TEST(answer_ends_within_a_piece)
         wire_close(&w);
         CHECK_EQ(0, aw_test_close(t));
     }
+}
+
+/* The next request of a pipeline begins while the task of the one before is
+   about to go: it has ended. */
+TEST(cancels_the_view_before_it)
+{
+    aw_test *t = app_with(entangled, NULL);
+    wire w = wire_open(t);
+    memset(&before_me, 0, sizeof before_me);
+    result[0] = 0;
+    wire_say(&w, GET_("/newest") GET_("/newest") GET_("/last"));
+    aw_test_advance(t, 100);
+    wire_settle(&w);
+    CHECK_STR("200=newest 200=newest 200=last", digest(&w));
+    CHECK_EQ(2, result[0]);
+    wire_close(&w);
+    CHECK_EQ(0, aw_test_close(t));
 }
 
 /* Nobody waits for ever to send the first piece of an answer that was
