@@ -26668,10 +26668,9 @@ static void aw__app_view_ended(aw__task *t)
         aw__view_done(req);
         return;
     }
-    ws = aw__req_upgraded(req, cancelled ? AW_ECANCELED
-                                              : t->ctx.rc);
+    req->task = NULL;           /* a socket that fails now cannot cancel it */
+    ws = aw__req_upgraded(req, cancelled ? AW_ECANCELED : t->ctx.rc);
     if (ws) {
-        req->task = NULL;
         if (ws->ended(req, t->ctx.rc, cancelled))
             aw__app_complain(req, req->route->view, t->ctx.rc, t);
         return;

@@ -86,6 +86,13 @@ WS_VIEW(listens, aw_ws_message m;)
     }
 }
 
+WS_VIEW(silent)
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, 10);
+    }
+}
+
 ASYNC(single, (aw_ws *ws;))
 {
     BEGIN {
@@ -126,6 +133,7 @@ ROUTES(entangled,
     GET("/fill", fill), GET("/cut", cut),
     POST("/rests", reads_and_rests, .stream = true),
     WS("/closes", closes), WS("/listens", listens), WS("/parts", in_parts),
+    WS("/silent", silent),
     GET("/newest", newest),
     MOUNT("/", hooked))
 
@@ -315,6 +323,22 @@ TEST(ws_handshake_not_taken)
         wire_close(&w);
         CHECK_EQ(0, aw_test_close(t));
     }
+}
+
+/* Its view has ended, and the socket that opens with that is gone at once. */
+TEST(ws_handshake_not_sent)
+{
+    aw_test *t = open_app(quiet_config());
+    wire w = wire_open(t);
+    push(&w, SHAKE_("/silent"));
+    CHECK_EQ(1, w.loop->tasks);
+    fault_set("send", 1, ECONNRESET);
+    aw_test_advance(t, 20);
+    fault_set(NULL, 0, 0);
+    CHECK_EQ(0, w.loop->tasks);
+    CHECK_EQ(0, w.loop->server->connections);
+    wire_close(&w);
+    CHECK_EQ(0, aw_test_close(t));
 }
 
 TEST(ws_close_without_time_limit)
