@@ -14249,6 +14249,7 @@ typedef struct aw__tls {
     int fd;
     int want;                   /* the owner's */
     int error;                  /* it stays */
+    int deaf;                   /* the peer takes no more: what sends give */
     bool done;                  /* the handshake is */
     bool ended, over;           /* the peer's FIN; its close_notify */
     bool shut;                  /* ours has been said */
@@ -14531,7 +14532,8 @@ static bool aw__tls_feed(aw__tls *t)
     return fed;
 }
 
-/* Sends records. True: some bytes went. */
+/* Sends records. True: some bytes went. A peer that takes no more may have
+   answered before: so they count as gone, and what it said can be read. */
 static bool aw__tls_flush(aw__tls *t)
 {
     bool sent = false;
@@ -14539,8 +14541,13 @@ static bool aw__tls_flush(aw__tls *t)
     size_t n;
     while (!t->error &&
            (from = br_ssl_engine_sendrec_buf(t->eng, &n)) != NULL) {
-        const ptrdiff_t gone = aw__raw_send(t->loop, t->fd, from, n);
+        ptrdiff_t gone = t->deaf ? (ptrdiff_t)n
+            : aw__raw_send(t->loop, t->fd, from, n);
         if (gone == AW_EAGAIN) break;
+        if (t->done && (gone == AW_ECONNRESET || gone == AW_ECLOSED)) {
+            t->deaf = (int)gone;
+            gone = (ptrdiff_t)n;
+        }
         if (gone < 0) aw__tls_fail(t, (int)gone);
         else br_ssl_engine_sendrec_ack(t->eng, (size_t)gone);
         sent |= gone > 0;
@@ -14714,6 +14721,7 @@ static int aw__tls_event(aw_loop *l, int fd, int events)
     if (t->holds || t->ended) events |= AW_READ;
     if (!was) events |= AW_WRITE;
     if (t->sends) events &= ~AW_WRITE;
+    if (t->deaf) events |= AW__RESET;
     return events & t->want;
 }
 
@@ -14817,12 +14825,12 @@ static ptrdiff_t aw__tls_send(aw__tls *t, const aw_slice *parts, int count)
     if (!t->done) aw__tls_work(t);
     while (t->done && !t->error) {
         (void)aw__tls_flush(t);
-        took = t->error ? 0 : aw__tls_take(t, parts, count, done);
+        took = t->error || t->deaf ? 0 : aw__tls_take(t, parts, count, done);
         done += took;
         if (!took) break;
     }
     aw__tls_settle(t);
-    if (t->error) return t->error;
+    if (t->error || t->deaf) return t->error ? t->error : t->deaf;
     if (done) return (ptrdiff_t)done;
     return t->over ? AW_ECLOSED : AW_EAGAIN;
 }
@@ -19723,9 +19731,10 @@ AW_ASYNC(aw__client_finish, (aw__exchange *x; bool whole;),
                         (size_t)aw__client_chunk_line(x, self->line, 0));
         if (x->ended) AW_RETURN(AW_ECLOSED);
         if (self->rc < 0) {
-            /* No more comes: then the peer need not wait for it, nor we. */
+            /* No more comes: then the peer need not wait for it, nor we. With
+               a close_notify TLS would drop what it has answered. */
             x->keep = false;
-            aw__io_shutdown(x->loop, x->conn->stream->fd);
+            aw__raw_shutdown(x->loop, x->conn->stream->fd);
         }
         AW_AWAIT_TO(self->rc, aw__client_answer, x);
         if (self->rc > 0) aw__client_settle(x);

@@ -465,8 +465,21 @@ WS_VIEW(ws_echo, aw_ws_message msg; int rc;)
     }
 }
 
+/* A view that neither reads nor sends hears that its client has gone, though
+   some of what it sent is still here. */
+ASYNC_VIEW(sleepy)
+{
+    BEGIN {
+        aw_stream_begin(req, "text/plain");
+        AWAIT(aw_send, req, big, 600);
+        AWAIT(aw_sleep_ms, 3600000);
+    } FINALLY {
+        seen = OUTCOME();
+    }
+}
+
 ROUTES(app, GET("/", hello), GET("/large", large), GET("/away", away),
-       WS("/ws", ws_echo))
+       POST("/sleepy", sleepy, .stream = true), WS("/ws", ws_echo))
 
 static aw_config https_at(const char *certificate, const char *key)
 {
@@ -1602,6 +1615,93 @@ TEST(what_nobody_takes)
     echo.mute = true;
     l->sim->pipe_bytes = 500;
     CHECK_EQ(run_until_ended(SPAWN_ON(l, never_reads, &tls)), 0);
+    close_loop(l);
+}
+
+/* Answers what it has not read, and resets the connection. */
+ASYNC(curt, (), aw_stream *stream; char b[1000];)
+{
+    BEGIN {
+        AWAIT(aw_listen, &echo.listener, "127.0.0.1", PORT);
+        DEFER(aw_listener_close, echo.listener);
+        AWAIT(aw_accept, echo.listener, &self->stream);
+        DEFER(aw_stream_abort, self->stream);
+        if (!aw__tls_accept(AW_LOOP(), self->stream->fd, echo.site))
+            RETURN(AW_ENOMEM);
+        AWAIT(aw_read, self->stream, self->b, sizeof self->b);
+        AWAIT(aw_sleep_ms, 100);
+        AWAIT(aw_write, self->stream, "HTTP/1.1 413 No\r\n"
+              "Content-Length: 2\r\n\r\nno", 40);
+    }
+}
+
+ASYNC(uploader, (const aw_tls *tls;), aw_response *reply;)
+{
+    BEGIN {
+        AWAIT_TO(came.rc, aw_fetch, .out = &self->reply, .url = URL,
+                 .tls = self->tls, .body = big, .body_len = sizeof big);
+        CHECK_STR(self->reply ? self->reply->body : "", "no");
+    }
+}
+
+ASYNC(piecewise, (const aw_tls *tls;), aw_response *reply; int rc;)
+{
+    BEGIN {
+        AWAIT(aw_fetch, .out = &self->reply, .url = URL, .tls = self->tls,
+              .send = true, .body_len = 3000);
+        AWAIT(aw_fetch_send, self->reply, big, 2000);
+        AWAIT(aw_sleep_ms, 200);
+        AWAIT_TO(self->rc, aw_fetch_send, self->reply, big, 500);
+        AWAIT_TO(self->rc, aw_fetch_send, self->reply, big, 500);
+        CHECK(self->rc < 0);
+        AWAIT_TO(came.rc, aw_fetch_end, self->reply);
+        CHECK_STR(self->reply->body, "no");
+    }
+}
+
+TEST(an_early_answer_counts)
+{
+    aw_tls_server s = shows(CERTS "ec.pem", CERTS "ec.key");
+    aw_tls tls = trusts(CERTS "roots.pem");
+    int sends;
+    for (sends = 0; sends < 2; sends++) {
+        aw_loop *l = open_loop();
+        NOTE(".send %d", sends);
+        memset(&echo, 0, sizeof echo);
+        if (!aw__tls_of(l)) abort();
+        CHECK_EQ(aw__site_open(l, &l->tls->roots, &s, &echo.site), 0);
+        SPAWN_ON(l, curt);
+        aw_loop_step(l, 0);
+        CHECK_EQ(run_until_ended(sends ? SPAWN_ON(l, piecewise, &tls)
+                                 : SPAWN_ON(l, uploader, &tls)), 0);
+        CHECK_EQ(came.rc, 413);
+        aw__site_drop(echo.site);
+        close_loop(l);
+    }
+}
+
+ASYNC(runaway, (const aw_tls *tls;), aw_stream *stream;)
+{
+    BEGIN {
+        AWAIT(aw_connect_tls, &self->stream, "127.0.0.1", PORT, self->tls);
+        DEFER(aw_stream_abort, self->stream);
+        AWAIT(aw_write, self->stream, "POST /sleepy HTTP/1.1\r\nHost: a\r\n"
+              "Content-Length: 9\r\n\r\nmore", 57);
+        AWAIT(aw_sleep_ms, 1000);
+        seen = 1;
+    }
+}
+
+TEST(a_view_whose_client_is_gone)
+{
+    aw_loop *l = open_loop();
+    aw_config c = https_at(CERTS "ec.pem", CERTS "ec.key");
+    aw_tls tls = trusts(CERTS "roots.pem");
+    CHECK_EQ(aw_serve(l, &c), 0);
+    l->sim->pipe_bytes = 500;
+    CHECK_EQ(run_until_ended(SPAWN_ON(l, runaway, &tls)), 0);
+    pass(l, 1000);
+    CHECK_EQ(seen, AW_ECANCELED);
     close_loop(l);
 }
 
