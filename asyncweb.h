@@ -10007,6 +10007,7 @@ static void aw__poll_event(aw_loop *l, const struct pollfd *p)
     if (p->revents & ~POLLOUT) events |= AW_READ;
     if (p->revents & ~POLLIN) events |= AW_WRITE;
     if (p->revents & (POLLERR | POLLHUP)) events |= AW__RESET;
+    if (!(events & e->have)) return;    /* nobody wants that any more */
     aw__fd_event(l, p->fd, e->generation, events & e->have);
 }
 

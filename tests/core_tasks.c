@@ -991,6 +991,38 @@ TEST(fd_reader_and_writer)
     close(s[1]);
 }
 
+static void cancels(aw_loop *l, void *task)
+{
+    (void)l;
+    aw_cancel(*(aw_task *)task);
+}
+
+/* The reader is cancelled when its event has come, but was not yet looked at:
+   that event is no reason to forget the writer. */
+TEST(fd_reader_cancelled_as_it_is_ready)
+{
+    int s[2], n, room = 0;
+    char fill[4096];
+    aw_loop *l = open_loop();
+    aw_task reader;
+    memset(fill, 0, sizeof fill);
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, s), 0);
+    fcntl(s[0], F_SETFL, O_NONBLOCK);
+    while ((n = (int)write(s[0], fill, sizeof fill)) > 0) room += n;
+    reader = SPAWN_ON(l, waits_fd, s[0], AW_READ, AW_READ);
+    SPAWN_ON(l, waits_fd, s[0], AW_WRITE, AW_WRITE);
+    CHECK_EQ(aw_loop_step(l, 0), 2);
+    CHECK_EQ(aw_post(l, cancels, &reader), 0);
+    CHECK_EQ(write(s[1], "x", 1), 1);
+    CHECK_EQ(aw_loop_step(l, 0), 1);
+    CHECK_EQ(aw_loop_step(l, 0), 1);
+    while (room > 0 && (n = (int)read(s[1], fill, sizeof fill)) > 0) room -= n;
+    run_and_close(l);
+    CHECK_STR(trail, "w");
+    close(s[0]);
+    close(s[1]);
+}
+
 ASYNC(closes_fd, (int fd; int *again;))
 {
     BEGIN {
