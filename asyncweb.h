@@ -19309,7 +19309,7 @@ static bool aw__client_drops(aw_slice name, bool get, bool cross, bool jar)
     size_t i;
     for (i = 0; i < 2; i++) {
         aw_slice start = aw__slice(name.p, strlen(body[i]));
-        if (aw__slice_ieq(name, mine[i])) return true;
+        if ((cross || i) && aw__slice_ieq(name, mine[i])) return true;
         if (jar && aw__slice_ieq(name, "cookie")) return true;
         if (cross && aw__slice_ieq(name, secret[i])) return true;
         if (get && start.n <= name.n && aw__slice_ieq(start, body[i]))
@@ -19332,7 +19332,8 @@ static int aw__client_rewrite(aw__exchange *x, bool get, bool cross)
     aw__client_put_line(x, &to);
     if (cross) x->baked = false;
     if (jar) aw__jar_give(&x->client->jar, &x->url, &to);
-    aw__put_line(&to, "Host", x->url.authority.p, x->url.authority.n);
+    if (cross)                          /* else it may be the caller's own */
+        aw__put_line(&to, "Host", x->url.authority.p, x->url.authority.n);
     for (; p < end; p = next) {
         const char *colon = (const char *)memchr(p, ':', (size_t)(end - p));
         next = (const char *)memchr(p, '\n', (size_t)(end - p)) + 1;
