@@ -21885,7 +21885,7 @@ static void aw__ws_release(aw_ws *ws)
     while (!aw__list_empty(&ws->held)) {
         aw__link *x = ws->held.next;
         aw__list_remove(x);
-        aw__list_add(&ws->out, x);
+        aw__ws_queue(ws, (aw__ws_out *)x);
     }
     aw__ws_settle(ws);
 }

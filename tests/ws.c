@@ -1773,6 +1773,20 @@ WS_VIEW(part_undone, int rc;)
     }
 }
 
+/* What waits behind a message in parts has write_ms from its end on. */
+WS_VIEW(long_parts, aw__sim_end *e;)
+{
+    BEGIN {
+        AWAIT(aw_ws_send_part, ws, "long ", 5, 0);
+        CHECK_EQ(aw_ws_post(ws, "behind", 6), 0);
+        AWAIT(aw_sleep_ms, 40000);
+        self->e = aw__sim_peer(aw__sim_find(AW_LOOP(), ws->stream->fd));
+        AWAIT(aw_ws_send_part, ws, letters[0], AW_LOOP()->sim->pipe_bytes -
+              aw__sim_count(self->e) - 4, AW_WS_LAST);      /* no byte more */
+        AWAIT(aw_sleep_ms, 100000);
+    }
+}
+
 /* A Close that comes while ours is behind something large. */
 WS_VIEW(closes_behind, int rc;)
 {
@@ -1782,7 +1796,8 @@ WS_VIEW(closes_behind, int rc;)
         note("%d|", self->rc);
     }
 }
-ROUTES(behind_app, WS("/part", part_undone), WS("/close", closes_behind))
+ROUTES(behind_app, WS("/part", part_undone), WS("/close", closes_behind),
+       WS("/long", long_parts))
 
 TEST(ws_behind_something_large)
 {
@@ -1812,6 +1827,21 @@ TEST(ws_behind_something_large)
     wire_settle(&w);
     CHECK_STR(wire_frames(&w), "T#100000 C4000: ");
     CHECK(w.ended);
+    wire_close(&w);
+    CHECK_EQ(aw_test_close(t), 0);
+    config.ws_ping_ms = 0;
+    t = app_with(behind_app, &config);
+    wire_shake_deaf(&w, t, "/long");
+    aw_test_advance(t, 20000);
+    wire_frame(&w, 0x8a, "", 0);
+    aw_test_advance(t, 20000);
+    aw_test_advance(t, 15000);
+    wire_settle(&w);
+    CHECK_STR(wire_frames(&w), "T#65537 i Tbehind ");
+    wire_close(&w);
+    wire_shake_deaf(&w, t, "/long");    /* but no more */
+    aw_test_advance(t, 70000);
+    CHECK_EQ(aw_test_loop(t)->server->connections, 0);
     wire_close(&w);
     CHECK_EQ(aw_test_close(t), 0);
 }
