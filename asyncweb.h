@@ -22999,11 +22999,15 @@ static int aw__source_choose(aw_req *req, aw__source *src)
     return aw__source_one(req, src, 200, r);
 }
 
-/* The answer is this, or what of it the client asks for. Takes the file. */
+/* The answer is this, or what of it the client asks for. Takes the file. The
+   page of an error must not be kept as if it were the file. */
 static int aw__source_answer(aw_req *req, aw__source *src)
 {
-    int rc = aw__source_type(req, src);
+    static const char *const said[] = {"Cache-Control", "ETag",
+                                       "Last-Modified", "Content-Range"};
+    int rc = aw__source_type(req, src), i;
     if (rc == 0) rc = aw__source_choose(req, src);
+    for (i = 0; i < 4 && rc < 0; i++) aw__header_remove(req, said[i]);
     aw__source_close(src);
     return rc;
 }

@@ -1021,11 +1021,20 @@ TEST(files_refused)
         {"open", EMFILE, 503}, {"open", EIO, 500}, {"open", ENOENT, 500},
         {"fstat", EIO, 500}, {"pread", EIO, 500},
     };
+    static const aw_header_field range[] = {{"Range", "bytes=0-1"},
+                                            {NULL, NULL}};
     aw_test *t = site_open();
+    const aw_response *r;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         fault_set(rows[i].call, 1, rows[i].error);
         NOTE("%s %s", rows[i].call, strerror(rows[i].error));
-        CHECK_EQ(rows[i].status, aw_test_get(t, "/s/hello.txt")->status);
+        r = ask(t, "GET", "/s/hello.txt", NULL, range);
+        CHECK_EQ(rows[i].status, r->status);
+        /* no cache may keep it for a year, in place of the file */
+        CHECK(!aw_response_header(r, "Cache-Control"));
+        CHECK(!aw_response_header(r, "ETag"));
+        CHECK(!aw_response_header(r, "Last-Modified"));
+        CHECK(!aw_response_header(r, "Content-Range"));
     }
     fault_set(NULL, 0, 0);
     site_close(t);
