@@ -24946,11 +24946,13 @@ static int aw__conn_wants(const aw__conn *c)
 /* What has gathered is out, or held. */
 static void aw__conn_settled(aw__server *s, aw__conn *c)
 {
-    bool busy = aw__conn_in_view(c) || c->state == AW__IN_BODY ||
-        c->state == AW__IN_WS || (c->state == AW__IN_DRAIN && !c->last);
+    /* Of a body nothing comes behind the client's last byte. */
+    bool busy = aw__conn_in_view(c) || c->state == AW__IN_WS ||
+        (!c->ended && (c->state == AW__IN_BODY ||
+                       (c->state == AW__IN_DRAIN && !c->last)));
     if (c->out && !busy) {
         if (c->state != AW__IN_WRITE) aw__conn_enter(s, c, AW__IN_WRITE);
-    } else if (c->ended && (!busy || c->state == AW__IN_DRAIN)) {
+    } else if (c->ended && !busy) {
         aw__conn_close(s, c);
         return;
     } else if (c->last && !busy) {

@@ -274,6 +274,31 @@ TEST(half_close_option)
     CHECK_EQ(0, aw_test_close(t));
 }
 
+/* Who has sent the last byte within a body is not waited for, but gets what
+   was answered before. */
+TEST(half_closed_in_a_body)
+{
+    static const char *const row[] = {"/length", "/none"};
+    for (int i = 0; i < 4; i++) {
+        aw_test *t = app_with(app, NULL);
+        wire w = wire_open(t);
+        char text[300];
+        snprintf(text, sizeof text, "GET /half?ms=500 HTTP/1.1\r\nHost: h\r\n"
+                 "\r\nPOST %s HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n"
+                 "\r\nabc", row[i & 1]);
+        wire_say(&w, text);
+        wire_finish(&w);
+        if (i & 2) fault_set("send", 1, FAULT_SHORT);
+        aw_test_advance(t, 500);
+        fault_set(NULL, 0, 0);
+        wire_settle(&w);
+        CHECK_STR(i & 1 ? "200=nap 500 404" : "200=nap 500", digest(&w));
+        CHECK(w.ended && !w.reset);
+        wire_close(&w);
+        CHECK_EQ(0, aw_test_close(t));
+    }
+}
+
 /* ---- bodies ---- */
 
 TEST(bodies_and_limits)
