@@ -24506,6 +24506,7 @@ static AW__NOINLINE void aw__conn_finish_any(aw__server *s, aw_req *req)
     drain = drain && alive && !c->last;
     if (drain) {
         req->x->receiving->limit = req->x->receiving->got + AW__DRAIN_MOST;
+        req->x->receiving->pace.since = s->loop->now;
         c->req = req;
     } else if (req->refs > 1 && !aw__req_settle(req)) {
         aw__req_forget_head(req);

@@ -41,6 +41,7 @@ ASYNC_VIEW(count, char buffer[512]; int n; int64_t all; uint64_t sum; int size;
 ASYNC_VIEW(some, char buffer[512]; int n; int64_t left;)
 {
     BEGIN {
+        AWAIT(aw_sleep_ms, aw_query_int(req, "nap", 0));
         self->left = aw_query_int(req, "most", 0);
         while (self->left > 0) {
             AWAIT_TO(self->n, aw_body_read, req, self->buffer,
@@ -504,6 +505,15 @@ TEST(body_dropped_has_limits)
     CHECK_STR("200=enough", digest(&w));
     wire_step(t, &w, 2000);
     CHECK(w.ended);
+    wire_close(&w);
+    w = wire_open(t);                   /* it was the view that took long */
+    wire_say(&w, POST_("/some?nap=60000", "Content-Length: 20000\r\n"));
+    wire_step(t, &w, 60000);
+    wire_send(&w, big, 10000);
+    wire_settle(&w);
+    wire_send(&w, big, 10000);
+    wire_say(&w, "GET /none HTTP/1.1\r\nHost: h\r\n\r\n");
+    CHECK_STR("200=enough 404", digest(&w));
     wire_close(&w);
     CHECK_EQ(0, aw_test_loop(t)->server->connections);
     CHECK_EQ(0, aw_test_close(t));
