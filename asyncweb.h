@@ -24013,6 +24013,25 @@ static aw__send_op *aw__conn_writer(const aw__conn *c)
     return c->req && c->req->x->sending ? c->req->x->sending->writer : NULL;
 }
 
+/* Nothing more is read while an answer waits, while a view is to read and does
+   not, or when enough requests were sent ahead of one. */
+static bool aw__conn_reads(const aw__conn *c)
+{
+    if (c->ended || c->state == AW__IN_WRITE || c->state == AW__IN_WS)
+        return false;
+    if (!aw__conn_in_view(c)) return true;
+    if (aw__conn_streams(c)) return c->req->x->receiving->reader != NULL;
+    return !c->in || c->in->n - c->in->at < AW__PIPELINE_MOST;
+}
+
+/* What is of interest: in any case the end by a reset. */
+static int aw__conn_wants(const aw__conn *c)
+{
+    int want = c->out || aw__conn_writer(c) ? AW_WRITE : 0;
+    if (aw__conn_reads(c)) want |= AW_READ;
+    return want ? want : AW__RESET;
+}
+
 /* The state of a view's connection: whom it waits for, if for anybody. One
    that has both to read and to send is seen as sending. */
 static void aw__conn_waits(aw__server *s, aw__conn *c)
@@ -24140,6 +24159,11 @@ static int aw__body_try(aw__server *s, aw_req *req, char *to, size_t size)
             r->error = AW_HTTP(408);
     }
     if (r->error) c->last = 1;
+    /* Behind its end the client is heard again, who perhaps leaves. */
+    if (r->whole && aw__fd_want(s->loop, c->fd, aw__conn_wants(c)) < 0) {
+        aw__conn_close(s, c);
+        return AW_ECLOSED;
+    }
     return got ? (int)got : r->error;
 }
 
@@ -24171,8 +24195,7 @@ static void aw__conn_body_event(aw__server *s, aw__conn *c)
     aw__receiving *r = c->req->x->receiving;
     r->drained = false;
     if (r->reader) r->reader->go(s, c);
-    else if (aw__fd_want(s->loop, c->fd, c->out || aw__conn_writer(c)
-                         ? (int)AW_WRITE : (int)AW__RESET) < 0)
+    else if (aw__fd_want(s->loop, c->fd, aw__conn_wants(c)) < 0)
         aw__conn_close(s, c);
 }
 
@@ -24923,25 +24946,6 @@ static size_t aw__conn_parse(aw__server *s, aw__conn *c, const char *p,
         at += aw__conn_begin(s, c, aw__slice(p + at, n - at), (size_t)rc);
     }
     return at;
-}
-
-/* Nothing more is read while an answer waits, while a view is to read and does
-   not, or when enough requests were sent ahead of one. */
-static bool aw__conn_reads(const aw__conn *c)
-{
-    if (c->ended || c->state == AW__IN_WRITE || c->state == AW__IN_WS)
-        return false;
-    if (!aw__conn_in_view(c)) return true;
-    if (aw__conn_streams(c)) return c->req->x->receiving->reader != NULL;
-    return !c->in || c->in->n - c->in->at < AW__PIPELINE_MOST;
-}
-
-/* What is of interest: in any case the end by a reset. */
-static int aw__conn_wants(const aw__conn *c)
-{
-    int want = c->out || aw__conn_writer(c) ? AW_WRITE : 0;
-    if (aw__conn_reads(c)) want |= AW_READ;
-    return want ? want : AW__RESET;
 }
 
 /* What has gathered is out, or held. */

@@ -436,6 +436,22 @@ TEST(body_client_leaves)
     CHECK_EQ(0, aw_test_close(t));
 }
 
+/* What came while the view did not read was no longer listened to; behind the
+   end of the body it is, or who leaves would not be noticed. */
+TEST(body_client_leaves_later)
+{
+    aw_test *t = open_app();
+    wire w = wire_open(t);
+    wire_say(&w, POST_("/count?nap=1000", "Content-Length: 3\r\n"));
+    wire_say(&w, "abc");
+    wire_step(t, &w, 1000);
+    wire_finish(&w);
+    CHECK_EQ(1, finals);
+    CHECK_EQ(1, cancelled);
+    wire_close(&w);
+    CHECK_EQ(0, aw_test_close(t));
+}
+
 /* What the view leaves is dropped when it is little; else the connection
    cannot go on. 404 and 405 do not wait for a body. */
 TEST(body_left_unread)
