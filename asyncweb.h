@@ -9639,6 +9639,7 @@ static const char *aw__stale_read_declarator(const char *p, const char *type,
         while (*++p >= '0' && *p <= '9') n = n * 10 + (size_t)(*p - '0');
         f->size *= n;
         if (*p == ']') p++;
+        else f->size = 0;       /* [64 + 1] */
     }
     if (*p == '[' || *p == ':') f->size = 0;
     for (; *p && (depth || !strchr(",;", *p)); p++)

@@ -809,6 +809,13 @@ ASYNC(keeps_stack, (int64_t first; int how;), int a, *b; char c, d[7];
     }
 }
 
+ASYNC(sized_by_sum, (int n;), char text[64 + 1]; void *behind;)
+{
+    BEGIN {
+        self->behind = self->text;
+    }
+}
+
 static void run_keeps_stack(int how)
 {
     aw_loop *l = open_loop();
@@ -866,6 +873,10 @@ TEST(stale_fields_are_named)
     CHECK(!field.name && field.points);
     CHECK(field.offset + field.size == sizeof(frame));
     CHECK(!aw__stale_next(&walk, &field));
+    aw__stale_begin(&walk, &aw_fn_sized_by_sum);
+    CHECK(aw__stale_next(&walk, &field) && field.name);
+    CHECK(aw__stale_next(&walk, &field) && !field.name && field.points);
+    CHECK(field.offset + field.size == sizeof(struct aw_frame_sized_by_sum));
 }
 
 /* ---- language ---- */
