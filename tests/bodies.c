@@ -108,6 +108,11 @@ ASYNC_VIEW(pieces, int i; int n; int size; int nap; int fail; int rc;)
     }
 }
 
+VIEW(whole_page)
+{
+    return aw_bytes_static(req, "text/x", page, sizeof page);
+}
+
 /* A deadline for each of two large pieces, and a small one behind. */
 static int pushed[3];
 ASYNC_VIEW(pushy, int i; int rc;)
@@ -201,6 +206,7 @@ ROUTES(bodies,
     POST("/plain", plain),
     POST("/echo", echoes, .stream = true, .max_body = AW_OFF),
     GET("/pieces", pieces),
+    GET("/page", whole_page),
     GET("/pushy", pushy),
     POST("/crowd", crowd, .stream = true),
     POST("/outlived", outlived, .stream = true))
@@ -761,6 +767,28 @@ TEST(stream_slow_reader)
         CHECK_EQ(1, cancelled);
     }
     CHECK_EQ(0, aw_test_close(t));
+}
+
+/* Who takes much at a time, but seldom, is not slow: nor when little waits. */
+TEST(stream_reader_in_bursts)
+{
+    static const char *const path[] = {"/pieces?n=2000&size=100", "/page"};
+    for (int i = 0; i < 2; i++) {
+        aw_test *t = open_app();
+        aw_loop *l = aw_test_loop(t);
+        wire w = wire_open(t);
+        char text[100];
+        int n = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: h\r\n"
+                         "\r\n", path[i]);
+        (void)aw__io_send(l, w.fd, text, (size_t)n);
+        for (int k = 0; k < 6; k++) (void)aw_loop_step(l, 0);
+        wire_step(t, &w, 12000);
+        CHECK(w.n > (i ? sizeof page : 200000));
+        CHECK(i || memcmp(w.got + w.n - 7, "\r\n0\r\n\r\n", 7) == 0);
+        CHECK(!w.ended);
+        wire_close(&w);
+        CHECK_EQ(0, aw_test_close(t));
+    }
 }
 
 /* A piece whose wait is cut short is sent whole, or not at all. */
