@@ -772,7 +772,8 @@ AW_API void aw_fd_closing(aw_loop *loop, int fd);
    AW_ENOMEM. */
 AW__AWAITABLE(aw_join, (aw_task task;));
 
-/* Runs a bound function; its result. AW_ENOMEM when AW_BIND had no memory. */
+/* Runs a bound function; its result. AW_ENOMEM when AW_BIND had no memory, or
+   START and SPAWN had none for a copy of its arguments. */
 AW__AWAITABLE(aw_call, (aw_bound bound;));
 
 /* Asks a task to end: at its next await, through every FINALLY. Cancelling an
@@ -11809,7 +11810,19 @@ static aw_use_RETURN_not_return aw__aw_call(aw__ctx *ctx, const void *args)
     if (!b->fn) return aw__at_once((aw__task *)ctx, AW_ENOMEM);
     return aw__call(ctx, b->fn, b->far ? b->far : b->near.bytes);
 }
-AW__LEAF(aw_call);
+
+/* Spawned, it outlives the frame whose memory AW_BIND took. */
+static void aw__call_enter(aw__ctx *ctx, aw_frame *f)
+{
+    aw_bound *b = &((aw_args_aw_call *)aw__frame_args(f))->bound;
+    void *copy;
+    if (!b->fn || !b->far) return;
+    copy = aw__task_get((aw__task *)ctx, b->fn->args);
+    if (copy) memcpy(copy, b->far, b->fn->args);
+    else b->fn = NULL;
+    b->far = copy;
+}
+AW__LEAF_FN(aw_call, "", aw__call_enter);
 
 void aw_event_pulse(aw_event *e)
 {

@@ -679,6 +679,39 @@ TEST(bound_calls)
     CHECK_STR(trail, "FwFwFwwFD");
 }
 
+static int allocations;
+
+static int second_allocation(const char *call)
+{
+    return strcmp(call, "alloc") == 0 && ++allocations == 2;
+}
+
+ASYNC(binds_and_leaves, (bool fails;), aw_bound far; aw_task task; int rc;)
+{
+    BEGIN {
+        self->far = AW_BIND(wide_args, {1, 2, 3}, "w");
+        allocations = 0;
+        if (self->fails) test_fault = second_allocation;
+        self->task = SPAWN(aw_call, self->far);
+        test_fault = NULL;
+        if (!self->fails) RETURN(0);
+        AWAIT_TO(self->rc, aw_join, self->task);
+        CHECK_EQ(self->rc, AW_ENOMEM);
+    }
+}
+
+/* What is spawned has its arguments when the spawner has gone. */
+TEST(bound_call_outlives_its_frame)
+{
+    int fails;
+    for (fails = 0; fails <= 1; fails++) {
+        aw_loop *l = open_loop();
+        SPAWN_ON(l, binds_and_leaves, fails != 0);
+        run_and_close(l);
+        CHECK_STR(trail, fails ? "" : "w");
+    }
+}
+
 ASYNC(defers_many, (), int i;)
 {
     BEGIN {
