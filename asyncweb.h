@@ -11332,12 +11332,14 @@ static void aw__resume(aw__task *t)
 }
 
 /* Tasks run in the order they became ready: all that are ready now, for no
-   deadline may overtake them, and some more; then the poller has its turn. */
+   deadline may overtake them, and some more, unless that takes long; then the
+   poller has its turn. */
 enum { AW__RUN_MOST = 1024 };
 
 static void aw__run_ready(aw_loop *l)
 {
     int n = l->ready_count > AW__RUN_MOST ? l->ready_count : AW__RUN_MOST;
+    int64_t was;
     while (l->ready && n-- > 0) {
         aw__task *t;
         if (AW__UNLIKELY(l->before_run != NULL)) l->before_run(l);
@@ -11347,7 +11349,10 @@ static void aw__run_ready(aw_loop *l)
         l->ready_count--;
         t->ctx.flags &= ~(unsigned)AW__READY;
         aw__resume(t);
-        if (l->clock_due) aw__clock_read(l);
+        if (!l->clock_due) continue;
+        was = l->now;
+        aw__clock_read(l);
+        if (l->now != was && n > l->ready_count) n = l->ready_count;
     }
 }
 
@@ -14241,6 +14246,7 @@ enum {
     AW__TLS_GREET = 4,          /* steps of handshakes in one turn: each takes
                                    milliseconds, and others wait */
     AW__TLS_FILLS = 16,
+    AW__TLS_READ = 16384,       /* decrypted at a time: others wait, too */
     AW__TLS_REST_MS = 10000     /* to take what was sent, after the end */
 };
 
@@ -14787,6 +14793,7 @@ static ptrdiff_t aw__tls_recv(aw__tls *t, void *p, size_t n)
     unsigned char *from;
     if (t->error || t->over) return aw__tls_nothing(t);
     if (!aw__tls_ready(t)) return AW_ENOMEM;
+    if (n > AW__TLS_READ) n = AW__TLS_READ;
     t->drained = false;
     do {
         if (!br_ssl_engine_recvapp_buf(t->eng, &have)) aw__tls_work(t);

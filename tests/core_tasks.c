@@ -474,6 +474,43 @@ TEST(ready_tasks_do_not_starve_the_poller)
     close(p[1]);
 }
 
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+ASYNC(grinds, (aw_event *set; bool *stop; int *n;), double start;)
+{
+    BEGIN {
+        while (!*self->stop) {
+            self->start = seconds();
+            while (seconds() - self->start < 2e-5) {}
+            ++*self->n;
+            AWAIT(aw_event_wait, self->set);
+        }
+    }
+}
+
+/* Nor does one that has much to do each time. */
+TEST(one_that_is_always_ready_and_slow)
+{
+    aw_event set = {NULL, true};
+    bool stop = false;
+    int p[2], n = 0;
+    aw_loop *l = open_loop();
+    l->is_virtual = false;
+    CHECK_EQ(pipe(p), 0);
+    CHECK_EQ(write(p[1], "x", 1), 1);
+    SPAWN_ON(l, grinds, &set, &stop, &n);
+    SPAWN_ON(l, stops, &stop, p[0]);
+    run_and_close(l);
+    CHECK(n < 30000);
+    close(p[0]);
+    close(p[1]);
+}
+
 /* ---- memory of a task ---- */
 
 ASYNC(recurses, (int *deepest; int depth;), char big[200]; int rc;)
@@ -505,13 +542,6 @@ ASYNC(deep, (int depth; int *ended;))
         ++*self->ended;
         AWAIT(aw_yield);
     }
-}
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 static double deep_cancel(int depth)

@@ -1659,22 +1659,58 @@ ASYNC(piecewise, (const aw_tls *tls;), aw_response *reply; int rc;)
     }
 }
 
-TEST(an_early_answer_counts)
+/* What has come is decrypted by and by, however much is asked for. */
+ASYNC(giver, (), aw_stream *stream;)
+{
+    BEGIN {
+        AWAIT(aw_listen, &echo.listener, "127.0.0.1", PORT);
+        DEFER(aw_listener_close, echo.listener);
+        AWAIT(aw_accept, echo.listener, &self->stream);
+        DEFER(aw_stream_abort, self->stream);
+        if (!aw__tls_accept(AW_LOOP(), self->stream->fd, echo.site))
+            RETURN(AW_ENOMEM);
+        AWAIT(aw_write, self->stream, sent, sizeof sent);
+        AWAIT(aw_sleep_ms, 1000);
+    }
+}
+
+ASYNC(taker, (const aw_tls *tls;), aw_stream *stream; size_t at; int n;)
+{
+    BEGIN {
+        AWAIT(aw_connect_tls, &self->stream, "127.0.0.1", PORT, self->tls);
+        DEFER(aw_stream_abort, self->stream);
+        AWAIT(aw_sleep_ms, 100);
+        while (self->at < sizeof received) {
+            AWAIT_TO(self->n, aw_read, self->stream, received + self->at,
+                     sizeof received - self->at);
+            if (self->n <= 0) RETURN(AW_EEOF);
+            CHECK(self->n <= 16384);
+            self->at += (size_t)self->n;
+        }
+    }
+}
+
+TEST(early_answers_and_large_ones)
 {
     aw_tls_server s = shows(CERTS "ec.pem", CERTS "ec.key");
     aw_tls tls = trusts(CERTS "roots.pem");
-    int sends;
-    for (sends = 0; sends < 2; sends++) {
+    int i;
+    for (i = 0; i < 3; i++) {
         aw_loop *l = open_loop();
-        NOTE(".send %d", sends);
+        NOTE("%d", i);
         memset(&echo, 0, sizeof echo);
         if (!aw__tls_of(l)) abort();
         CHECK_EQ(aw__site_open(l, &l->tls->roots, &s, &echo.site), 0);
-        SPAWN_ON(l, curt);
+        if (i == 2) l->sim->pipe_bytes = 1 << 20;
+        if (i == 2) SPAWN_ON(l, giver);
+        else SPAWN_ON(l, curt);
         aw_loop_step(l, 0);
-        CHECK_EQ(run_until_ended(sends ? SPAWN_ON(l, piecewise, &tls)
+        CHECK_EQ(run_until_ended(i == 2 ? SPAWN_ON(l, taker, &tls)
+                                 : i ? SPAWN_ON(l, piecewise, &tls)
                                  : SPAWN_ON(l, uploader, &tls)), 0);
-        CHECK_EQ(came.rc, 413);
+        if (i == 2) CHECK(memcmp(sent, received, sizeof sent) == 0);
+        else CHECK_EQ(came.rc, 413);
+        pass(l, 2000);
         aw__site_drop(echo.site);
         close_loop(l);
     }
