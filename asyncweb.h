@@ -12400,12 +12400,16 @@ static void aw__expire(aw_loop *l)
     }
 }
 
-/* How long the poller may sleep, -1: as long as it likes. */
+/* How long the poller may sleep, -1: as long as it likes. The clock was read
+   before the last steps, which may have taken long: who is due soon is not to
+   wait for as long again. */
 static int aw__wait_limit(aw_loop *l, int64_t max_wait_ms)
 {
+    enum { SOON = 1000 };
     int level, slot;
-    int64_t next = aw__wheel_next(&l->wheel, &level, &slot);
-    int64_t ms = next == INT64_MAX ? AW_FOREVER : next - l->now;
+    int64_t ms, next = aw__wheel_next(&l->wheel, &level, &slot);
+    if (AW__UNLIKELY(next - l->now < SOON)) aw__clock_read(l);
+    ms = next == INT64_MAX ? AW_FOREVER : next - l->now;
     if (ms > max_wait_ms) ms = max_wait_ms;
     if (l->ready || ms <= 0) return 0;
 #ifdef ASYNCWEB_BEARSSL
@@ -12459,8 +12463,9 @@ int aw_loop_step(aw_loop *l, int64_t max_wait_ms)
 
 int64_t aw_loop_wait_ms(aw_loop *l)
 {
-    int ms = aw__list_empty(&l->wheel.fresh) ? aw__wait_limit(l, AW_FOREVER)
-        : 0;
+    int ms;
+    aw__clock_read(l);          /* the host may have had to work, too */
+    ms = aw__list_empty(&l->wheel.fresh) ? aw__wait_limit(l, AW_FOREVER) : 0;
     return ms < 0 ? AW_FOREVER : ms;
 }
 

@@ -1338,6 +1338,23 @@ TEST(loop_in_another_loop)
     close_loop(l);
 }
 
+/* The last step took long: what is due soon does not wait for as long again. */
+TEST(loop_busy_before_a_timer_is_due)
+{
+    aw_loop *l = open_loop();
+    l->is_virtual = false;
+    SPAWN_ON(l, sleeper, 30, 0);
+    CHECK_EQ(aw_loop_step(l, 0), 1);
+    CHECK_EQ(aw_loop_step(l, 0), 1);
+    l->now -= 900;
+    CHECK(aw__wait_limit(l, AW_FOREVER) <= 31);
+    l->now -= 5000;
+    CHECK(aw_loop_wait_ms(l) <= 31);
+    CHECK_EQ(aw_loop_run(l), 0);
+    CHECK_STR(trail, "F");
+    close_loop(l);
+}
+
 TEST(loop_virtual_deadlock)
 {
     aw_event never = {NULL, false};
