@@ -15078,6 +15078,7 @@ static int aw__tls_connect(aw_loop *l, int fd, aw__tls_profile *p,
                            const char *host, int port)
 {
     const char *name = p->server_name ? p->server_name : host;
+    size_t n = strlen(name);
     aw__tls_session *old;
     br_ssl_client_context *c;
     aw__tls_hello *h;
@@ -15093,9 +15094,10 @@ static int aw__tls_connect(aw_loop *l, int fd, aw__tls_profile *p,
     if (!aw__tls_begin(t)) return AW_ENOMEM;
     h = t->hello;
     h->port = port;
-    if (strlen(name) > AW__HOST_MAX) return AW_EINVAL;
-    memcpy(h->host, name, strlen(name) + 1);
-    h->check.host = h->host;
+    if (n > AW__HOST_MAX) return AW_EINVAL;
+    if (n && name[n - 1] == '.') n--;   /* RFC 6066 3: it is sent without */
+    name = (const char *)memcpy(h->host, name, n);
+    h->check.host = name;
     h->check.roots = h->roots = p->roots;
     if (h->roots) h->roots->refs++;
     h->check.pin = p->pinned ? p->pin : NULL;

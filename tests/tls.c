@@ -64,7 +64,7 @@ static struct {
     bool cut;                   /* ends without close_notify */
     bool mute;                  /* ends at once, in order */
     int accepts, ends, error;   /* error: of the last connection */
-    char subject[100];
+    char subject[100], name[100];       /* name: that was asked for */
 } echo;
 
 ASYNC(echo_one, (aw_stream *stream;), char b[3000]; int n;)
@@ -73,6 +73,9 @@ ASYNC(echo_one, (aw_stream *stream;), char b[3000]; int n;)
         for (;;) {
             AWAIT_TO(self->n, aw_read, self->stream, self->b, sizeof self->b);
             if (self->n <= 0) break;
+            snprintf(echo.name, sizeof echo.name, "%s",
+                     br_ssl_engine_get_server_name(
+                         aw__tls_on(AW_LOOP(), self->stream->fd)->eng));
             if (aw__tls_on(AW_LOOP(), self->stream->fd)->subject)
                 strcpy(echo.subject,
                        aw__tls_on(AW_LOOP(), self->stream->fd)->subject);
@@ -205,7 +208,9 @@ TEST(echoes)
         aw_tls tls = trusts(CERTS "roots.pem");
         NOTE("%s", pairs[i][0]);
         serve_with(l, &s);
+        if (i) tls.server_name = "good.test.";  /* RFC 6066 3 */
         CHECK_EQ(talk_on(l, &tls, 50000), 0);
+        CHECK_STR(echo.name, "good.test");
         CHECK_EQ(talk.got, 50000);
         CHECK(memcmp(sent, received, 50000) == 0);
         CHECK_STR(log_text, "");
