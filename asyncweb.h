@@ -28551,10 +28551,10 @@ static int aw__team_start(aw__team *t, int place)
     sigset_t all, mask;
     pid_t pid;
     int ends[2], rc;
-    if (aw__sys_pair(ends) < 0) return aw__errno();
     if (w->pid) t->places[place].before = *w;
     memset(w, 0, sizeof *w);
-    w->line = ends[0];
+    w->line = aw__sys_pair(ends) < 0 ? -1 : ends[0];
+    if (w->line < 0) return aw__errno();
     w->round = t->round;
     w->since = t->loop->now;
     w->kill_at = AW_FOREVER;

@@ -816,12 +816,24 @@ TEST(team_fork_fails)
     CHECK(child_said(&c, " serves\n", 3));
     team_kill(c.pid, SIGTERM);
     CHECK_EQ(0, team_end(&c));
-    CHECK(team_with_fault(&c, "fork", 3, true));    /* at the restart */
-    team_kill(c.pid, SIGHUP);
-    CHECK(child_said(&c, "; those before stay\n", 1));
-    team_kill(c.pid, SIGTERM);
-    CHECK_EQ(0, team_end(&c));
-    CHECK_EQ(2, team_times(&c, "on_stop"));
+}
+
+/* Who was to be replaced serves on, and is still the parent's. */
+TEST(team_restart_without_fork)
+{
+    static const char *const calls[] = {"fork", "socketpair"};
+    int i;
+    for (i = 0; i < 2; i++) {
+        child c;
+        NOTE("%s", calls[i]);
+        CHECK(team_with_fault(&c, calls[i], 3, true));
+        team_kill(c.pid, SIGHUP);
+        CHECK(child_said(&c, "; those before stay\n", 1));
+        close(team_dial_worker(&c, team_worker(&c, 1)));
+        team_kill(c.pid, SIGTERM);
+        CHECK_EQ(0, team_end(&c));
+        CHECK_EQ(2, team_times(&c, "on_stop"));
+    }
 }
 
 TEST(team_listeners_are_shared_where_they_must)
