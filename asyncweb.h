@@ -26025,6 +26025,8 @@ typedef struct aw__search {
     const aw_req *req;
     aw_slice path;              /* its path, or with a slash behind it */
     unsigned allowed;           /* bits of AW__GET... of routes that fit */
+    const char *other[4];       /* the same of methods that have no bit */
+    int others;
     bool any_method;            /* stop at the first path that fits */
     aw__param param[AW__PARAMS_MAX];
 } aw__search;
@@ -26045,6 +26047,8 @@ static const aw__target *aw__node_target(const aw__node *node, aw__search *s)
     for (t = node->targets; t; t = t->next) {
         if (aw__target_takes(t, s->req)) return t;
         s->allowed |= 1u << t->verb;
+        if (t->verb == AW__OTHER && s->others < 4)
+            s->other[s->others++] = t->route.method;
         if (t->route.method[0] == '*') any = t;
         else if (t->verb == AW__GET) get = t;
     }
@@ -26290,20 +26294,23 @@ static const char *aw__route_node(aw__arena *a, aw__node **list, aw__target *t,
 /* >>floor6 app  Views, their results, the standard pages ------------------- */
 
 /* The header field of a 405 or OPTIONS answer (RFC 9110 10.2.1). */
-static void aw__app_allow(aw_req *req, unsigned allowed)
+static void aw__app_allow(aw_req *req, const aw__search *s)
 {
     static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "DELETE",
                                         "PATCH"};
-    char text[80], *to = text;
-    size_t i;
-    if (allowed & 1u << AW__GET) allowed |= 1u << AW__HEAD;
-    for (i = 0; i < sizeof names / sizeof *names; i++) {
-        if (!(allowed >> i & 1)) continue;
-        to = aw__put(to, names[i], strlen(names[i]));
-        to = AW__PUT(to, ", ");
+    const unsigned get = 1u << AW__GET, head = 1u << AW__HEAD;
+    const unsigned allowed = s->allowed | (s->allowed & get ? head : 0);
+    aw__buf b;
+    int i;
+    memset(&b, 0, sizeof b);
+    b.arena = &req->arena;
+    for (i = 0; i < 6 + s->others; i++) {
+        if (i < 6 && !(allowed >> i & 1)) continue;
+        aw__put_text(&b, i < 6 ? names[i] : s->other[i - 6]);
+        aw__put_text(&b, ", ");
     }
-    memcpy(to, "OPTIONS", 8);
-    (void)aw__header_set(req, "Allow", text);
+    aw__buf_add(&b, "OPTIONS", 8);
+    if (!b.failed) (void)aw__header_set(req, "Allow", b.p);
 }
 
 /* The path with a slash behind it, then the query. NULL: it has one, or no
@@ -26342,7 +26349,7 @@ AW__COLD
 static int aw__app_fate(aw_req *req, aw__search *search, const aw__node *all)
 {
     if (search->allowed) {
-        aw__app_allow(req, search->allowed);
+        aw__app_allow(req, search);
         return req->head.verb == AW__OPTIONS ? 204 : 405;
     }
     return aw__app_slash(req, search, all) ? 308 : 404;
@@ -26433,11 +26440,13 @@ static AW__NOINLINE void aw__app_search(aw_req *req)
     aw__search search;
     search.req = req;
     search.allowed = 0;
+    search.others = 0;
     search.any_method = false;
     if (h->verb == AW__OPTIONS && h->path_len == 1 &&
         req->base[h->path] == '*') {
         req->fate = 204;
-        aw__app_allow(req, 0x3f);
+        search.allowed = 0x3f;
+        aw__app_allow(req, &search);
     } else if (h->verb == AW__CONNECT) {
         req->fate = 501;                            /* RFC 9110 9.3.6 */
         req->conn->last = 1;    /* what follows might be for somebody else */

@@ -357,6 +357,10 @@ TEST(precedence_without_order)
     }
 }
 
+VIEW(method_of) { return aw_text(req, aw_method(req)); }
+ROUTES(dav, GET("/x", method_of), ROUTE("PROPFIND", "/x", method_of),
+       ROUTE("REPORT", "/x", method_of), ROUTE("PROPFIND", "/y", method_of))
+
 TEST(methods)
 {
     aw_test *t = app_with(app, NULL);
@@ -385,6 +389,15 @@ TEST(methods)
     CHECK_STR("posted", ask(t, "DELETE", "/any", NULL, NULL)->body);
     CHECK_EQ(405, ask(t, "get", "/", NULL, NULL)->status);      /* 9.1 */
     CHECK_EQ(405, ask(t, "TRACE", "/", NULL, NULL)->status);
+    CHECK_EQ(0, aw_test_close(t));
+    t = app_with(dav, NULL);            /* those of other standards, too */
+    r = ask(t, "POST", "/x", "x", NULL);
+    CHECK_EQ(405, r->status);
+    CHECK_STR("GET, HEAD, REPORT, PROPFIND, OPTIONS", field(r, "Allow"));
+    r = ask(t, "GET", "/y", NULL, NULL);
+    CHECK_EQ(405, r->status);
+    CHECK_STR("PROPFIND, OPTIONS", field(r, "Allow"));
+    CHECK_STR("PROPFIND", ask(t, "PROPFIND", "/y", NULL, NULL)->body);
     CHECK_EQ(0, aw_test_close(t));
 }
 
