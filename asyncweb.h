@@ -767,9 +767,9 @@ enum { AW_READ = 1, AW_WRITE = 2 };
 AW_API void aw_fd_closing(aw_loop *loop, int fd);
 
 /* Waits for a task's end: its result, AW_ECHILDCANCELED when it was cancelled,
-   AW_ENOTASK when its slot was reused (after at least 64 later tasks),
-   AW_EDEADLK for oneself or an ancestor, AW_EINVAL for another loop's,
-   AW_ENOMEM. */
+   AW_ENOTASK when its slot was reused (after at least 64 later tasks, 8 with
+   ASYNCWEB_FIXED_MEMORY), AW_EDEADLK for oneself or an ancestor, AW_EINVAL for
+   another loop's, AW_ENOMEM. */
 AW__AWAITABLE(aw_join, (aw_task task;));
 
 /* Runs a bound function; its result. AW_ENOMEM when AW_BIND had no memory, or
