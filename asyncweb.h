@@ -28796,8 +28796,9 @@ static int64_t aw__team_step(aw__team *t)
     int i;
     aw__team_signals(t);
     for (i = 0; i < t->count; i++) {
-        aw__team_look_after(t, &t->places[i], &t->places[i].now);
+        /* First who would stay if the one that starts has ended, too. */
         aw__team_look_after(t, &t->places[i], &t->places[i].before);
+        aw__team_look_after(t, &t->places[i], &t->places[i].now);
     }
     if (!t->stops && !t->asked) aw__team_fill(t);
     if (!t->stops && t->asked) aw__team_stop(t);

@@ -270,6 +270,44 @@ TEST(team_late_one_serves_before_its_successor)
     aw_loop_free(l);
 }
 
+static pid_t team_corpse(void)
+{
+    siginfo_t about;
+    const pid_t pid = fork();
+    if (pid < 0) abort();
+    if (pid == 0) _exit(1);
+    CHECK_EQ(0, waitid(P_PID, (id_t)pid, &about, WEXITED | WNOWAIT));
+    return pid;
+}
+
+static void team_log(void *data, aw_log_level level, const char *line)
+{
+    (void)data, (void)level, (void)line;
+}
+
+/* A new worker and the one before it end, and one SIGCHLD tells of both. */
+TEST(team_two_of_a_place_end_at_once)
+{
+    aw_loop *l = aw_loop_new(NULL);
+    aw__place place;
+    aw__team t;
+    memset((void *)&t, 0, sizeof t);
+    memset(&place, 0, sizeof place);
+    l->log = team_log;
+    t.loop = l;
+    t.places = &place;
+    t.count = 1;
+    place.falls = 3;
+    place.before.line = place.now.line = -1;
+    place.before.kill_at = place.now.kill_at = AW_FOREVER;
+    place.before.serves = true;
+    place.before.pid = team_corpse();
+    place.now.pid = team_corpse();
+    CHECK_EQ(aw__team_rest(4), aw__team_step(&t));  /* until one starts */
+    CHECK(!place.now.pid && !place.before.pid);
+    aw_loop_free(l);
+}
+
 /* ---- serving ---- */
 
 TEST(team_both_serve)
