@@ -11212,7 +11212,9 @@ static void aw__task_end(aw__task *t)
     aw_req *req = t->req;
     bool cancelled = t->ctx.flags & AW__CANCELED;
     int rc = cancelled ? AW_ECHILDCANCELED : t->ctx.rc;
-    aw__slot_leave(l, t->slot, rc);     /* the next view may know its handle */
+    /* In view_ended the next view may begin, which may know this one. */
+    aw__slot_leave(l, t->slot, rc);
+    l->tasks--;
     if (t->ctx.flags & AW__VIEW_TASK) l->view_ended(t);
     else if (rc < 0 && !cancelled && !(t->ctx.flags & AW__KID) &&
              !(t->x && t->x->joiners))
@@ -11221,7 +11223,6 @@ static void aw__task_end(aw__task *t)
     if (t->x) aw__task_x_end(t, rc);
     if (t->chunk) aw__task_put(t, (char *)t + sizeof *t);
     if (l->spare) aw__chunk_drop(l, NULL);
-    l->tasks--;
     if (!(t->ctx.flags & AW__LENT)) aw__mem_put(&l->mem, t, t->size);
     if (req) l->req_drop(req);
 }

@@ -198,10 +198,13 @@ TEST(answer_ends_within_a_piece)
    about to go: it has ended. */
 TEST(cancels_the_view_before_it)
 {
-    aw_test *t = app_with(entangled, NULL);
-    wire w = wire_open(t);
+    aw_config c = quiet_config();
+    aw_test *t;
+    wire w;
+    c.max_tasks = 1;
+    t = open_app(c);
+    w = wire_open(t);
     memset(&before_me, 0, sizeof before_me);
-    result[0] = 0;
     wire_say(&w, GET_("/newest") GET_("/newest") GET_("/last"));
     aw_test_advance(t, 100);
     wire_settle(&w);
