@@ -28251,8 +28251,8 @@ static void aw__run_drain(aw_loop *l)
 {
     aw__server *s = l->server;
     int64_t limit = s->config.drain_ms, half = limit > 10000 ? 5000 : limit / 2;
+    aw__clock_read(l);          /* the last step has perhaps taken long */
     aw_serve_stop(l);
-    aw__clock_read(l);
     if (s->gentle) {
         aw__run_out(l, half);
         aw__server_hush(s);

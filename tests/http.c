@@ -978,6 +978,40 @@ TEST(real_sockets)
     aw_loop_free(l);
 }
 
+/* Whoever waits to be accepted when the server stops has time to say something,
+   also when the loop was busy before. */
+ASYNC(speaks_late, (int fd;))
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, 20);
+        say_to(self->fd, GET_("/"));
+    }
+}
+
+TEST(stop_after_a_long_step)
+{
+    aw_config c = quiet_config();
+    aw_loop *l = aw_loop_new(NULL);
+    char got[4096];
+    int idle, fd;
+    c.routes = app;
+    c.port = AW_ANY_PORT;
+    c.idle_ms = 1;
+    CHECK_EQ(0, aw_serve(l, &c));
+    idle = dial(aw_serve_port(l));
+    for (int i = 0; i < 100 && !l->server->connections; i++)
+        (void)aw_loop_step(l, 10);
+    fd = dial(aw_serve_port(l));
+    SPAWN_ON(l, speaks_late, fd);
+    l->now -= 1000;             /* when the clock was read for the last time */
+    aw__run_drain(l);
+    CHECK_EQ(0, hear(l, fd, got, sizeof got, NULL));
+    CHECK(strstr(got, "hello") != NULL);
+    close(fd);
+    close(idle);
+    aw_loop_free(l);
+}
+
 /* No answer waits for the client's ACK of the one before, which may come after
    40 ms. */
 TEST(answers_wait_for_no_ack)
