@@ -1323,7 +1323,7 @@ typedef struct aw_client_config {
     const char *basic AW__OPT, *bearer AW__OPT; /* to base_url's origin only */
     /* Connects there, whatever host the URL names: "/run/docker.sock". */
     const char *unix_socket AW__OPT;
-    /* http://[user:password@]host[:port]. NULL: as the environment says in
+    /* [http://][user:password@]host[:port]. NULL: as the environment says in
        http_proxy, https_proxy and no_proxy ("a.example, .b.example,
        10.0.0.0/8"); "": none. https and WebSockets go
        through a tunnel (CONNECT, RFC 9110 9.3.6). */
@@ -6840,6 +6840,7 @@ static int aw__url_authority(const char *p, const char *end, aw__url *u)
 {
     const char *q = aw__http_host_end(p, p, end);
     if (q == p) return AW_EURL;
+    if (end - q == 1 && *q == ':') end = q;     /* as if left out (6.2.3) */
     u->authority = aw__slice(p, (size_t)(end - p));
     u->host = aw__slice(p, (size_t)(q - p));
     if (*p == '[') u->host = aw__slice(p + 1, (size_t)(q - p) - 2);
@@ -17772,12 +17773,25 @@ static int aw__url_user(aw__arena *arena, aw_slice user, aw_slice *out)
     return 0;
 }
 
+/* "proxy.example:3128" has http:// in front of it, as for curl. */
+static char *aw__proxy_text(aw_client *client, const char *url)
+{
+    const char *scheme = strstr(url, "://") ? "" : "http://";
+    const size_t n = strlen(scheme), rest = strlen(url) + 1;
+    char *text = (char *)aw__arena_get(&client->arena, n + rest);
+    if (!text) return NULL;
+    memcpy(text, scheme, n);
+    memcpy(text + n, url, rest);
+    return text;
+}
+
 static int aw__proxy_read(aw_client *client, aw__proxy *p, const char *url,
                           const char *shown)
 {
     int rc;
     if (!url || !*url) return 0;
-    if (!aw__client_text(client, &url)) return AW_ENOMEM;
+    url = aw__proxy_text(client, url);
+    if (!url) return AW_ENOMEM;
     rc = aw__url_parse(url, &p->url);
     if (rc == 0 && (p->url.tls || p->url.ws)) rc = AW_EURL;
     if (rc == 0 && p->url.user.p)
@@ -17789,7 +17803,7 @@ static int aw__proxy_read(aw_client *client, aw__proxy *p, const char *url,
     }
     if (rc == AW_EURL)
         aw__log(client->loop, AW_LOG_WARNING, "%s is to be "
-                "http://[user:password@]host[:port]", shown);
+                "[http://][user:password@]host[:port]", shown);
     return rc;
 }
 

@@ -2190,7 +2190,7 @@ TEST(bad_configs)
         if (i == 3) c.base_url = "http://a/#b";
         if (i == 4) c.base_url = "ws://a/";
         if (i == 5) c.base_url = "http://a/?";
-        if (i == 6) c.proxy = "localhost:3128";
+        if (i == 6) c.proxy = "local host:3128";
         if (i == 7) c.proxy = "https://a/";
         if (i == 8) c.proxy = "http://%zz@a/";
         if (i == 9) c.headers = bad;
@@ -2324,8 +2324,10 @@ TEST(proxies_of_the_environment)
     CHECK(goes_by_proxy(c, "a", false));
     CHECK(!goes_by_proxy(c, "a", true));
     CHECK(!goes_by_proxy(c, "x.direct.example", false));
-    setenv("https_proxy", "http://other.example", 1);
+    setenv("https_proxy", "v@other.example:8080", 1);
     c = client_with(l, config);
+    CHECK_EQ(c->proxies[1].url.port, 8080);
+    CHECK(aw__slice_eq(c->proxies[1].user, "v:"));
     CHECK(goes_by_proxy(c, "a", true));
     CHECK(!goes_by_proxy(c, "x.direct.example", true));
     CHECK_STR(c->proxies[1].url.host.p, "other.example");
@@ -2337,7 +2339,7 @@ TEST(proxies_of_the_environment)
     CHECK(!goes_by_proxy(client_with(l, config), "a", false));
     aw_loop_free(l);
     /* One that cannot be read is no reason to go without. */
-    setenv("http_proxy", "nonsense", 1);
+    setenv("http_proxy", "socks5://a:1080", 1);
     l = aw_loop_new(&quiet);
     log_text[0] = 0;
     CHECK_EQ(ask_on(l, ask_for("http://127.0.0.1:1/")), AW_EURL);
