@@ -28047,6 +28047,10 @@ typedef struct aw__seat {
     void (*say)(const struct aw__seat *seat, char letter);
 } aw__seat;
 
+/* A worker's letters to its parent: it serves; a view has stopped it, which
+   means all. */
+enum { AW__I_SERVE = 'r', AW__WE_STOP = 'S' };
+
 static int aw__server_listen(aw__server *s)
 {
     aw__doors *x = &s->doors;
@@ -28112,13 +28116,22 @@ int aw_serve_port(const aw_loop *l)
     return l->server ? (int)l->server->doors.at[0].at.port : (int)AW_EINVAL;
 }
 
+static void aw__serve_stop(aw__server *s)
+{
+    if (s->stopping) return;
+    s->stopping = true;
+    if (!s->current) aw__server_stop(s);
+    else aw__timer_start(s->loop, &s->stop.timer, 0, AW__TIMER_CALL);
+}
+
+/* A worker that leaves, which serves on for a while, tells its parent, too; but
+   what it cancels at its end no longer speaks for all. */
 void aw_serve_stop(aw_loop *l)
 {
     aw__server *s = l->server;
-    if (!s || s->stopping) return;
-    s->stopping = true;
-    if (!s->current) aw__server_stop(s);
-    else aw__timer_start(l, &s->stop.timer, 0, AW__TIMER_CALL);
+    if (!s) return;
+    if (s->seat && !l->draining) s->seat->say(s->seat, AW__WE_STOP);
+    aw__serve_stop(s);
 }
 
 /* ---- signals ---- */
@@ -28266,7 +28279,7 @@ static void aw__run_drain(aw_loop *l)
     aw__server *s = l->server;
     int64_t limit = s->config.drain_ms, half = limit > 10000 ? 5000 : limit / 2;
     aw__clock_read(l);          /* the last step has perhaps taken long */
-    aw_serve_stop(l);
+    aw__serve_stop(s);
     if (s->gentle) {
         aw__run_out(l, half);
         aw__server_hush(s);
@@ -28294,10 +28307,6 @@ static int aw__run_failed(const aw_config *c, const char *what, int rc)
                 (unsigned long long)c->memory_size);
     return 1;
 }
-
-/* A worker's letters to its parent: it serves; a view has stopped it, which
-   means all. */
-enum { AW__I_SERVE = 'r', AW__WE_STOP = 'S' };
 
 /* Serves until it is to stop; the exit status. Frees the loop. */
 static int aw__run_loop(aw_loop *l, const aw_config *config,

@@ -45,9 +45,18 @@ ASYNC_VIEW(team_nap)
     }
 }
 
+ASYNC_VIEW(team_guard)
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, AW_FOREVER);
+    } FINALLY {
+        aw_serve_stop(aw_t->loop);
+    }
+}
+
 ROUTES(team_app, GET("/", team_pid), GET("/crash", team_crash),
        GET("/halt", team_halt), GET("/nap", team_nap),
-       GET("/hang", team_hang))
+       GET("/hang", team_hang), GET("/guard", team_guard))
 
 static int team_start(aw_loop *l, void *data)
 {
@@ -642,6 +651,42 @@ TEST(team_restart_keeps_idle_connections)
     }
     close(fd);
     CHECK(child_said(&c, "on_stop", 1));
+    team_kill(c.pid, SIGTERM);
+    CHECK_EQ(0, team_end(&c));
+}
+
+/* ... and whose view stops all. */
+TEST(team_stop_by_one_that_leaves)
+{
+    child c;
+    int fd;
+    bool last = false;
+    CHECK(team_at(&c, 1));
+    fd = team_dial_worker(&c, team_worker(&c, 1));
+    team_kill(c.pid, SIGHUP);
+    CHECK(child_said(&c, "all workers are new", 1));
+    while (!last && team_ask(fd, GET_("/halt"), &last)[0]) {}
+    close(fd);
+    CHECK_EQ(0, team_end(&c));
+    CHECK_EQ(2, team_times(&c, "on_stop"));
+}
+
+/* What is cancelled at the end of one that leaves stops nobody else. */
+TEST(team_stop_in_a_clean_up)
+{
+    aw_config config = team_config(1);
+    child c;
+    int fd;
+    config.drain_ms = 100;
+    CHECK(team_open(&c, &config, INT_MAX));
+    fd = team_ask_worker(&c, team_worker(&c, 1), GET_("/guard"));
+    close(team_dial_worker(&c, team_worker(&c, 1)));    /* it has begun */
+    team_kill(c.pid, SIGHUP);
+    CHECK(child_said(&c, "on_stop", 1));
+    close(fd);
+    close(team_dial_worker(&c, team_worker(&c, 2)));
+    team_kill(c.pid, SIGHUP);
+    CHECK(child_said(&c, "all workers are new", 2));
     team_kill(c.pid, SIGTERM);
     CHECK_EQ(0, team_end(&c));
 }
