@@ -20418,6 +20418,7 @@ typedef struct aw__upload {
     aw_file part;               /* the same; disk: it goes there */
     aw__disk disk;
     size_t memory, file_memory; /* left for the form; for each file */
+    size_t spare;               /* of it, for heads and fields only */
     const char *dir;
 } aw__upload;
 #endif
@@ -20696,6 +20697,7 @@ static int aw__upload_begin(aw_req *req, const aw_config *config)
     u->parser.head.mem = u->content.mem = &aw__req_loop(req)->mem;
     u->fields.arena = u->files.arena = &req->arena;
     u->memory = config->form_memory;
+    u->spare = u->memory / 8;
     u->file_memory = config->file_memory;
     u->dir = config->upload_dir;
     u->disk.fd = -1;
@@ -20729,14 +20731,20 @@ static int aw__part_begins(aw_req *req, aw__upload *u)
     return part->safe_name && part->filename && part->type ? 0 : AW_ENOMEM;
 }
 
-/* How much of the part stays in memory. Where files never go to disk, only
-   the length of the body limits them. */
+/* Where files never go to disk, only the length of the body limits them. */
+static bool aw__part_is_free(const aw__upload *u)
+{
+    return u->part.filename && u->file_memory >= SIZE_MAX / 2;
+}
+
+/* How much of the part stays in memory. Files leave some to what may follow
+   them: what cannot go to disk. */
 static size_t aw__part_room(const aw__upload *u)
 {
     const size_t most = u->file_memory;
-    if (!u->part.filename || (most < SIZE_MAX / 2 && most > u->memory))
-        return u->memory;
-    return most;
+    const size_t left = u->memory > u->spare ? u->memory - u->spare : 0;
+    if (!u->part.filename) return u->memory;
+    return aw__part_is_free(u) || most < left ? most : left;
 }
 
 static int aw__part_data(aw__upload *u, aw_slice data)
@@ -20767,7 +20775,7 @@ static int aw__part_ends(aw_req *req, aw__upload *u)
     const char *bytes = part->disk ? NULL : aw__req_text(req, u->content.p, n);
     aw__form_field field;
     if (!part->disk && !bytes) return AW_ENOMEM;
-    u->memory -= n < u->memory ? n : u->memory;
+    if (!aw__part_is_free(u)) u->memory -= n;
     if (!part->filename) {
         if (memchr(bytes, 0, n)) return 0;
         field.name = part->field;

@@ -836,6 +836,7 @@ TEST(forms_at_their_limits)
 {
     aw_config config = quiet_config();
     char *body = (char *)malloc(1 << 18), field[300];
+    const char *got;
     size_t n = 0;
     aw_test *t;
     config.max_parts = 3;
@@ -878,9 +879,21 @@ TEST(forms_at_their_limits)
     NOTE("never to disk");
     config.file_memory = (size_t)AW_OFF;
     t = app_with(forms, &config);
-    n = file_part(body, "a", 100000);
-    n += (size_t)sprintf(body + n, "--B--");
-    CHECK(strstr(post_form(t, "/", body, n, 0), "100000 <abc") != NULL);
+    n = file_part(body, "a", 3000);
+    n += file_part(body + n, "b", 1);
+    n += (size_t)sprintf(body + n, "%s", B D("c") "\r\n1" E);
+    got = post_form(t, "/", body, n, 0);
+    CHECK(strstr(got, "3000 <abc") != NULL);
+    CHECK(strncmp(got, "200 c=1 | a ", 12) == 0);   /* fields have theirs */
+    CHECK_EQ(0, aw_test_close(t));
+    NOTE("small files leave room for the heads of others, and for a field");
+    config.file_memory = config.max_parts = 0;
+    t = app_with(forms, &config);
+    for (int i = n = 0; i < 5; i++)
+        n += file_part(body + n, "f", i < 4 ? 150 : 95);
+    n += (size_t)sprintf(body + n, "%s", B D("c") "\r\n1" E);
+    got = post_form(t, "/", body, n, 0);
+    CHECK(strncmp(got, "200 c=1 | f ", 12) == 0);
     CHECK_EQ(0, aw_test_close(t));
     free(body);
 }
