@@ -26600,6 +26600,18 @@ static bool aw__app_page_json(aw_req *req, int status)
 }
 #endif
 
+/* What the view said of another answer does not hold for a page, which nobody
+   is to save, or to keep as a version of what was asked for. */
+static void aw__app_unsay(aw_req *req, int status)
+{
+    static const char *const said[] = {
+        "Content-Type", "Content-Encoding", "Content-Disposition", "ETag",
+        "Last-Modified", "Content-Range"};
+    const int n = status < 400 ? 2 : status == 416 ? 5 : 6;
+    int i;
+    for (i = 0; i < n; i++) aw__header_remove(req, said[i]);
+}
+
 /* Overload passes: a polite client comes back (RFC 9110 10.2.3). */
 static void aw__app_retry(aw_req *req, int status)
 {
@@ -26615,9 +26627,7 @@ static void aw__app_page(aw_req *req, int status, int rc,
     const char *reason = aw__http_reason(status);
     char number[4];
     aw__buf b;
-    /* What the view said of another answer does not hold for this one. */
-    aw__header_remove(req, "Content-Type");
-    aw__header_remove(req, "Content-Encoding");
+    aw__app_unsay(req, status);
     aw__app_retry(req, status);
     (void)aw_status(req, status);
     if (status == 204 || status == 205 || status == 304) {
@@ -27014,9 +27024,7 @@ static const aw_view *aw__steps_page(aw__steps *s, aw_req *req, int rc,
     if (page >= 400) view = aw__page_view(target->table, page);
     if (!view) aw__app_page(req, page, rc, aw__trace_of(t));
     if (!view) return NULL;
-    /* What was said of another answer does not hold for the page. */
-    aw__header_remove(req, "Content-Type");
-    aw__header_remove(req, "Content-Encoding");
+    aw__app_unsay(req, page);
     aw__answer_forget(req);
     aw__app_retry(req, page);
     (void)aw_status(req, page);

@@ -465,7 +465,20 @@ VIEW(download)
     return rc < 0 ? rc : aw_text(req, "x");
 }
 
-ROUTES(views, ANY("/article", article), GET("/download", download))
+/* It fails when it has said what it was going to answer. */
+VIEW(fails_late)
+{
+    (void)aw_attachment(req, "a.csv");
+    (void)aw_set_header(req, "Content-Range", "bytes 0-1/2");
+    (void)aw_conditional(req, "v1", 784123200);
+    return (int)aw_query_int(req, "rc", 0);
+}
+
+VIEW(own_page) { return aw_text(req, "own"); }
+
+ROUTES(pages, GET("/late", fails_late), ON_ERROR(404, own_page))
+ROUTES(views, ANY("/article", article), GET("/download", download),
+    GET("/late", fails_late), MOUNT("/own", pages))
 
 /* "304 "v1"": the status, and the value of a field. */
 static const char *said_of(const aw_response *r, const char *field)
@@ -519,6 +532,32 @@ TEST(conditional_views)
     CHECK_STR("200 -", said_of(r, "ETag"));
     r = fetch_with(t, "GET", "/article?tag=a%20b", NULL, NULL);
     CHECK_STR("500 -", said_of(r, "ETag"));
+    CHECK_EQ(0, aw_test_close(t));
+}
+
+/* A page is no version of what was asked for, nor is it to be saved. */
+TEST(pages_of_views_that_fail_late)
+{
+    static const char *const fields[] = {"ETag", "Last-Modified",
+                                         "Content-Disposition",
+                                         "Content-Range"};
+    static const struct { const char *target; int status, kept; } rows[] = {
+        {"/late?rc=404", 404, 0}, {"/late?rc=500", 500, 0},
+        {"/own/late?rc=404", 404, 0}, {"/late?rc=-1", 500, 0},
+        {"/late?rc=416", 416, 8},       /* RFC 9110 15.5.17 */
+        {"/late?rc=304", 304, 15},      /* RFC 9110 15.4.5 */
+        {"/late?rc=204", 204, 15},      /* of what was stored, 9.3.4 */
+    };
+    aw_test *t = app_with(views, NULL);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const aw_response *r = aw_test_get(t, rows[i].target);
+        int kept = 0;
+        for (int k = 0; k < 4; k++)
+            if (aw_response_header(r, fields[k])) kept |= 1 << k;
+        NOTE("%s", rows[i].target);
+        CHECK_EQ(rows[i].status, r->status);
+        CHECK_EQ(rows[i].kept, kept);
+    }
     CHECK_EQ(0, aw_test_close(t));
 }
 
