@@ -29068,12 +29068,29 @@ static bool aw__test_pump(aw_test *t, int fd, aw_slice *bytes, size_t piece,
     return sent > 0 || got > 0;
 }
 
+/* How much is in the chunks of t->got from `at` on, which are taken off when
+   they are `whole`. AW_EAGAIN: they are not; AW_EBADMSG. */
+static ptrdiff_t aw__test_chunks(aw_test *t, size_t at, bool whole)
+{
+    aw_slice in = aw__slice(t->got.p + at, t->got.n - at), data;
+    char *to = t->got.p + at;
+    aw__chunked chunked;
+    int rc;
+    memset(&chunked, 0, sizeof chunked);
+    while ((rc = aw__chunked_next(&chunked, &in, &data)) == AW_OK) {
+        if (whole) memmove(to, data.p, data.n);
+        to += data.n;
+    }
+    return rc < 0 ? (ptrdiff_t)rc : to - (t->got.p + at);
+}
+
 /* 1: t->got holds a whole answer to a `head` or other request, and *head_n
    is the length of its head; 0: not yet; negative: it never will. */
 static int aw__test_whole(aw_test *t, aw__head *h, int *head_n, bool no_body,
                           bool ended, size_t *body)
 {
     char *slack = aw__buf_room(&t->got, AW__HEAD_SLACK);
+    ptrdiff_t n;
     if (!slack) return AW_ENOMEM;
     memset(slack, 0, AW__HEAD_SLACK);
     *head_n = aw__http_response_head(t->got.p, t->got.n, 0, 65535, h);
@@ -29081,7 +29098,11 @@ static int aw__test_whole(aw_test *t, aw__head *h, int *head_n, bool no_body,
     if (*head_n < 0) return *head_n;
     *body = t->got.n - (size_t)*head_n;
     if (no_body || h->status == 204 || h->status == 304) *body = 0;
-    else if (h->content_length >= 0 && (uint64_t)h->content_length > *body)
+    else if (h->chunked) {
+        n = aw__test_chunks(t, (size_t)*head_n, false);
+        if (n < 0) return n != AW_EAGAIN ? (int)n : ended ? AW_EEOF : 0;
+        *body = (size_t)aw__test_chunks(t, (size_t)*head_n, true);
+    } else if (h->content_length >= 0 && (uint64_t)h->content_length > *body)
         return ended ? AW_EEOF : 0;
     else if (h->content_length >= 0) *body = (size_t)h->content_length;
     else if (!ended) return 0;

@@ -682,6 +682,21 @@ TEST(stream_error_before_first_piece)
     CHECK_EQ(0, aw_test_close(t));
 }
 
+/* A test sees what was sent, and no time passes after the end. */
+TEST(stream_in_a_test)
+{
+    aw_test *t = open_app();
+    const aw_response *r = aw_test_get(t, "/pieces");
+    CHECK_EQ(200, r->status);
+    CHECK_STR("aaaabbbbcccc", r->body);
+    CHECK_EQ(12, (int)r->body_len);
+    CHECK_EQ(0, (int)aw_test_now_ms(t));
+    CHECK_STR("aaaabbbb", aw_test_get(t, "/pieces?n=2&nap=5")->body);
+    CHECK_STR("", aw_test_get(t, "/pieces?n=0")->body);
+    CHECK_EQ(0, aw_test_get(t, "/pieces?fail=2")->status);  /* cut off */
+    CHECK_EQ(0, aw_test_close(t));
+}
+
 /* Answers keep the order of their requests. */
 TEST(stream_in_a_pipeline)
 {
