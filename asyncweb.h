@@ -1960,7 +1960,7 @@ enum {
    values are text and are percent-encoded (a <path:...> keeps its slashes); a
    name whose value is NULL counts as not named. The URL is the request's.
    NULL: out of memory; a value that the route would not take (<int:id> of
-   "x", "", ".."). No such route, or one that wants more: NULL as well, and in
+   "x", "", ".."), or that makes it another site's (//x). No such route, or one that wants more: NULL as well, and in
    debug an abort that says so. */
 AW_API const char *aw__url_for(aw_req *req, const aw_view *view,
                                const char *const *pairs, size_t n);
@@ -27760,7 +27760,9 @@ static bool aw__url_path_of(aw__buf *b, const aw__target *t,
         if (!aw__node_takes(&node, text, strlen(text))) return false;
         aw__url_add(b, text, node.kind == AW__N_PATH ? '/' : 0);
     }
-    return !b->failed && !aw__app_climbs(aw__slice(b->p, b->n));
+    /* A redirect to //host would leave this site. */
+    return !b->failed && !(b->n > 1 && b->p[1] == '/') &&
+        !aw__app_climbs(aw__slice(b->p, b->n));
 }
 
 /* No route of that view does: a mistake in the program. */

@@ -760,6 +760,7 @@ TEST(duplicates_across_tables)
 VIEW(one) { (void)req; return 200; }
 VIEW(second) { (void)req; return 200; }
 VIEW(rest_of_path) { return aw_text(req, aw_param(req, "rest")); }
+VIEW(whole_path) { (void)req; return 200; }
 VIEW(named) { return aw_text(req, aw_param(req, "name")); }
 VIEW(nowhere) { (void)req; return 200; }
 
@@ -792,6 +793,9 @@ VIEW(urls)
         {aw_url_for(req, second, "x", "1"), NULL},
         {aw_url_for(req, rest_of_path, "rest", "a/./b"), NULL},
         {aw_url_for(req, rest_of_path, "rest", ""), NULL},
+        {aw_url_for(req, rest_of_path, "rest", "/a"), "/files//a"},
+        {aw_url_for(req, whole_path, "all", "a//b"), "/a//b"},
+        {aw_url_for(req, whole_path, "all", "/a.example"), NULL},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         NOTE("row %d", (int)i);
@@ -814,6 +818,7 @@ ROUTES(linked,
     GET("/caf\xc3\xa9 100%/<name>", named),
     GET("/unknown", url_unknown),
     GET("/lacks", url_lacks),
+    GET("/<path:all>", whole_path),
     MOUNT("/api", linked_api))
 
 TEST(urls_for_views)
