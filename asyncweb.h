@@ -1960,8 +1960,8 @@ enum {
    values are text and are percent-encoded (a <path:...> keeps its slashes); a
    name whose value is NULL counts as not named. The URL is the request's.
    NULL: out of memory; a value that the route would not take (<int:id> of
-   "x", "", ".."), or that makes it another site's (//x). No such route, or one that wants more: NULL as well, and in
-   debug an abort that says so. */
+   "x", "", ".."), or that makes it another site's (//x). No such route, or one
+   that wants more: NULL as well, and in debug an abort that says so. */
 AW_API const char *aw__url_for(aw_req *req, const aw_view *view,
                                const char *const *pairs, size_t n);
 #define aw_url_for(...) AW__URL_FOR(__VA_ARGS__, )
