@@ -28326,6 +28326,8 @@ static int aw__run_failed(const aw_config *c, const char *what, int rc)
     return 1;
 }
 
+static const char aw__run_blind[] = "asyncweb: stops, as it cannot wait: %s";
+
 /* Serves until it is to stop; the exit status. Frees the loop. */
 static int aw__run_loop(aw_loop *l, const aw_config *config,
                         const aw__with *with, aw__seat *seat)
@@ -28353,6 +28355,7 @@ static int aw__run_loop(aw_loop *l, const aw_config *config,
     while (aw__signals_stop(l) == 0 && rc >= 0 && !l->stopped &&
            !l->server->stopping)
         rc = aw__turn(l, AW_FOREVER);
+    if (rc < 0) aw__log(l, AW_LOG_ERROR, aw__run_blind, aw_strerror(rc));
     if (seat && rc >= 0 && aw__signals_stop(l) == 0)
         seat->say(seat, AW__WE_STOP);
     aw__run_drain(l);
@@ -28869,7 +28872,10 @@ static int aw__team_run(aw_loop *l, const aw_config *config,
         l->on_fd[AW__FD_LINE] = aw__on_letter;
         aw__signals_take(l, AW__PARENT, t.old);
         while ((wait = aw__team_step(&t)) >= 0) {
-            if (aw__turn(l, wait) >= 0) continue;
+            const int events = aw__turn(l, wait);
+            if (events >= 0) continue;
+            if (!t.failed)
+                aw__log(l, AW_LOG_ERROR, aw__run_blind, aw_strerror(events));
             t.asked = t.failed = true;
             aw__sys_pause(10);
         }

@@ -765,6 +765,37 @@ TEST(team_says_why_it_does_not_start)
 }
 
 /* Nobody else gets the port either, with SO_REUSEPORT or not. */
+static int team_blind_fault(const char *call)
+{
+    errno = EBADF;
+    return !strcmp(call, "epoll_wait") || !strcmp(call, "poll");
+}
+
+static int team_blind(aw_loop *l, void *data)
+{
+    (void)l, (void)data;
+    test_fault = team_blind_fault;
+    return 0;
+}
+
+/* A loop that cannot wait ends, and says so. */
+TEST(team_says_why_it_stops)
+{
+    aw_config config = team_config(0);
+    child c;
+    config.on_start = team_blind;
+    (void)team_open(&c, &config, INT_MAX);
+    CHECK_EQ(1, team_end(&c));
+    CHECK_EQ(1, team_times(&c, "it cannot wait: "));
+    config = team_config(1);
+    test_fault = team_blind_fault;      /* of its parent, too */
+    (void)team_open(&c, &config, INT_MAX);
+    test_fault = NULL;
+    CHECK_EQ(1, team_end(&c));
+    CHECK_EQ(1, team_times(&c, "asyncweb: stops, ") -
+                team_times(&c, "] asyncweb: stops, "));
+}
+
 TEST(team_port_in_use_is_found_out)
 {
     child c, d;
