@@ -1263,8 +1263,9 @@ AW__AWAITABLE(aw_fetch, (
        are opened at once: AW_ENOENT, AW_EACCES, ... (logged); AW_EIO: it got
        shorter meanwhile. */
     const aw_form_field *form AW__OPT;
-    /* The result comes with the head, and aw_response_read has the body: any
-       length in flat memory. timeout_ms is for the head, and for each read. */
+    /* The result comes with the head, when .body has gone, and aw_response_read
+       has the body: any length in flat memory. timeout_ms is for the head, and
+       for each read. */
     bool stream AW__OPT;
     /* The result, 0, comes when the request's head is sent; aw_fetch_send sends
        the body and aw_fetch_end gets the answer, whole or with .stream. Then
@@ -27088,14 +27089,20 @@ static const aw_view *aw__steps_next(aw__steps *s, aw_req *req, int rc,
 static void aw__app_before_head(aw_req *req)
 {
     const aw__table *table = aw__req_target(req)->table;
+    aw__task *within = &aw__req_loop(req)->idle;
+    aw_req *outer = within->req;        /* perhaps a plain view is under way */
     size_t i;
     if (req->flags & AW__SHOWN) return;
     req->flags |= AW__SHOWN;
+    within->req = req;
     for (i = 0; i < table->afters; i++) {
         const aw_view *hook = table->after[i];
-        int rc = hook->plain ? aw__view_plain(req, hook) : 0;
+        int rc = !hook->plain ? 0
+            : outer ? hook->plain(&within->ctx, req)
+            : aw__view_plain(req, hook);
         if (rc < 0) aw__app_complain(req, hook, rc, NULL);
     }
+    within->req = outer;
 }
 
 /* The step before has ended with rc. False: there is none left. */

@@ -199,6 +199,15 @@ VIEW(plain)
     return rc;
 }
 
+/* The hooks that run as the head leaves do not end the view. */
+VIEW(plain_within)
+{
+    const int *mine = AW_LOCAL(int);
+    int rc = aw_sse_begin(req);
+    CHECK(mine != NULL && mine == AW_LOCAL(int));
+    return rc;
+}
+
 ASYNC(keeps_sending, (aw_req *req;), int rc;)
 {
     BEGIN {
@@ -223,7 +232,8 @@ ASYNC_VIEW(outlived, int rc;)
 VIEW(add_mark) { return aw_set_header(req, "X-Mark", "yes"); }
 VIEW(add_mark_before) { return aw_set_header(req, "X-Before", "yes"); }
 
-ROUTES(marked, BEFORE(add_mark_before), AFTER(add_mark), GET("/ticks", ticks))
+ROUTES(marked, BEFORE(add_mark_before), AFTER(add_mark), GET("/ticks", ticks),
+       GET("/plain", plain_within))
 ROUTES(channels,
     MOUNT("/marked", marked),
     GET("/one", one_event),
@@ -325,6 +335,9 @@ TEST(head_at_once)
     wire w = open_to(t, "/marked/ticks?to=0", "");
     CHECK(strstr(w.got, "X-Mark: yes") != NULL);
     CHECK(strstr(w.got, "X-Before: yes") != NULL);
+    wire_close(&w);
+    w = open_to(t, "/marked/plain", "");
+    CHECK(strstr(w.got, "X-Mark: yes") != NULL);
     wire_close(&w);
     w = open_to(t, "/plain", "");
     CHECK(strstr(w.got, "text/event-stream") != NULL);
