@@ -6949,8 +6949,21 @@ static size_t aw__url_base_n(const char *base, const char *ref)
     return n;
 }
 
-/* Where a reference leads from an absolute URL (RFC 3986 5.2). Bytes that no
-   URL may have become %XX, as in browsers. NULL: out of memory. */
+/* A reference, in which bytes that no URL may have become %XX, as in browsers;
+   `to` has room for three times as much. */
+static void aw__url_put_reference(char *to, const char *ref)
+{
+    for (; *ref; ref++) {
+        if (aw__http_is(*ref, AW__C_PATH) || *ref == '?' || *ref == '#')
+            *to++ = *ref;
+        else
+            to += aw__url_put(to, (unsigned char)*ref);
+    }
+    *to = 0;
+}
+
+/* Where a reference leads from an absolute URL (RFC 3986 5.2). NULL: out of
+   memory. */
 static const char *aw__url_join(aw__arena *arena, const char *base,
                                 const char *ref)
 {
@@ -6963,13 +6976,7 @@ static const char *aw__url_join(aw__arena *arena, const char *base,
     to = text + n;
     /* A base without a path has one now. */
     if (n && *ref && !strchr("/?#", *ref) && to[-1] != '/') *to++ = '/';
-    for (; *ref; ref++) {
-        if (aw__http_is(*ref, AW__C_PATH) || *ref == '?' || *ref == '#')
-            *to++ = *ref;
-        else
-            to += aw__url_put(to, (unsigned char)*ref);
-    }
-    *to = 0;
+    aw__url_put_reference(to, ref);
     path = text + aw__url_scheme_n(text);
     if (path[0] != '/' || path[1] != '/') return text;
     path += 2 + strcspn(path + 2, "/?#");
@@ -21104,7 +21111,13 @@ int aw_set_header(aw_req *req, const char *name, const char *value)
 
 int aw_redirect(aw_req *req, const char *location)
 {
-    int rc = aw_set_header(req, "Location", location);
+    char *text;
+    int rc;
+    if (!aw__is_value(location)) return AW_EINVAL;
+    text = (char *)aw_alloc(req, 3 * strlen(location) + 1);
+    if (!text) return AW_ENOMEM;
+    aw__url_put_reference(text, location);
+    rc = aw_set_header(req, "Location", text);
     return rc < 0 ? rc : aw__answer(req, 302, NULL, "", 0);
 }
 

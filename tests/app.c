@@ -77,6 +77,9 @@ VIEW(answers)
             case 'h': rc = aw_html(req, "<p>"); break;
             case 'e': rc = aw_empty(req, 204); break;
             case 'r': rc = aw_redirect(req, "/there?x=1"); break;
+            case 'R':
+                rc = aw_redirect(req, "/\xc3\xa9 x\\%20?q=\"[|]\"&b=#\t{");
+                break;
             case 's': rc = aw_status(req, 201); break;
             case 'm': rc = aw_status(req, 304); break;
             case 'b': rc = aw_bytes(req, "image/png", "\0\1", 2); break;
@@ -592,6 +595,8 @@ TEST(answer_functions)
         CHECK_STR(r->status == 302 || strchr(rows[i].calls, 'r')
                   ? "/there?x=1" : "-", field(r, "Location"));
     }
+    CHECK_STR("/%C3%A9%20x%5C%20?q=%22[|]%22&b=#%09%7B",     /* 9110 10.2.2 */
+              field(aw_test_get(t, "/answers?do=R"), "Location"));
     r = aw_test_get(t, "/answers?do=b");
     CHECK_EQ(2, r->body_len);
     CHECK_EQ(0, memcmp(r->body, "\0\1", 2));
