@@ -23174,7 +23174,7 @@ typedef struct aw__conn {
     unsigned preface : 1;       /* its PROXY header is still to come */
     unsigned reset : 1;         /* close with a reset */
     unsigned counted : 1;       /* in server->crowd */
-    unsigned lingered : 9;      /* pieces dropped in LINGER */
+    unsigned lingered : 6;      /* seconds in LINGER in which bytes came */
     aw__address peer;
 } aw__conn;
 
@@ -23182,8 +23182,8 @@ enum {
     AW__INPUT_BYTES = 65536,    /* the shared read buffer, with slack */
     AW__PIPELINE_MOST = AW__SIZED(65536, 1024), /* kept for a view's end */
     AW__DRAIN_MOST = 65536,     /* of a body that its view did not read */
-    AW__LINGER_MS = 2000,
-    AW__LINGER_PIECE = 2048, AW__LINGER_MOST = 128,     /* pieces, or reads */
+    AW__LINGER_MS = 2000,       /* without a byte, or AW__LINGER_MOST s with */
+    AW__LINGER_MOST = 30,
     AW__STOP_MS = 250,          /* in a drain, to complete a head */
     AW__RESUME_MS = 100,        /* to accept again after EMFILE */
     AW__NEW_MS = 100,           /* in a full table, to say something */
@@ -25130,6 +25130,16 @@ static void aw__conn_end(aw__server *s, aw__conn *c)
     else aw__conn_close(s, c);
 }
 
+/* Many send all of a body before they look for an answer, and would lose one
+   that has refused it, if they were reset meanwhile. */
+AW__COLD
+static void aw__conn_lingers(aw__server *s, aw__conn *c)
+{
+    if (s->loop->now - c->since < 1000) return;
+    if (++c->lingered >= AW__LINGER_MOST) aw__conn_close(s, c);
+    else aw__conn_enter(s, c, AW__LINGER);
+}
+
 /* False: nothing has come. */
 static AW__INLINE bool aw__conn_readable(aw__server *s, aw__conn *c)
 {
@@ -25145,8 +25155,7 @@ static AW__INLINE bool aw__conn_readable(aw__server *s, aw__conn *c)
     } else if (n == 0) {
         aw__conn_end(s, c);
     } else if (c->state == AW__LINGER) {
-        c->lingered = (uint8_t)(c->lingered + n / AW__LINGER_PIECE + 1);
-        if (c->lingered >= AW__LINGER_MOST) aw__conn_close(s, c);
+        aw__conn_lingers(s, c);
     } else {
         aw__conn_input(s, c, s->input, (size_t)n);
     }
