@@ -9934,7 +9934,6 @@ static aw__fd *aw__fd_entry(aw_loop *l, int fd)
 static void aw__clock_read(aw_loop *l)
 {
     if (!l->is_virtual) l->now = aw__sys_now_ms();
-    l->clock_due = false;
 }
 
 /* An event of the kernel's. One that was queued for an earlier registration
@@ -11349,7 +11348,6 @@ enum { AW__RUN_MOST = 1024 };
 static void aw__run_ready(aw_loop *l)
 {
     int n = l->ready_count > AW__RUN_MOST ? l->ready_count : AW__RUN_MOST;
-    int64_t was;
     while (l->ready && n-- > 0) {
         aw__task *t;
         if (AW__UNLIKELY(l->before_run != NULL)) l->before_run(l);
@@ -11360,9 +11358,10 @@ static void aw__run_ready(aw_loop *l)
         t->ctx.flags &= ~(unsigned)AW__READY;
         aw__resume(t);
         if (!l->clock_due) continue;
-        was = l->now;
-        aw__clock_read(l);
-        if (l->now != was && n > l->ready_count) n = l->ready_count;
+        l->clock_due = false;
+        /* l->now stays: what came since has not been looked for. */
+        if (n > l->ready_count && !l->is_virtual &&
+            aw__sys_now_ms() != l->now) n = l->ready_count;
     }
 }
 

@@ -511,6 +511,46 @@ TEST(one_that_is_always_ready_and_slow)
     close(p[1]);
 }
 
+ASYNC(hears_in_time, (int fd; int *rc;))
+{
+    BEGIN {
+        AWAIT_FOR_TO(300, *self->rc, aw_readable, self->fd);
+    }
+}
+
+/* Is ready at the end of a turn; what it writes in the next comes behind what
+   the poller saw. */
+ASYNC(writes_and_lingers, (aw_event *set; int fd;), int i;)
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, 1);
+        for (self->i = 0; self->i < 200; self->i++) {
+            if (self->i == 10) aw__sys_pause(5);
+            if (self->i == 150) {
+                CHECK_EQ(write(self->fd, "x", 1), 1);
+                aw__sys_pause(400);
+            }
+            AWAIT(aw_event_wait, self->set);
+        }
+    }
+}
+
+/* What came while such a task ran is seen before a deadline is over. */
+TEST(a_slow_task_is_not_held_against_who_waits)
+{
+    aw_event set = {NULL, true};
+    int p[2], rc = 0;
+    aw_loop *l = open_loop();
+    l->is_virtual = false;
+    CHECK_EQ(pipe(p), 0);
+    SPAWN_ON(l, hears_in_time, p[0], &rc);
+    SPAWN_ON(l, writes_and_lingers, &set, p[1]);
+    run_and_close(l);
+    CHECK_EQ(rc, AW_READ);
+    close(p[0]);
+    close(p[1]);
+}
+
 /* ---- memory of a task ---- */
 
 ASYNC(recurses, (int *deepest; int depth;), char big[200]; int rc;)
