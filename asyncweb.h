@@ -15538,7 +15538,9 @@ static int aw__door_inherit(aw__doors *x, int fd)
 {
     aw__door *d = aw__door_new(x);
     aw__sys_address a;
-    int rc;
+    int i, rc;
+    for (i = 0; i < x->count; i++)
+        if (x->at[i].fd == fd) return 0;    /* named before, for tls: say */
     if (!d) return AW_ETOOBIG;
     memset(&a, 0, sizeof a);
     rc = aw__inherited_check(x->loop, fd, &a);

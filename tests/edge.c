@@ -737,6 +737,18 @@ static int inherit_named(void)
     return 7;
 }
 
+/* All, and one of them by its name before: it stands there once. */
+static int inherit_both(void)
+{
+    served s = serve_at("systemd:web systemd", quiet_config());
+    CHECK_EQ(0, s.rc);
+    CHECK_EQ(2, s.loop->server->doors.count);
+    CHECK_EQ(4, s.loop->server->doors.at[0].fd);
+    CHECK_EQ(3, s.loop->server->doors.at[1].fd);
+    aw_loop_free(s.loop);
+    return 7;
+}
+
 static int inherit_none(void)
 {
     served s = serve_at("systemd", quiet_config());
@@ -766,6 +778,7 @@ TEST(inherited_sockets)
     CHECK_EQ(7, with_sockets(fds, 2, "a:b", true, inherit_all));
     CHECK_EQ(0, lstat(in_scratch("in"), &st));          /* not ours */
     CHECK_EQ(7, with_sockets(fds, 2, "admin:web", true, inherit_named));
+    CHECK_EQ(7, with_sockets(fds, 2, "admin:web", true, inherit_both));
     CHECK_EQ(7, with_sockets(fds, 2, "x", false, inherit_none));
     CHECK_EQ(7, with_sockets(fds, 0, NULL, true, inherit_none));
     datagrams = socket(AF_INET, SOCK_DGRAM, 0);
