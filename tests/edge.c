@@ -1667,8 +1667,9 @@ TEST(reset_while_not_reading)
 
 /* ---- floods ---- */
 
-/* As many bytes as it takes, made of one piece; how much was taken. */
-static size_t flood(wire *w, const char *piece, size_t most)
+/* As many bytes as it takes, made of one piece, 16 KiB in a second; how much
+   was taken. */
+static size_t flood(aw_test *t, wire *w, const char *piece, size_t most)
 {
     const size_t one = strlen(piece);
     size_t n = 0, many = 8192 / one * one;
@@ -1681,6 +1682,7 @@ static size_t flood(wire *w, const char *piece, size_t most)
         if (sent > 0) n += (size_t)sent;
         else if (sent != AW_EAGAIN) break;
         (void)aw_loop_step(w->loop, 0);
+        if (sent > 0) aw_test_advance(t, 500);
         if (!stuck) continue;
         wire_take(w);
     }
@@ -1717,7 +1719,7 @@ TEST(floods)
         wire w = wire_open(t);
         size_t before = w.loop->mem.live, n;
         wire_say(&w, rows[i].begin);
-        n = flood(&w, rows[i].piece, 8 << 20);
+        n = flood(t, &w, rows[i].piece, 8 << 20);
         wire_settle(&w);
         NOTE("flood %d: %lu bytes: %s", (int)i, (unsigned long)n, digest(&w));
         CHECK(n < 2 << 20);
