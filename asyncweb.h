@@ -23486,9 +23486,13 @@ static AW__INLINE void aw__conn_into(aw__server *s, aw__conn *c, int state)
     if (limit != AW_FOREVER) aw__sweep_by(s, now + limit);
 }
 
+/* The clock was read before a view that has perhaps taken as long as a short
+   time-out is. */
 static void aw__conn_enter(aw__server *s, aw__conn *c, int state)
 {
     aw__conn_into(s, c, state);
+    if (s->time_outs[state] <= AW__LINGER_MS && !s->loop->is_virtual)
+        c->since = aw__sys_now_ms();
 }
 
 /* A view has the request: what is read now is its body, or comes after. */

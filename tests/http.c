@@ -1019,6 +1019,49 @@ TEST(stop_after_a_long_step)
     aw_loop_free(l);
 }
 
+static int take_long(aw_req *req)
+{
+    aw__sys_pause(600);
+    return aw_text(req, "slow");
+}
+
+VIEW(takes_long) { return take_long(req); }
+
+ASYNC_VIEW(takes_as_long) { BEGIN { RETURN(take_long(req)); } }
+
+ROUTES(slow_app,
+    GET("/", takes_long),
+    POST("/", takes_as_long, .stream = true))
+
+/* Who is answered then has as long as ever for the rest. */
+TEST(close_after_a_long_step)
+{
+    static const struct { const char *said; int state; } rows[] = {
+        {"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", AW__LINGER},
+        {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n",
+         AW__IN_DRAIN}};
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        aw_config c = quiet_config();
+        aw_loop *l = aw_loop_new(NULL);
+        int idle, fd;
+        NOTE("%s", rows[k].said);
+        c.routes = slow_app;
+        c.port = AW_ANY_PORT;
+        c.idle_ms = 50;
+        CHECK_EQ(0, aw_serve(l, &c));
+        l->server->time_outs[rows[k].state] = 500;
+        idle = dial(aw_serve_port(l));
+        fd = dial(aw_serve_port(l));
+        say_to(fd, rows[k].said);
+        for (int i = 0; i < 100 && (i < 2 || l->server->connections > 1); i++)
+            (void)aw_loop_step(l, 10);
+        CHECK(!aw__list_empty(&l->server->lists[rows[k].state]));
+        close(fd);
+        close(idle);
+        aw_loop_free(l);
+    }
+}
+
 /* No answer waits for the client's ACK of the one before, which may come after
    40 ms. */
 TEST(answers_wait_for_no_ack)
