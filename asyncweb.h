@@ -8657,7 +8657,7 @@ static int aw__cookie_clock(const char *p, const char *end)
 static bool aw__cookie_date(aw_slice s, int64_t *out)
 {
     const char *p = s.p, *end = s.p + s.n, *next;
-    int clock = -1, day = 0, month = 0, year = -1;
+    int clock = -1, day = 0, month = 0, year = -1, back = 0;
     for (; p < end; p = next) {
         int n;
         for (next = p; next < end && !aw__cookie_between(*next); next++) {}
@@ -8673,7 +8673,9 @@ static bool aw__cookie_date(aw_slice s, int64_t *out)
     else if (year >= 70 && year < 100) year += 1900;
     if (clock < 0 || day < 1 || day > 31 || !month || year < 1601) return false;
     *out = aw__date_seconds(year, month, day, clock);
-    return true;
+    aw__date_civil((int)((*out - clock) / 86400) + AW__DATE_EPOCH, &year,
+                   &month, &back);
+    return back == day;                 /* 31 Feb comes back as 3 March */
 }
 
 /* Seconds from now; what does not fit is for ever. False: no number. */
@@ -17161,7 +17163,7 @@ static bool aw__cookie_allowed(const aw__url *url, aw__set_cookie *c,
                                bool *host_only)
 {
     const aw_slice host = url->host, d = c->domain;
-    const bool dotted = d.n && memchr(d.p, '.', d.n);
+    const bool dotted = d.n && memchr(d.p, '.', d.n), whole = c->path.n == 1;
     *host_only = d.n == 0;
     if (!c->path.p) c->path = aw__cookie_default_path(url->path);
     if (d.n && !aw__domain_match(host, d)) return false;
@@ -17175,7 +17177,7 @@ static bool aw__cookie_allowed(const aw__url *url, aw__set_cookie *c,
         !aw__slice_starts(c->value, "__Host-");
     if (aw__slice_starts(c->name, "__Secure-") && !c->secure) return false;
     return !aw__slice_starts(c->name, "__Host-") ||
-        (c->secure && *host_only && c->path.n == 1);
+        (c->secure && d.n == 0 && whole);       /* Path=/, and no Domain */
 }
 
 /* Who listens in on http: may not put one over a Secure one, nor beside it

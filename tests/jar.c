@@ -75,6 +75,9 @@ TEST(dates_as_servers_write_them)
         {"1 Jan 2000", -1}, {"Jan 2000 00:00:00", -1}, {"", -1},
         {"1 2000 00:00:00", -1}, {"1 Jan 00:00:00", -1},
         {"1 Jan 20000 00:00:00", -1}, {"1 Jan 2000 000:00:00", -1},
+        {"29 Feb 2000 23:59:59", 951868799}, {"29 Feb 2100 00:00:00", -1},
+        {"29 Feb 1964 00:00:00", -184291200}, {"31 Feb 2000 00:00:00", -1},
+        {"31 Apr 2000 00:00:00", -1}, {"31 Dec 9999 23:59:59", 253402300799},
         {"1 Jan 2000 00:00", -1}, {"1 Jan 2000 00:00:", -1}};
     size_t i;
     for (i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -188,6 +191,10 @@ TEST(cookies_go_where_they_belong)
         {"https://a.b/", "__Host-x=1; Secure; Path=/", "https://a.b/",
          "__Host-x=1"},
         {"https://a.b/", "__Host-x=1; Path=/", "https://a.b/", ""},
+        {"https://a.b/", "__Host-x=1; Secure", "https://a.b/", ""},
+        {"https://a.b/", "__Host-x=1; Secure; Path=x", "https://a.b/", ""},
+        {"https://ab/", "__Host-x=1; Secure; Path=/; Domain=ab",
+         "https://ab/", ""},
         {"https://a.b/", "__Host-x=1; Secure; Path=/c", "https://a.b/c", ""},
         {"https://a.b/", "__Host-x=1; Secure; Path=/; Domain=a.b",
          "https://a.b/", ""},
