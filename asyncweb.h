@@ -3689,7 +3689,8 @@ enum { AW__ARENA_MIN = 512, AW__ARENA_HEAD = 16 };
 static AW__NOINLINE bool aw__arena_grow(aw__arena *a, size_t n)
 {
     size_t last = a->blocks ? a->blocks->size : AW__ARENA_MIN / 2;
-    size_t size = last < AW__SIZED(32768, 2048) ? last * 2 : last;
+    const size_t most = AW__SIZED(32768, 2048);
+    size_t size = last < most ? last * 2 : most;    /* large ones stand alone */
     aw__arena_block *b;
     if (n > SIZE_MAX / 2) return false;
     if (size < n + AW__ARENA_HEAD + 16) size = n + AW__ARENA_HEAD + 16;

@@ -921,3 +921,19 @@ TEST(documents_of_ones_own)
     CHECK(aw_json_text(NULL, NULL) == NULL);
     CHECK(doc.memory == NULL);
 }
+
+/* A document's text is one block of the arena, and its tree begins another. */
+TEST(what_comes_behind_a_large_block_is_small)
+{
+    aw__mem mem;
+    aw__arena arena;
+    memset(&mem, 0, sizeof mem);
+    memset(&arena, 0, sizeof arena);
+    arena.mem = &mem;
+    CHECK(aw__arena_get(&arena, 1 << 20) != NULL);
+    CHECK(aw__arena_get(&arena, 24) != NULL);
+    CHECK(mem.live < (1 << 20) + 40000);
+    aw__arena_free(&arena);
+    CHECK_EQ(mem.live, 0);
+    aw__mem_close(&mem);
+}
