@@ -6483,6 +6483,20 @@ static int aw__http_status_line(aw__head *h, const char *base, const char *end)
     return (int)(q + 2 - base);
 }
 
+/* In an answer a folded line is one of its field (RFC 9112 5.2): blanks what
+   stands between them, as far as the head goes. False: none is folded. */
+static AW__COLD bool aw__http_unfold(char *p, size_t n)
+{
+    bool any = false;
+    for (; n > 2 && memcmp(p, "\r\n\r\n", 4) != 0; p++, n--) {
+        if (p[0] != '\r' || p[1] != '\n' || !(p[2] == ' ' || p[2] == '\t'))
+            continue;
+        p[0] = p[1] = ' ';
+        any = true;
+    }
+    return any;
+}
+
 /* Parses a response head like aw__http_head() a request's: its length, or
    AW_EAGAIN, AW_EBADMSG, AW_ETOOBIG (past max_head, at most 65,535, or past
    h->max_fields). What has neither length nor chunks ends with the connection
@@ -18997,6 +19011,7 @@ static int aw__client_feed_head(aw__exchange *x)
         h->max_fields = AW__CLIENT_FIELDS;
         rc = aw__http_response_head(x->in.p, x->in.n, x->seen,
                                     AW__CLIENT_MAX_HEAD, h);
+        if (rc == AW_EBADMSG && aw__http_unfold(x->in.p, x->in.n)) continue;
         if (rc == AW_EAGAIN) x->seen = x->in.n;
         if (rc < 0) return rc;
         if (h->status >= 200 || (h->status == 101 && x->upgrade)) break;

@@ -289,7 +289,11 @@ static const struct answer {
     {"HTTP/1.1 20x X\r\n\r\n", NULL, AW_EBADMSG, "", 0},
     {"HTTP/1.1 200 OK\nContent-Length: 0\n\n", NULL, AW_EBADMSG, "", 0},
     {OK "A : b\r\n\r\n", NULL, AW_EBADMSG, "", 0},
-    {OK "A: b\r\n c\r\n\r\n", NULL, AW_EBADMSG, "", 0},
+    /* 5.2: a folded line is one, in an answer; none is folded in a body */
+    {OK "A:\r\n b\r\n\tc\r\nContent-Length: 5\r\n\r\nh\r\n o", NULL, 200,
+     "h\r\n o", 1},
+    {OK "Content-Length: 1\r\n 5\r\n\r\nhello", NULL, AW_EBADMSG, "", 0},
+    {OK "A: b\r\n c\r\nD : e\r\n\r\n", NULL, AW_EBADMSG, "", 0},
     {OK "A: b\rc\r\n\r\n", NULL, AW_EBADMSG, "", 0}
 };
 
