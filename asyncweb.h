@@ -9511,6 +9511,7 @@ struct aw_loop {
 #ifdef ASYNCWEB_BEARSSL
     struct aw__tls_loop *tls;   /* NULL: nobody has spoken TLS yet */
     int64_t tls_epoch;          /* unix time of virtual time 0, for tests */
+    int tls_rests;              /* whose last bytes are still to go */
     int (*tls_want)(aw_loop *, int fd, int want);
     int (*tls_wanted)(const aw_loop *, int fd);
     int (*tls_event)(aw_loop *, int fd, int events);
@@ -14941,6 +14942,7 @@ static void aw__tls_drop(aw__tls *t)
 static void aw__tls_left(aw_loop *l, int fd)
 {
     aw__tls_rest *r = (aw__tls_rest *)l->fds[fd].object;
+    l->tls_rests--;
     aw__timer_stop(l, &r->timer.timer);
     aw__tls_drop(r->tls);
     aw__mem_put(&l->mem, r, sizeof *r);
@@ -14971,6 +14973,7 @@ static bool aw__tls_leave(aw__tls *t)
         r = (aw__tls_rest *)aw__mem_get(&l->mem, sizeof *r);
     if (r && aw__fd_open(l, fd, AW__FD_TLS_REST, r) == 0) {
         memset(r, 0, sizeof *r);
+        l->tls_rests++;
         r->tls = t;
         r->timer.fn = aw__tls_rest_due;
         l->on_fd[AW__FD_TLS_REST] = aw__on_tls_rest;
@@ -28332,12 +28335,19 @@ static void aw__run_routes(const aw__server *s)
                 t->route.path, t->view->fn ? "async " : "", t->view->name);
 }
 
+static bool aw__run_is_out(const aw_loop *l)
+{
+#ifdef ASYNCWEB_BEARSSL
+    if (l->tls_rests) return false;
+#endif
+    return !l->tasks && !l->server->connections &&
+        l->server->doors.at[0].fd < 0;
+}
+
 static void aw__run_out(aw_loop *l, int64_t ms)
 {
-    const aw__server *s = l->server;
     const int64_t end = ms == AW_FOREVER ? ms : l->now + ms;
-    while ((l->tasks > 0 || s->connections > 0 || s->doors.at[0].fd >= 0) &&
-           l->now < end && aw__signals_stop(l) < 2)
+    while (!aw__run_is_out(l) && l->now < end && aw__signals_stop(l) < 2)
         if (aw__turn(l, ms == AW_FOREVER ? ms : end - l->now) < 0) break;
 }
 

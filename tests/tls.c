@@ -1127,6 +1127,7 @@ ASYNC(late_reader, (const aw_tls *tls;), aw_stream *stream; char b[1000];
         AWAIT(aw_connect_tls, &self->stream, "127.0.0.1", PORT, self->tls);
         AWAIT(aw_write, self->stream, sent, 3000);
         AWAIT(aw_sleep_ms, 1000);
+        CHECK_EQ(AW_LOOP()->tls_rests, 1);      /* the stop waits for it */
         for (;;) {
             AWAIT_TO(self->n, aw_read, self->stream, self->b, 1000);
             if (self->n <= 0) break;
@@ -1135,6 +1136,7 @@ ASYNC(late_reader, (const aw_tls *tls;), aw_stream *stream; char b[1000];
         CHECK_EQ(self->n, 0);
         CHECK_EQ(self->all, 3000);
         CHECK_EQ(echo.ends, 1);
+        CHECK_EQ(AW_LOOP()->tls_rests, 0);
     } FINALLY {
         AWAIT(aw_close, self->stream);
     }
