@@ -25363,7 +25363,7 @@ static bool aw__server_make_way(aw__server *s, int silent_ms)
     do {
         c = aw__server_spare(s, silent_ms, -1);
         if (!c) return false;
-        if (c->state > AW__IN_HEAD || !aw__conn_hear(s, c))
+        if (!aw__conn_takes_input(c) || !aw__conn_hear(s, c))
             aw__conn_close(s, c);
     } while (s->connections == before);
     return true;

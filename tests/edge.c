@@ -1332,24 +1332,31 @@ TEST(overload_behind_newcomers)
 /* What came while the loop was busy is heard before somebody has to go. */
 TEST(overload_hears_before_it_evicts)
 {
-    static const struct { int said, busy_ms; } rows[] = {{0, 150}, {9, 1500}};
-    static const char get_[] = GET_("/");
+    static const char get_[] = GET_("/"), post_[] =
+        "POST /size HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
+    static const struct {
+        const char *text, *answer;
+        size_t said;
+        int busy_ms;
+    } rows[] = {{get_, "200=127.0.0.1", 0, 150}, {get_, "200=127.0.0.1", 9, 1500},
+                {post_, "200=3", sizeof post_ - 3, 6000}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         aw_config c = quiet_config();
-        const int n = rows[i].said;
+        const char *text = rows[i].text;
+        const size_t n = rows[i].said;
         wire first, next;
         aw_test *t;
-        NOTE("%d bytes before", n);
+        NOTE("%d bytes before", (int)n);
         c.max_connections = 1;
         t = app_with(crowded, &c);
         first = wire_open(t);
-        wire_send(&first, get_, (size_t)n);
+        wire_send(&first, text, n);
         for (int k = 0; k < 8; k++) (void)aw_loop_step(first.loop, 0);
         next = wire_ask(t);
-        wire_send(&first, get_ + n, strlen(get_ + n));
+        wire_send(&first, text + n, strlen(text + n));
         first.loop->now += rows[i].busy_ms;
         wire_settle(&first);
-        CHECK_STR("200=127.0.0.1", digest(&first));
+        CHECK_STR(rows[i].answer, digest(&first));
         wire_say(&next, get_);
         aw_test_advance(t, 150);
         wire_settle(&next);
