@@ -17258,13 +17258,20 @@ static aw__cookie *aw__cookie_new(aw__jar *jar, const aw__set_cookie *s)
     return c;
 }
 
-/* A site that sets many cookies loses its own: those of others stay. */
-static void aw__jar_crowd(aw__jar *jar, aw_slice domain)
+/* A site that sets many cookies loses its own: those of others stay. What has
+   expired goes before any (6265bis 5.7). */
+static void aw__jar_crowd(aw__jar *jar, aw_slice domain, int64_t now)
 {
-    aw__link *i, *oldest = NULL;
+    aw__link *i, *prev, *oldest = NULL;
     int n = 0;
-    for (i = jar->cookies.prev; i != &jar->cookies; i = i->prev) {
-        if (!aw__cookie_is_of((aw__cookie *)i, domain)) continue;
+    for (i = jar->cookies.prev; i != &jar->cookies; i = prev) {
+        const aw__cookie *c = (const aw__cookie *)i;
+        prev = i->prev;
+        if (c->expires <= now) {
+            aw__jar_remove(jar, i);
+            continue;
+        }
+        if (!aw__cookie_is_of(c, domain)) continue;
         oldest = i;
         n++;
     }
@@ -17286,7 +17293,7 @@ static void aw__jar_put(aw__jar *jar, const aw__set_cookie *s,
     c->host_only = host_only;
     aw__list_add(behind, &c->link);
     jar->count++;
-    aw__jar_crowd(jar, s->domain);
+    aw__jar_crowd(jar, s->domain, now);
 }
 
 /* Keeps what an answer sets. */

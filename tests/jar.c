@@ -282,6 +282,26 @@ TEST(cookies_expire)
     close_jar(&s);
 }
 
+/* 6265bis 5.7: before one that has not, though it is newer. */
+TEST(what_has_expired_makes_room_first)
+{
+    shelf s;
+    char cookie[60];
+    int i;
+    open_jar(&s);
+    set(&s, "http://a.b/", "session=1");
+    for (i = 1; i < 50; i++) {
+        snprintf(cookie, sizeof cookie, "n%d=1; Max-Age=60; Path=/login", i);
+        set(&s, "http://a.b/", cookie);
+    }
+    CHECK_EQ(s.jar.count, 50);
+    s.loop->now += 60000;
+    set(&s, "http://a.b/", "last=1");
+    CHECK_STR(sent(&s, "http://a.b/"), "session=1; last=1");
+    CHECK_EQ(s.jar.count, 2);
+    close_jar(&s);
+}
+
 TEST(the_jar_has_a_bottom)
 {
     shelf s;
