@@ -24592,6 +24592,8 @@ static bool aw__conn_stream_end(aw__server *s, aw_req *req)
         aw__buf_add(&s->out, "0\r\n\r\n", 5);
     if (fine && sending->left <= 0 && !s->out.failed) return true;
     c->reset = sending->left == AW__UNTIL_CLOSE;
+    c->last = 1;
+    if (!c->reset && !s->out.failed) return true;   /* others come before it */
     aw__conn_close(s, c);
     return false;
 }

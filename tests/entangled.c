@@ -113,6 +113,17 @@ WS_VIEW(in_parts)
     }
 }
 
+/* Less than it told: at once, or while its piece waits for those before it. */
+ASYNC_VIEW(ends_short)
+{
+    BEGIN {
+        aw_stream_begin_sized(req, NULL, 100);
+        if (aw_query(req, "send")) AWAIT_FOR_TO(10, result[0], aw_send, req,
+                                                big, 10);
+        RETURN(0);
+    }
+}
+
 static aw_task before_me;
 
 /* As one does who wants the newest search only. */
@@ -134,7 +145,7 @@ ROUTES(entangled,
     POST("/rests", reads_and_rests, .stream = true),
     WS("/closes", closes), WS("/listens", listens), WS("/parts", in_parts),
     WS("/silent", silent),
-    GET("/newest", newest),
+    GET("/newest", newest), GET("/short", ends_short),
     MOUNT("/", hooked))
 
 #define GET_(path) "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -189,6 +200,30 @@ TEST(answer_ends_within_a_piece)
         CHECK(p && next && strstr(next, "last"));
         for (; p && next && p < next; p++) n += *p == 'c';
         CHECK_EQ(100000, n);
+        wire_close(&w);
+        CHECK_EQ(0, aw_test_close(t));
+    }
+}
+
+/* An answer that is cut off does not take those with it that came before. */
+TEST(cut_off_behind_other_answers)
+{
+    static const char *const rows[] = {
+        GET_("/last") GET_("/short"), GET_("/last") GET_("/short?send=1"),
+        GET_("/many") GET_("/short"), GET_("/many") GET_("/short?send=1") };
+    for (int i = 0; i < 4; i++) {
+        aw_test *t = open_app(quiet_config());
+        wire w = narrow(t);
+        const char *next;
+        NOTE("row %d", i);
+        push(&w, rows[i]);
+        aw_test_advance(t, 20);
+        take_all(&w);
+        next = w.n > 20 ? strstr(w.got + 20, "HTTP/1.1 200 OK") : NULL;
+        CHECK(next && next - w.got >= (i < 2 ? 100 : 12000));
+        CHECK(next && strstr(next, "Content-Length: 100\r\n"));
+        CHECK(next && strlen(strstr(next, "\r\n\r\n")) < 100);
+        CHECK(w.ended && !w.reset);
         wire_close(&w);
         CHECK_EQ(0, aw_test_close(t));
     }
