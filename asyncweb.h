@@ -24257,8 +24257,9 @@ static int aw__body_try(aw__server *s, aw_req *req, char *to, size_t size)
             aw__conn_close(s, c);       /* it broke off: the view ends */
             return AW_ECLOSED;
         }
-        else if (!held && !r->whole && !aw__pace_fits(s, &r->pace, (size_t)n))
-            r->error = AW_HTTP(408);
+        else if (!held && !r->whole &&
+                 !aw__pace_fits(s, &r->pace, (size_t)n) && (size_t)n < size)
+            r->error = AW_HTTP(408);    /* else more may be there */
     }
     if (r->error) c->last = 1;
     /* Behind its end the client is heard again, who perhaps leaves. */
@@ -24374,6 +24375,12 @@ static aw_use_RETURN_not_return aw__aw_body_read(aw__ctx *ctx,
     r->pace.since = ctx->loop->now;     /* it was the view that took long */
     rc = aw__body_try(ctx->loop->server, req, (char *)a->buffer, a->size);
     if (rc != AW_EAGAIN) return aw__at_once(t, rc);
+    if (!ctx->loop->server->handling &&
+        !aw__pace_fits(ctx->loop->server, &r->pace, 0)) {
+        r->error = AW_HTTP(408);
+        req->conn->last = 1;
+        return aw__at_once(t, r->error);
+    }
     if (!aw__conn_say_continue(ctx->loop->server, req->conn))
         return aw__at_once(t, AW_ECLOSED);
     return aw__body_wait(t, req, (char *)a->buffer, a->size);

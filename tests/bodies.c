@@ -379,6 +379,28 @@ TEST(body_too_slow)
     CHECK_EQ(0, aw_test_close(t));
 }
 
+/* All that has come counts, however little of it the view takes at a time. */
+TEST(body_in_bursts)
+{
+    static char burst[7600];
+    aw_test *t = open_app();
+    memset(burst, 's', sizeof burst);
+    for (int all = 0; all < 2; all++) {
+        wire w = wire_open(t);
+        wire_say(&w, POST_("/count?size=16", "Content-Length: 8000\r\n"));
+        wire_step(t, &w, 14000);
+        wire_send(&w, burst, all ? sizeof burst : 16);
+        wire_settle(&w);
+        CHECK_STR(all ? "" : "408+", digest(&w));
+        wire_step(t, &w, 1000);
+        if (all) wire_send(&w, burst, 400);
+        wire_settle(&w);
+        CHECK(strncmp(digest(&w), all ? "200=8000 " : "408+", 4) == 0);
+        wire_close(&w);
+    }
+    CHECK_EQ(0, aw_test_close(t));
+}
+
 /* It is the view that takes its time: no fault of the client's. */
 TEST(body_of_a_slow_view)
 {
