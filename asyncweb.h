@@ -24699,8 +24699,8 @@ static void aw__conn_reject(aw__server *s, aw__conn *c, int status)
    state: first those that want nothing any more, then those that make no
    progress. */
 typedef struct aw__patience {
-    aw__conn_state state;
-    int ms;
+    uint8_t state;
+    int16_t ms;
 } aw__patience;
 
 static const aw__patience aw__dispensable[] = {
@@ -24724,7 +24724,7 @@ static aw__conn *aw__server_spare(aw__server *s, int silent_ms, int fd)
         /* Whose view runs stands yet where it was before; and behind who has
            just come stands perhaps one that was answered since. */
         while (&c->link != list && (c == s->current || c->fd == fd ||
-                                    c->state != (unsigned)p->state ||
+                                    c->state != p->state ||
                                     (p->state == AW__IDLE && !c->served &&
                                      s->loop->now - c->since < silent_ms)))
             c = (aw__conn *)c->link.next;
@@ -26669,12 +26669,11 @@ static bool aw__app_page_json(aw_req *req, int status)
    is to save, or to keep as a version of what was asked for. */
 static void aw__app_unsay(aw_req *req, int status)
 {
-    static const char *const said[] = {
-        "Content-Type", "Content-Encoding", "Content-Disposition", "ETag",
-        "Last-Modified", "Content-Range"};
-    const int n = status < 400 ? 2 : status == 416 ? 5 : 6;
-    int i;
-    for (i = 0; i < n; i++) aw__header_remove(req, said[i]);
+    const char *said = "Content-Encoding\0Content-Disposition\0ETag\0"
+        "Last-Modified\0Content-Range";
+    int n = status < 400 ? 1 : status == 416 ? 4 : 5;
+    aw__header_remove(req, "Content-Type");
+    for (; n > 0; n--, said += strlen(said) + 1) aw__header_remove(req, said);
 }
 
 /* Overload passes: a polite client comes back (RFC 9110 10.2.3). */
