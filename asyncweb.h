@@ -21630,6 +21630,7 @@ struct aw_ws {
     char *reason;               /* of the peer's Close; NULL: none */
     int error;                  /* why we failed the peer */
     uint16_t code;              /* of the peer's Close */
+    uint8_t reason_n;           /* what it takes, for a NUL may be in it */
     uint8_t state;
     bool pinged;
     bool doomed;                /* a frame was cut short: nothing goes out */
@@ -22081,6 +22082,7 @@ static void aw__ws_on_close(aw_ws *ws, aw_slice payload)
     if (ws->reason) {
         memcpy(ws->reason, payload.p + 2, n);
         ws->reason[n] = 0;
+        ws->reason_n = (uint8_t)(n + 1);
     }
     if (ws->state == AW__WS_OPEN) aw__ws_answer_close(ws, code);
     else if (aw__list_empty(&ws->out)) aw__ws_linger(ws);
@@ -22330,16 +22332,20 @@ static void aw__ws_attach(aw_ws *ws, aw_stream *s)
     aw__ws_settle(ws);
 }
 
-/* Nobody uses it any more: the view has ended, and the stream. */
+/* The view has ended, and the stream. */
 static void aw__ws_free(aw_ws *ws)
 {
     aw__timer_stop(ws->loop, &ws->timer.timer);
     aw__ws_forget_unread(ws);
     aw__buf_free(&ws->in.got);
+}
+
+/* Nobody has it any more: not even a task that was spawned in its request, and
+   looks at what it got yet. */
+static void aw__ws_forget(aw_ws *ws)
+{
     aw__mem_put(&ws->loop->mem, ws->given, ws->given_cap);
-    if (ws->reason)
-        aw__mem_put(&ws->loop->mem, ws->reason, strlen(ws->reason) + 1);
-    ws->given = ws->reason = NULL;
+    aw__mem_put(&ws->loop->mem, ws->reason, ws->reason_n);
 }
 
 /* Who closes asks for no message any more: those that lie unread must not keep
@@ -22698,6 +22704,7 @@ static void aw__ws_client_free(aw_ws *ws)
         aw__mem_put(&l->mem, (char *)(uintptr_t)ws->protocol,
                     strlen(ws->protocol) + 1);
     aw__ws_free(ws);
+    aw__ws_forget(ws);
     aw__mem_put(&l->mem, ws, sizeof *ws);
     aw__client_put(client);
 }
@@ -23395,6 +23402,9 @@ static AW__NOINLINE void aw__req_free(aw_req *req)
     aw_loop *l = aw__req_loop(req);
     aw__server *s = l->server;
     if (req->x != &aw__req_none) {
+#ifndef ASYNCWEB_NO_WS
+        if (req->x->ws) aw__ws_forget(req->x->ws);
+#endif
         if (req->x->replies) l->replies_free(&aw__req_own(req)->replies);
         if (req->x->receiving) aw__buf_free(&req->x->receiving->buf);
         aw__upload_free(req);

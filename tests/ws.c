@@ -816,6 +816,55 @@ TEST(ws_frames_behind_handshake)
     free(b);
 }
 
+/* What a task spawned in the request was given outlives the view, and the
+   connection. */
+ASYNC(looks_later, (aw_ws *ws;), aw_ws_message msg;)
+{
+    BEGIN {
+        AWAIT(aw_ws_recv, self->ws, &self->msg);
+        AWAIT(aw_sleep_ms, 60000);
+        note("%s %s|", self->msg.data, aw_ws_close_reason(self->ws));
+    }
+}
+
+WS_VIEW(leaves_it)
+{
+    BEGIN {
+        SPAWN(looks_later, ws);
+        AWAIT(aw_ws_send, ws, "in", 2);
+        AWAIT(aw_sleep_ms, 1000);
+    }
+}
+ROUTES(later_app, WS("/", leaves_it))
+
+TEST(ws_spawned_reader)
+{
+    aw_test *t = aw_test_open(later_app);
+    wire w;
+    trail[0] = 0;
+    wire_shake(&w, t, "/");
+    wire_frame(&w, 0x81, "one", 3);
+    wire_frame(&w, 0x88, "\x03\xe8" "bye", 5);
+    wire_close(&w);
+    aw_test_advance(t, 5000);
+    CHECK_EQ(t->loop->server->connections, 0);
+    aw_test_advance(t, 60000);
+    CHECK_STR(trail, "one bye|");
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
+/* A NUL is UTF-8: the reason's block is as long as what came, all the same. */
+TEST(ws_reason_with_nul)
+{
+    aw_test *t = sockets();
+    wire w;
+    wire_shake(&w, t, "/echo");
+    wire_frame(&w, 0x88, "\x03\xe8" "by\0e", 6);
+    CHECK_STR(trail, "0 1000:by|");
+    wire_close(&w);
+    CHECK_EQ(aw_test_close(t), 0);
+}
+
 /* Behind other requests of the same connection, whose answers the client is
    slow to take. */
 TEST(ws_pipelined_handshake)
