@@ -24779,7 +24779,8 @@ static AW__INLINE bool aw__conn_run(aw__server *s, aw__conn *c, int status)
     if (status) s->refuse(req, status);
     else s->handle(req);
     s->handling = NULL;
-    if (!req->conn) {
+    if (!req->conn) {           /* tasks of it may go on */
+        if (req->refs > 1 && !aw__req_settle(req)) aw__req_forget_head(req);
         aw__req_drop_one(req);
         return false;
     }
@@ -28218,7 +28219,7 @@ static void aw__serve_stop(aw__server *s)
 {
     if (s->stopping) return;
     s->stopping = true;
-    if (!s->current) aw__server_stop(s);
+    if (!s->current && !s->handling) aw__server_stop(s);
     else aw__timer_start(s->loop, &s->stop.timer, 0, AW__TIMER_CALL);
 }
 

@@ -124,6 +124,35 @@ ASYNC_VIEW(ends_short)
     }
 }
 
+static char who[300];
+
+ASYNC(asks_later, (aw_req *req;))
+{
+    BEGIN {
+        AWAIT(aw_sleep_ms, 10);
+        snprintf(who, sizeof who, "%s %s", aw_path(self->req),
+                 aw_header(self->req, "X-Who"));
+    }
+}
+
+/* What goes on when the client is gone at the first piece. */
+ASYNC_VIEW(loses)
+{
+    BEGIN {
+        if (aw_query(req, "spawn")) SPAWN(asks_later, req);
+        aw_stream_begin(req, NULL);
+        AWAIT(aw_send, req, "hello", 5);
+    } FINALLY {
+        if (aw_query(req, "stop")) {
+            aw_serve_stop(AW_LOOP());
+            snprintf(who, sizeof who, "%s %s", aw_path(req),
+                     aw_header(req, "X-Who"));
+        } else if (!aw_query(req, "spawn")) {
+            AWAIT(asks_later, req);
+        }
+    }
+}
+
 static aw_task before_me;
 
 /* As one does who wants the newest search only. */
@@ -145,7 +174,7 @@ ROUTES(entangled,
     POST("/rests", reads_and_rests, .stream = true),
     WS("/closes", closes), WS("/listens", listens), WS("/parts", in_parts),
     WS("/silent", silent),
-    GET("/newest", newest), GET("/short", ends_short),
+    GET("/newest", newest), GET("/short", ends_short), GET("/loses", loses),
     MOUNT("/", hooked))
 
 #define GET_(path) "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -227,6 +256,57 @@ TEST(cut_off_behind_other_answers)
         wire_close(&w);
         CHECK_EQ(0, aw_test_close(t));
     }
+}
+
+/* Its head is the request's as long as anybody has that, also when it came in
+   two parts: neither another's, nor memory that was given back. */
+TEST(lost_in_the_first_run)
+{
+    for (int i = 0; i < 4; i++) {
+        const char *text = i & 1
+            ? "GET /loses?spawn=1 HTTP/1.1\r\nHost: h\r\nX-Who: I\r\n\r\n"
+            : "GET /loses HTTP/1.1\r\nHost: h\r\nX-Who: I\r\n\r\n";
+        aw_test *t = open_app(quiet_config());
+        wire w = wire_open(t), other = wire_open(t);
+        NOTE("row %d", i);
+        who[0] = 0;
+        if (i & 2) wire_send(&w, text, 10);
+        wire_settle(&w);
+        text += i & 2 ? 10 : 0;
+        (void)aw__io_send(w.loop, w.fd, text, strlen(text));
+        fault_set("send", 1, ECONNRESET);
+        push(&w, "");
+        fault_set(NULL, 0, 0);
+        wire_say(&other, "GET /last HTTP/1.1\r\nHost: other\r\n"
+                 "X-Who: somebody else\r\n\r\n");
+        aw_test_advance(t, 100);
+        CHECK_STR("/loses I", who);
+        wire_close(&w), wire_close(&other);
+        CHECK_EQ(0, aw_test_close(t));
+    }
+}
+
+/* Who stops the server then does not have others heard meanwhile. */
+TEST(lost_and_stopped_in_the_first_run)
+{
+    static const char text[] = "GET /loses?stop=1 HTTP/1.1\r\nHost: h\r\n"
+        "X-Who: I\r\n\r\n", more[] = "GET /last HTTP/1.1\r\n"
+        "Host: other\r\nX-Who: somebody else\r\n\r\n";
+    aw_test *t = open_app(quiet_config());
+    wire w = wire_open(t), other = wire_open(t);
+    who[0] = 0;
+    (void)aw__io_send(w.loop, w.fd, text, strlen(text));
+    (void)aw__io_send(w.loop, other.fd, more, strlen(more));
+    fault_set("send", 1, ECONNRESET);
+    fault_once = true;
+    for (int i = 0; i < 8; i++) (void)aw_loop_step(w.loop, 0);
+    fault_set(NULL, 0, 0);
+    aw_test_advance(t, 100);
+    CHECK_STR("/loses I", who);
+    wire_settle(&other);
+    CHECK_STR("200=last+", digest(&other));
+    wire_close(&w), wire_close(&other);
+    CHECK_EQ(0, aw_test_close(t));
 }
 
 /* The next request of a pipeline begins while the task of the one before is
