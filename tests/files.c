@@ -474,9 +474,9 @@ VIEW(fails_late)
     return (int)aw_query_int(req, "rc", 0);
 }
 
-VIEW(own_page) { return aw_text(req, "own"); }
+VIEW(page_of_ours) { return aw_text(req, "own"); }
 
-ROUTES(pages, GET("/late", fails_late), ON_ERROR(404, own_page))
+ROUTES(pages, GET("/late", fails_late), ON_ERROR(404, page_of_ours))
 ROUTES(views, ANY("/article", article), GET("/download", download),
     GET("/late", fails_late), MOUNT("/own", pages))
 

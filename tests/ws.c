@@ -1345,7 +1345,7 @@ WS_VIEW(posts_much, int i;)
         AWAIT(aw_sleep_ms, AW_FOREVER);
     }
 }
-ROUTES(slow_app, WS("/slow", slow_reader), WS("/sleeps", sleeps),
+ROUTES(slow_sockets, WS("/slow", slow_reader), WS("/sleeps", sleeps),
        WS("/posts", posts_much),
        WS("/echo", echo))
 
@@ -1364,7 +1364,7 @@ static void add_numbers(bytes *b, int from, int to)
 TEST(ws_unread_peer_lives)
 {
     for (int many = 0; many < 3; many++) {
-        aw_test *t = aw_test_open(slow_app);
+        aw_test *t = aw_test_open(slow_sockets);
         slow_peer *p = (slow_peer *)calloc(1, sizeof *p);
         size_t before, live;
         NOTE("many %d", many);
@@ -1399,7 +1399,7 @@ TEST(ws_nobody_reads)
     size_t before;
     memset(letters[0], 'a', sizeof letters[0]);
     config.write_ms = AW_OFF;
-    t = app_with(slow_app, &config);
+    t = app_with(slow_sockets, &config);
     wire_shake_deaf(&p->w, t, "/posts");
     add_numbers(&p->todo, 0, 900);
     peer_pushes(p);
@@ -1425,7 +1425,7 @@ TEST(ws_slow_reader)
         char path[40], want[40];
         NOTE("%d ms", pause[i]);
         config.ws_close_ms = pause[i] > 5000 ? pause[i] + 5000 : 0;
-        t = app_with(slow_app, &config);
+        t = app_with(slow_sockets, &config);
         trail[0] = 0;
         snprintf(path, sizeof path, "/slow?ms=%d", pause[i]);
         wire_shake(&p->w, t, path);
@@ -1452,7 +1452,7 @@ TEST(ws_slow_reader)
 /* A pong that waited in the kernel, too, has its time from when it can come. */
 TEST(ws_reads_on)
 {
-    aw_test *t = aw_test_open(slow_app);
+    aw_test *t = aw_test_open(slow_sockets);
     wire w;
     char text[20000];
     memset(text, ' ', sizeof text);
@@ -1476,7 +1476,7 @@ TEST(ws_reads_on)
 /* A view that takes none of them after the Close is not waited for. */
 TEST(ws_unread_behind_close)
 {
-    aw_test *t = aw_test_open(slow_app);
+    aw_test *t = aw_test_open(slow_sockets);
     bytes *b = (bytes *)calloc(1, sizeof *b);
     wire w;
     trail[0] = 0;
@@ -1506,7 +1506,7 @@ static int borne(int64_t min_rate, int every, int n, bool fragments)
     int second = 0;
     config.min_rate = min_rate;
     config.ws_max_message = 10000000;
-    t = app_with(slow_app, &config);
+    t = app_with(slow_sockets, &config);
     wire_shake(&p->w, t, "/echo");
     if (!fragments)
         wire_send(&p->w, "\x82\xff\0\0\0\0\0\x0f\xff\xff\0\0\0\0", 14);
